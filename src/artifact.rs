@@ -1,0 +1,21 @@
+//! The readers put together: from the stored parts of a set to the bytes of one zip.
+//!
+//! ```text
+//! rejoined          the zip's tail, rewritten for one disk, served from memory
+//! joined            parts end to end
+//! part              one stored file, decrypted: what follows is inside it
+//!   entity          the zip octets inside a MIME entity, if there is one
+//!   content         decryption of a byte range (crate::crypto)
+//!   segments        BER segments of the encrypted content
+//!   transfer        base64 or uuencoded lines, or nothing
+//!   file            pread
+//! ```
+
+mod part;
+mod rejoined;
+mod segments;
+mod set;
+mod transfer;
+
+pub use part::{Mode, Part};
+pub use set::{Gaps, Opened, PartFile, Zip, open};

@@ -1,0 +1,178 @@
+//! One stored part: from its file to the octets of the zip segment inside.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{segments, transfer};
+use crate::crypto::{Authentication, Identity, open_content, unwrap_keys};
+use crate::error::{Error, Kind, Result};
+use crate::format::ber::Fault;
+use crate::format::cms::{self, Envelope, Mode as CipherMode, Refusal};
+use crate::format::mime::{self, Body, Coding, NoBody};
+use crate::io::{ReadAt, Reader, Slice};
+
+/// A message whose beginning (recipients above all) is longer than this is refused.
+const MAX_ENVELOPE: usize = 16 << 20;
+/// What follows the content is at most this long: attributes and an authentication tag.
+const MAX_CLOSING: usize = 64 << 10;
+
+/// How lines and segments are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Learnt from beginning and end, checked wherever a read steps on them.
+    Regular,
+    /// All of them looked at beforehand.
+    Indexed,
+}
+
+/// The plaintext of a part.
+///
+/// It is read the quick way until something turns out to be less regular than it looked; from then on by a full
+/// index. Should that give another length, reads fail with [`Kind::Irregular`], and the part has to be opened anew.
+pub struct Part {
+    file: Reader,
+    identities: Arc<[Identity]>,
+    quick: Reader,
+    indexed: OnceLock<Result<Reader>>,
+}
+
+impl Part {
+    pub fn open(file: Reader, identities: Arc<[Identity]>, mode: Mode) -> Result<Part> {
+        let quick = match open_stack(&file, &identities, mode) {
+            Err(error) if error.kind() == Kind::Irregular => open_stack(&file, &identities, Mode::Indexed)?,
+            other => other?,
+        };
+        Ok(Part { file, identities, quick, indexed: OnceLock::new() })
+    }
+
+    fn indexed(&self, why: Error) -> Result<&Reader> {
+        let opened = self.indexed.get_or_init(|| open_stack(&self.file, &self.identities, Mode::Indexed));
+        match opened {
+            Ok(reader) if reader.len() == self.quick.len() => Ok(reader),
+            Ok(_) => Err(why),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl ReadAt for Part {
+    fn len(&self) -> u64 {
+        self.quick.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        match self.quick.read_at(buf, offset) {
+            Err(error) if error.kind() == Kind::Irregular => self.indexed(error)?.read_at(buf, offset),
+            other => other,
+        }
+    }
+}
+
+fn open_stack(file: &Reader, identities: &[Identity], mode: Mode) -> Result<Reader> {
+    let body = find_message(file)?;
+    let message = transfer::open(file, body, mode)?;
+    let envelope = parse_envelope(&message)?;
+    let (mut ciphertext, content_end) = segments::open(&message, envelope.content, mode)?;
+    let closing = parse_closing(&envelope, &message, content_end)?;
+    let end = content_end + closing.len as u64;
+    if mode == Mode::Regular && body.coding == Coding::Base64 && end != message.len() {
+        // Something stands behind the message, or the lines were not as they seemed.
+        return Err(Error::new(Kind::Irregular, "the message ends before its text does"));
+    }
+
+    let authentication = match (&envelope.encryption.mode, closing.mac) {
+        (CipherMode::Gcm { .. }, Some(tag)) => {
+            Some(Authentication { tag, attributes: closing.auth_attrs.unwrap_or_default() })
+        }
+        (CipherMode::Gcm { tag_len, .. }, None) => Some(split_tag(&mut ciphertext, *tag_len)?),
+        (CipherMode::Cbc { .. }, None) => None,
+        (CipherMode::Cbc { .. }, Some(_)) => {
+            return Err(Error::unsupported("an authentication tag with a CBC cipher"));
+        }
+    };
+    let keys = unwrap_keys(&envelope.recipients, identities, envelope.encryption.cipher.key_len())?;
+    let plaintext = open_content(&envelope.encryption, keys, ciphertext, authentication)?;
+    open_entity(plaintext, mode)
+}
+
+fn find_message(file: &Reader) -> Result<Body> {
+    let len = file.len();
+    let tail = file.read_vec(len.saturating_sub(mime::TAIL as u64), mime::TAIL)?;
+    let mut found = Err(NoBody::NotAMessage(""));
+    for head in [4 << 10, mime::MAX_OUTER_HEADER] {
+        found = mime::armour(&file.read_vec(0, head)?, &tail, len);
+        if found.is_ok() {
+            break;
+        }
+    }
+    found.map_err(|why| match why {
+        NoBody::NotAMessage(what) => Error::damaged(format!("not an encrypted message, but {what}")),
+        NoBody::Unsupported(what) => Error::unsupported(what),
+    })
+}
+
+fn parse_envelope(message: &Reader) -> Result<Envelope> {
+    let total = message.len();
+    let mut size = 1 << 10;
+    loop {
+        match cms::parse(&message.read_vec(0, size)?, total) {
+            Ok(envelope) => return Ok(envelope),
+            Err(Refusal::Short) if size as u64 >= total => {
+                return Err(Error::damaged("the message breaks off before its content (cut off?)"));
+            }
+            Err(Refusal::Short) if size >= MAX_ENVELOPE => {
+                return Err(Error::damaged(format!(
+                    "no content within the first {} MiB",
+                    MAX_ENVELOPE >> 20
+                )));
+            }
+            Err(Refusal::Short) => size *= 4,
+            Err(Refusal::Damaged(what)) => return Err(Error::damaged(what)),
+            Err(Refusal::Unsupported(what)) => return Err(Error::unsupported(what)),
+        }
+    }
+}
+
+fn parse_closing(envelope: &Envelope, message: &Reader, from: u64) -> Result<cms::Closing> {
+    let total = message.len();
+    if from > total {
+        return Err(Error::damaged(format!(
+            "cut off: the content should end at octet {from}, the file has {total}"
+        )));
+    }
+    for size in [256, MAX_CLOSING] {
+        match cms::parse_closing(envelope, &message.read_vec(from, size)?, from, total) {
+            Ok(closing) => return Ok(closing),
+            Err(Fault::Short) => {}
+            Err(Fault::Bad(what)) => return Err(Error::damaged(what)),
+        }
+    }
+    Err(Error::damaged("the message breaks off behind its content (cut off?)"))
+}
+
+/// Splits the tag from the end of the ciphertext. That is not standard, but what BouncyCastle writes for a GCM cipher
+/// in EnvelopedData.
+fn split_tag(ciphertext: &mut Reader, tag_len: usize) -> Result<Authentication> {
+    let Some(len) = ciphertext.len().checked_sub(tag_len as u64) else {
+        return Err(Error::damaged("no authentication tag"));
+    };
+    let tag = ciphertext.read_vec(len, tag_len)?;
+    *ciphertext = Arc::new(Slice::new(ciphertext.clone(), 0, len));
+    Ok(Authentication { tag, attributes: Vec::new() })
+}
+
+fn open_entity(plaintext: Reader, mode: Mode) -> Result<Reader> {
+    // Nearly always this is enough to see that there is no header.
+    let head = plaintext.read_vec(0, 512)?;
+    if !mime::may_be_entity(&head) {
+        return Ok(plaintext);
+    }
+    let len = plaintext.len();
+    let head = plaintext.read_vec(0, mime::MAX_INNER_HEADER)?;
+    let tail = plaintext.read_vec(len.saturating_sub(mime::TAIL as u64), mime::TAIL)?;
+    match mime::entity(&head, &tail, len) {
+        Ok(Body { start: 0, coding: Coding::Binary, end }) if end == len => Ok(plaintext),
+        Ok(body) => transfer::open(&plaintext, body, mode),
+        Err(NoBody::NotAMessage(what)) => Err(Error::damaged(format!("inside the encryption is {what}"))),
+        Err(NoBody::Unsupported(what)) => Err(Error::unsupported(what)),
+    }
+}

@@ -1,0 +1,286 @@
+//! The parts of a split zip as one standard zip: everything before the central directory as it is, the rest rewritten.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::rejoin::{write_end, write_entry};
+use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
+use crate::io::{Joined, Overlay, ReadAt, Reader, Slice};
+
+/// A larger directory is not held in memory (some two million members).
+const MAX_DIRECTORY: u64 = 256 << 20;
+
+/// What the end record says of the parts that were given.
+pub enum Rejoined {
+    Zip(Reader),
+    /// The end record is on the disk of this number, counted from 0, and that is not the last of those given.
+    OtherDisk(u32),
+}
+
+/// Makes one zip of the segments of a set, in their order.
+pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
+    let count = segments.len();
+    let joined = Arc::new(Joined::new(segments));
+    let starts = joined.starts();
+    let set = Set { joined: joined.clone(), starts };
+    let (end, position) = set.find_end()?;
+    if end.disk != 0 && end.disk as usize != count - 1 {
+        return Ok(Rejoined::OtherDisk(end.disk));
+    }
+    let marker = match joined.read_vec(0, 4)? {
+        first if zip::SPANNING_MARKERS.iter().any(|m| first == m) => 4,
+        _ => 0,
+    };
+    if end.disk == 0 && marker == 0 {
+        set.check_directory_start(&end, position)?;
+        return Ok(Rejoined::Zip(joined));
+    }
+    set.rewrite(&end, position, marker).map(Rejoined::Zip)
+}
+
+/// Returns the number of the disk that the end record in the last segment names, without looking at the others.
+pub fn last_disk(last: Reader) -> Result<u32> {
+    let joined = Arc::new(Joined::new(vec![last]));
+    let set = Set { joined, starts: vec![0] };
+    let (tail, tail_at) = set.tail()?;
+    let at = *zip::end_candidates(&tail).first().ok_or_else(no_end)?;
+    Ok(set.end_at(&tail, tail_at, at)?.0.disk)
+}
+
+fn no_end() -> Error {
+    Error::damaged("no end of central directory record: not a zip, or its end is missing")
+}
+
+struct Set {
+    joined: Arc<Joined>,
+    /// Position of the first byte of each segment.
+    starts: Vec<u64>,
+}
+
+impl Set {
+    /// Returns the end of the set, where the end records are, and its position.
+    fn tail(&self) -> Result<(Vec<u8>, u64)> {
+        let len = self.joined.len();
+        let tail_at = len.saturating_sub(zip::MAX_TAIL as u64);
+        // Nearly always there is no comment; the longest possible one is looked for only where it must be.
+        let short_at = len.saturating_sub(1 << 10);
+        let short = self.joined.read_vec(short_at, 1 << 10)?;
+        if zip::end_candidates(&short)
+            .first()
+            .is_some_and(|&at| at >= zip::ZIP64_LOCATOR_LEN || short_at == 0)
+        {
+            return Ok((short, short_at));
+        }
+        Ok((self.joined.read_vec(tail_at, zip::MAX_TAIL)?, tail_at))
+    }
+
+    /// Finds the end record whose directory ends where its own records begin, and the position of those.
+    fn find_end(&self) -> Result<(End, u64)> {
+        let (tail, tail_at) = self.tail()?;
+        let candidates = zip::end_candidates(&tail);
+        let mut fallback = None;
+        let mut fitting = Vec::new();
+        for at in candidates {
+            let (end, position) = match self.end_at(&tail, tail_at, at) {
+                Ok(found) => found,
+                Err(error) => {
+                    fallback.get_or_insert(Err(error));
+                    continue;
+                }
+            };
+            let directory_end =
+                self.directory_start(&end).map(|start| start.saturating_add(end.directory_size));
+            if directory_end.is_ok_and(|end| end == position) {
+                fitting.push((end, position));
+            } else {
+                fallback.get_or_insert(Ok((end, position)));
+            }
+        }
+        match fitting.len() {
+            0 => fallback.unwrap_or_else(|| Err(no_end())),
+            1 => Ok(fitting.remove(0)),
+            _ => Err(Error::damaged(
+                "two end records that both fit: readers would disagree on what is in this zip",
+            )),
+        }
+    }
+
+    /// Reads the end record at `at` of the tail, with its zip64 record; returns it with the position of the first
+    /// of these records.
+    fn end_at(&self, tail: &[u8], tail_at: u64, at: usize) -> Result<(End, u64)> {
+        let mut end = End::parse(&tail[at..]).ok_or_else(no_end)?;
+        let mut position = tail_at + at as u64;
+        let before = at.checked_sub(zip::ZIP64_LOCATOR_LEN).map(|from| &tail[from..]);
+        if let Some(locator) = before.and_then(Locator::parse) {
+            let base = if end.disk == 0 { Some(0) } else { self.starts.get(locator.disk as usize).copied() };
+            let record_at = base.and_then(|base| base.checked_add(locator.offset));
+            let mut record = [0; zip::ZIP64_RECORD_LEN];
+            let read = record_at.map(|at| self.joined.read_exact_at(&mut record, at));
+            match (read, record_at) {
+                (Some(Ok(())), Some(record_at)) if record.starts_with(&zip::ZIP64_RECORD) => {
+                    end.widen(&record);
+                    position = record_at;
+                }
+                // In the last part alone the other disks are not there; its own fields have to do.
+                _ if self.starts.len() == 1 && end.disk != 0 => {}
+                (Some(Err(error)), _) if error.kind().is_transient() => return Err(error),
+                _ => return Err(Error::damaged("the zip64 locator does not lead to a zip64 record")),
+            }
+        }
+        Ok((end, position))
+    }
+
+    /// Position of an offset that counts from the beginning of a disk.
+    fn position(&self, end: &End, disk: u32, offset: u64) -> Result<u64> {
+        let disk = if end.disk == 0 { 0 } else { disk };
+        let start = self.starts.get(disk as usize).ok_or_else(|| {
+            Error::damaged(format!(
+                "something is said to be on part {}, but there are {}",
+                disk + 1,
+                self.starts.len()
+            ))
+        })?;
+        start.checked_add(offset).ok_or_else(|| Error::damaged("an offset beyond 2^64"))
+    }
+
+    fn directory_start(&self, end: &End) -> Result<u64> {
+        self.position(end, end.directory_disk, end.directory_offset)
+    }
+
+    /// Checks a zip that is served as it is: its directory is where the end record says, or as far behind as
+    /// something was put in front of the whole zip.
+    fn check_directory_start(&self, end: &End, position: u64) -> Result<()> {
+        let wrong =
+            || Error::damaged("no central directory where the end record says: cut off, or not a zip");
+        if end.directory_size == 0 && end.entries == 0 {
+            return Ok(());
+        }
+        let stated = self.directory_start(end)?;
+        let shifted = position.checked_sub(end.directory_size).ok_or_else(wrong)?;
+        for at in [stated, shifted] {
+            if at.checked_add(end.directory_size).is_some_and(|end| end <= position)
+                && self.joined.read_vec(at, 4)? == CENTRAL_HEADER
+            {
+                return Ok(());
+            }
+        }
+        Err(wrong())
+    }
+
+    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Reader> {
+        let start = self.directory_start(end)?;
+        if start.checked_add(end.directory_size).is_none_or(|end| end > position) {
+            return Err(Error::damaged("the central directory is said to reach beyond the end record"));
+        }
+        if end.directory_size > MAX_DIRECTORY {
+            return Err(Error::unsupported(format!("a central directory of {} bytes", end.directory_size)));
+        }
+        let directory = self.joined.read_vec(start, end.directory_size as usize)?;
+        let entries = self.place(end, &directory)?;
+        if !end.agrees_with(entries.len() as u64) {
+            return Err(Error::damaged(format!(
+                "the end record says {} members, the central directory has {}",
+                end.entries,
+                entries.len()
+            )));
+        }
+        // The marker stays if a member claims its bytes.
+        let cut = if entries.iter().all(|(_, at)| *at >= marker) { marker } else { 0 };
+        let patches = self.stale_headers(&entries, cut)?;
+        let mut tail = Vec::with_capacity(directory.len() + zip::END_RECORD_LEN + end.comment.len());
+        for (entry, at) in &entries {
+            write_entry(&mut tail, entry, at - cut);
+        }
+        write_end(&mut tail, end, entries.len() as u64, start - cut);
+        let members = Arc::new(Slice::new(self.joined.clone(), cut, start - cut));
+        Ok(Arc::new(Overlay::new(members, start - cut, tail, patches)))
+    }
+
+    /// Finds the position of every member's local header.
+    fn place<'a>(&self, end: &End, directory: &'a [u8]) -> Result<Vec<(Entry<'a>, u64)>> {
+        let mut entries = Vec::new();
+        for entry in zip::entries(directory) {
+            let entry = entry.map_err(|bad| {
+                Error::damaged(format!("no header at byte {} of the central directory", bad.at))
+            })?;
+            let at = self.position(end, entry.disk, entry.offset)?;
+            entries.push((entry, at));
+        }
+        if end.disk != 0 {
+            for (i, at) in self.moved_headers(&entries)? {
+                entries[i].1 = at;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next.
+    ///
+    /// Only the last header of a part can be so, which keeps this in proportion to the number of parts.
+    fn moved_headers(&self, entries: &[(Entry<'_>, u64)]) -> Result<HashMap<usize, u64>> {
+        let mut last: BTreeMap<u32, usize> = BTreeMap::new();
+        for (i, (entry, at)) in entries.iter().enumerate() {
+            let slot = last.entry(entry.disk).or_insert(i);
+            if *at > entries[*slot].1 {
+                *slot = i;
+            }
+        }
+        let mut moved = HashMap::new();
+        for (disk, i) in last {
+            let (entry, at) = &entries[i];
+            let Some(&next) = self.starts.get(disk as usize + 1) else { continue };
+            if self.joined.read_vec(*at, 4)? != LOCAL_HEADER && self.is_header_of(entry, next)? {
+                moved.insert(i, next);
+            }
+        }
+        Ok(moved)
+    }
+
+    fn is_header_of(&self, entry: &Entry<'_>, at: u64) -> Result<bool> {
+        let header = self.joined.read_vec(at, LOCAL_HEADER_LEN + entry.name.len())?;
+        Ok(header.starts_with(&LOCAL_HEADER)
+            && header.len() == LOCAL_HEADER_LEN + entry.name.len()
+            && usize::from(zip::u16_at(&header, 26)) == entry.name.len()
+            && header[LOCAL_HEADER_LEN..] == *entry.name)
+    }
+
+    /// Finds local headers whose CRC-32 and sizes zip4j failed to fill in, because it wrote them into the next part,
+    /// and returns what belongs there, by position in the result.
+    ///
+    /// That happens to the last member that ends in a part and to one whose header moved to the next (see
+    /// [`Set::moved_headers`]), so the headers next to each boundary are looked at.
+    fn stale_headers(&self, entries: &[(Entry<'_>, u64)], cut: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_unstable_by_key(|&i| entries[i].1);
+        let mut suspects: Vec<usize> = Vec::new();
+        for &boundary in self.starts.iter().skip(1) {
+            let after = order.partition_point(|&i| entries[i].1 <= boundary);
+            suspects.extend(&order[after.saturating_sub(3)..after]);
+        }
+        suspects.sort_unstable();
+        suspects.dedup();
+        let mut patches = Vec::new();
+        for (entry, at) in suspects.into_iter().map(|i| &entries[i]) {
+            let header = self.joined.read_vec(*at, LOCAL_HEADER_LEN)?;
+            if let Some(patch) = stale_fields(entry, &header) {
+                patches.push((at + 14 - cut, patch));
+            }
+        }
+        Ok(patches)
+    }
+}
+
+/// Returns the CRC-32 and sizes that a local header should have, if it has others.
+fn stale_fields(entry: &Entry<'_>, header: &[u8]) -> Option<Vec<u8>> {
+    let comparable = header.len() == LOCAL_HEADER_LEN
+        && header.starts_with(&LOCAL_HEADER)
+        && entry.flags & zip::FLAG_DATA_DESCRIPTOR == 0
+        && entry.size < 0xFFFF_FFFF
+        && entry.compressed < 0xFFFF_FFFF
+        && header[18..26] != [0xFF; 8];
+    let mut fields = entry.crc.to_le_bytes().to_vec();
+    fields.extend((entry.compressed as u32).to_le_bytes());
+    fields.extend((entry.size as u32).to_le_bytes());
+    (comparable && header[14..26] != fields).then_some(fields)
+}

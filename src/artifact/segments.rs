@@ -1,0 +1,251 @@
+//! The ciphertext of a message: one stretch of octets, or the OCTET STRING segments that BER allows instead.
+//!
+//! ```text
+//! A0 80  04 82 03 E8 [1000 octets]  04 82 03 E8 [1000 octets] .. 04 81 91 [145 octets]  00 00
+//! ```
+//!
+//! Real producers write segments of one size and one or two others at the end. So the size is learnt from the first
+//! and, where the end agrees with it, only the headers that a read steps on are looked at. Otherwise all headers are
+//! read once and their places remembered as runs.
+
+use std::sync::Arc;
+
+use super::part::Mode;
+use crate::error::{Error, Kind, Result};
+use crate::format::ber::{self, Fault};
+use crate::format::cms::Content;
+use crate::format::extents::{Extents, Piece};
+use crate::io::{ReadAt, Reader, Slice, available, with_scratch};
+
+/// Longest header of a segment.
+const MAX_HEADER: usize = 10;
+/// As many segments are always walked through.
+const FEW: u64 = 64;
+/// Nesting of constructed segments.
+const MAX_DEPTH: usize = 16;
+/// How much is read at a time to find headers.
+const WINDOW: usize = 64 << 10;
+
+/// Opens the ciphertext of a message of which `message` are all octets; also returns the position where it ends,
+/// before any end-of-contents octets.
+pub fn open(message: &Reader, content: Content, mode: Mode) -> Result<(Reader, u64)> {
+    if !content.constructed {
+        let len = content.len.ok_or_else(|| Error::damaged("a primitive content of indefinite length"))?;
+        let end = content.start + len;
+        return Ok((Arc::new(Slice::new(message.clone(), content.start, len)), end));
+    }
+    let limit = content.len.map_or(message.len(), |len| content.start + len);
+    let walk = Walk { message, limit, definite: content.len.is_some() };
+    if mode == Mode::Regular
+        && let Some(found) = walk.regular(content.start)?
+    {
+        return Ok(found);
+    }
+    let mut extents = Extents::default();
+    let end = walk.index(content.start, &mut extents)?;
+    Ok((Arc::new(Segments { message: message.clone(), extents, header: None }), end))
+}
+
+/// Going from header to header.
+struct Walk<'a> {
+    message: &'a Reader,
+    limit: u64,
+    definite: bool,
+}
+
+impl Walk<'_> {
+    /// Returns the reader and the end if the segments look regular from both ends, and there are many.
+    fn regular(&self, start: u64) -> Result<Option<(Reader, u64)>> {
+        let head = self.message.read_vec(start, MAX_HEADER)?;
+        let Ok(first) = ber::header(&head) else { return Ok(None) };
+        let (Some(len), ber::OCTET_STRING) = (first.len.filter(|&len| len >= 16), first.tag) else {
+            return Ok(None);
+        };
+        let stride = first.size as u64 + len;
+        let most = (self.limit - start) / stride;
+        if most <= FEW {
+            return Ok(None);
+        }
+        let header = head[..first.size].to_vec();
+        // Behind the equal segments come others and what closes the message: together less than a few strides.
+        for count in (most.saturating_sub(4)..=most).rev() {
+            let at = start + (count - 1) * stride;
+            if self.message.read_vec(at, header.len())? != header || at + stride > self.limit {
+                continue;
+            }
+            let mut extents = Extents::regular(start + header.len() as u64, len, stride, count);
+            return Ok(match self.index(at + stride, &mut extents) {
+                Ok(end) => {
+                    let message = self.message.clone();
+                    Some((Arc::new(Segments { message, extents, header: Some(header) }), end))
+                }
+                Err(error) if error.kind().is_transient() => return Err(error),
+                Err(_) => None,
+            });
+        }
+        Ok(None)
+    }
+
+    /// Adds the segments from `at` on to the extents; returns the position where they end.
+    fn index(&self, at: u64, extents: &mut Extents) -> Result<u64> {
+        // Ends of the constructed segments that are open, `None` for the indefinite form.
+        let mut open: Vec<Option<u64>> = Vec::new();
+        let mut at = at;
+        let mut window = Window { message: self.message, at: 0, bytes: Vec::new() };
+        loop {
+            while open.last().is_some_and(|&end| end == Some(at)) {
+                open.pop();
+            }
+            if open.is_empty() && self.definite && at == self.limit {
+                return Ok(at);
+            }
+            let limit = open.iter().rev().find_map(|&end| end).unwrap_or(self.limit);
+            let header = ber::header(window.at(at)?).map_err(|fault| fault_at(fault, at))?;
+            let body = at + header.size as u64;
+            if header.is_end_of_contents() {
+                match open.pop() {
+                    Some(None) => at = body,
+                    None if !self.definite => return Ok(at),
+                    _ => {
+                        return Err(Error::damaged(format!(
+                            "end-of-contents octets out of place at octet {at}"
+                        )));
+                    }
+                }
+                continue;
+            }
+            let end = match header.len {
+                None => None,
+                Some(len) => {
+                    let end = body.checked_add(len).filter(|&end| end <= limit);
+                    Some(end.ok_or_else(|| {
+                        Error::damaged(format!(
+                            "the segment at octet {at} is longer than what is left (cut off?)"
+                        ))
+                    })?)
+                }
+            };
+            match (header.tag, end) {
+                (ber::OCTET_STRING, Some(end)) => {
+                    extents.push(body, end - body)?;
+                    at = end;
+                }
+                (tag, _) if tag == ber::OCTET_STRING | ber::CONSTRUCTED && open.len() < MAX_DEPTH => {
+                    open.push(end);
+                    at = body;
+                }
+                (tag, _) if tag == ber::OCTET_STRING | ber::CONSTRUCTED => {
+                    return Err(Error::damaged("segments nested too deeply"));
+                }
+                _ => {
+                    return Err(Error::damaged(format!("no segment of the encrypted content at octet {at}")));
+                }
+            }
+        }
+    }
+}
+
+fn fault_at(fault: Fault, at: u64) -> Error {
+    match fault {
+        Fault::Short => Error::damaged(format!("the encrypted content breaks off at octet {at} (cut off?)")),
+        Fault::Bad(what) => Error::damaged(format!("{what} at octet {at}")),
+    }
+}
+
+/// Some octets of the message, so that neighbouring headers come with one read.
+struct Window<'a> {
+    message: &'a Reader,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Returns the octets from `at` on, enough for a header if there are so many.
+    fn at(&mut self, at: u64) -> Result<&[u8]> {
+        let held = self.at..self.at + self.bytes.len() as u64;
+        let wanted = available(self.message.len(), at, MAX_HEADER) as u64;
+        if !held.contains(&at) || at + wanted > held.end {
+            // A window pays where headers are near one another; the first look at a place takes less.
+            let size = if at < held.end + WINDOW as u64 && !self.bytes.is_empty() { WINDOW } else { 1 << 10 };
+            self.bytes = self.message.read_vec(at, size)?;
+            self.at = at;
+        }
+        Ok(&self.bytes[(at - self.at) as usize..])
+    }
+}
+
+struct Segments {
+    message: Reader,
+    extents: Extents,
+    /// The header of the segments of the first run, where they have not all been looked at.
+    header: Option<Vec<u8>>,
+}
+
+impl Segments {
+    /// Returns the header that must stand before the payload of a piece, if that is to be checked.
+    fn unchecked(&self, piece: &Piece) -> Option<&[u8]> {
+        self.header.as_deref().filter(|_| piece.run == 0)
+    }
+
+    fn check(&self, found: &[u8], expected: &[u8], at: u64) -> Result<()> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Irregular, format!("segments are not regular near octet {at}")))
+    }
+
+    /// Reads `len` bytes from `offset` on that lie in the stretch `span` of the message with one read.
+    fn read_span(&self, buf: &mut [u8], offset: u64, span: std::ops::Range<u64>) -> Result<()> {
+        with_scratch((span.end - span.start) as usize, |octets| {
+            self.message.read_exact_at(octets, span.start)?;
+            let mut done = 0;
+            for piece in self.extents.pieces(offset, buf.len() as u64) {
+                if let Some(expected) = self.unchecked(&piece) {
+                    let header_at = piece.payload - expected.len() as u64;
+                    if header_at >= span.start {
+                        let at = (header_at - span.start) as usize;
+                        self.check(&octets[at..at + expected.len()], expected, header_at)?;
+                    }
+                }
+                let (at, len) = ((piece.physical - span.start) as usize, piece.len as usize);
+                buf[done..done + len].copy_from_slice(&octets[at..at + len]);
+                done += len;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl ReadAt for Segments {
+    fn len(&self) -> u64 {
+        self.extents.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let n = available(self.len(), offset, buf.len());
+        let buf = &mut buf[..n];
+        let Some(first) = self.extents.pieces(offset, n as u64).next() else { return Ok(0) };
+        let mut start = first.physical;
+        if let Some(expected) = self.unchecked(&first) {
+            let header_at = first.payload - expected.len() as u64;
+            if first.physical == first.payload {
+                start = header_at;
+            } else {
+                self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
+            }
+        }
+        let last = self.extents.pieces(offset + n as u64 - 1, 1).next().map_or(start, |p| p.physical + 1);
+        if last - start <= 2 * n as u64 + WINDOW as u64 {
+            self.read_span(buf, offset, start..last)?;
+            return Ok(n);
+        }
+        // So much lies between the pieces that reading it would cost more than a read for each.
+        let mut done = 0;
+        for piece in self.extents.pieces(offset, n as u64) {
+            let len = piece.len as usize;
+            self.message.read_exact_at(&mut buf[done..done + len], piece.physical)?;
+            done += len;
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,183 @@
+//! A set of stored parts, opened: one zip, or what is missing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::part::{Mode, Part};
+use super::rejoined::{Rejoined, last_disk, rejoin};
+use crate::crypto::Identity;
+use crate::error::{At, Error, Result};
+use crate::format::part_name::Ordinal;
+use crate::io::{FileReader, ReadAt, Reader};
+
+/// Below this many parts a thread more costs more than it brings.
+const PARTS_PER_THREAD: usize = 4;
+
+/// A stored part and its place in the set.
+#[derive(Debug, Clone)]
+pub struct PartFile {
+    pub ordinal: Ordinal,
+    pub path: PathBuf,
+    pub name: String,
+}
+
+/// What keeps a set from being whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gaps {
+    pub missing: Vec<Ordinal>,
+    /// Parts that the last one does not count with.
+    pub surplus: Vec<Ordinal>,
+    /// True if more parts may be missing than are named.
+    pub open_ended: bool,
+}
+
+/// The reassembled, decrypted zip.
+pub struct Zip {
+    reader: Reader,
+}
+
+impl ReadAt for Zip {
+    fn len(&self) -> u64 {
+        self.reader.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.reader.read_at(buf, offset)
+    }
+}
+
+pub enum Opened {
+    Zip(Zip),
+    Incomplete(Gaps),
+}
+
+/// Opens a set. `parts` are in the order of their ordinals, each ordinal once.
+///
+/// The work is in proportion to the number of parts, plus the central directory; with `indexed` set, which is for
+/// parts that turned out to be irregular, to their bytes.
+pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Opened> {
+    let mode = if indexed { Mode::Indexed } else { Mode::Regular };
+    if let Some(gaps) = gaps_in_names(parts) {
+        return Ok(Opened::Incomplete(with_count_of_last(gaps, parts, identities, mode)));
+    }
+    let segments = open_all(parts, identities, mode)?;
+    let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
+    match rejoin(segments) {
+        Ok(Rejoined::Zip(reader)) => Ok(Opened::Zip(Zip { reader })),
+        Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
+        // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
+        Err(error) if is_cut && !error.kind().is_transient() => {
+            Ok(Opened::Incomplete(Gaps { open_ended: true, ..Gaps::default() }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns what the names alone tell: the first to the last, without a gap, and the `.zip`.
+fn gaps_in_names(parts: &[PartFile]) -> Option<Gaps> {
+    let has = |ordinal: Ordinal| parts.binary_search_by_key(&ordinal, |part| part.ordinal).is_ok();
+    let mut gaps = Gaps::default();
+    let split =
+        parts.iter().rev().find_map(|p| if let Ordinal::Split(n) = p.ordinal { Some(n) } else { None });
+    let cut = parts.iter().rev().find_map(|p| if let Ordinal::Cut(n) = p.ordinal { Some(n) } else { None });
+    if let Some(highest) = cut {
+        gaps.missing.extend(numbered(highest, Ordinal::Cut, has));
+        // A cut zip and a split one under the same name cannot both be the set.
+        gaps.surplus.extend(parts.iter().map(|p| p.ordinal).filter(|o| !matches!(o, Ordinal::Cut(_))));
+    } else {
+        gaps.missing.extend(numbered(split.unwrap_or(0), Ordinal::Split, has));
+        if !has(Ordinal::Last) {
+            gaps.missing.push(Ordinal::Last);
+            gaps.open_ended = true;
+        }
+    }
+    (gaps != Gaps::default()).then_some(gaps)
+}
+
+/// A set has no more parts than this by their names; a higher number is a mistake (or a trap).
+const MAX_NAMED: u32 = 100_000;
+
+fn numbered(
+    highest: u32,
+    ordinal: fn(u32) -> Ordinal,
+    has: impl Fn(Ordinal) -> bool,
+) -> impl Iterator<Item = Ordinal> {
+    (1..=highest.min(MAX_NAMED)).map(ordinal).filter(move |&o| !has(o))
+}
+
+/// Corrects what the names tell by the number of parts that the last one knows of, if it is there and opens.
+fn with_count_of_last(gaps: Gaps, parts: &[PartFile], identities: &Arc<[Identity]>, mode: Mode) -> Gaps {
+    let last = parts.iter().find(|part| part.ordinal == Ordinal::Last && gaps.surplus.is_empty());
+    let disk = last.and_then(|part| last_disk(open_part(part, identities, mode).ok()?).ok());
+    match disk {
+        Some(disk) if disk > 0 => disagreement(parts, disk),
+        _ => gaps,
+    }
+}
+
+/// Compares the parts with an end record on disk `disk`, counted from 0: `.z01` to that number, and the `.zip`.
+fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
+    let has = |ordinal| parts.iter().any(|part| part.ordinal == ordinal);
+    let surplus = |part: &PartFile| matches!(part.ordinal, Ordinal::Split(n) if n > disk);
+    Gaps {
+        missing: numbered(disk, Ordinal::Split, has).collect(),
+        surplus: parts.iter().filter(|part| surplus(part)).map(|part| part.ordinal).collect(),
+        open_ended: disk > MAX_NAMED,
+    }
+}
+
+fn open_part(part: &PartFile, identities: &Arc<[Identity]>, mode: Mode) -> Result<Reader> {
+    let file: Reader = Arc::new(FileReader::open(&part.path)?);
+    let opened = Part::open(file, identities.clone(), mode).at(&part.name)?;
+    Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
+}
+
+/// Opens all parts, several at a time: what costs is the private key operation for each.
+fn open_all(parts: &[PartFile], identities: &Arc<[Identity]>, mode: Mode) -> Result<Vec<Reader>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(parts.len().div_ceil(PARTS_PER_THREAD));
+    if threads == 1 {
+        return parts.iter().map(|part| open_part(part, identities, mode)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut opened = Vec::new();
+        while let Some((i, part)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, parts.get(i)?)))
+        {
+            opened.push((i, open_part(part, identities, mode)));
+        }
+        opened
+    };
+    let mut opened = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut opened = work();
+        for other in others {
+            opened.extend(other.join().unwrap_or_default());
+        }
+        opened
+    });
+    opened.sort_by_key(|(i, _)| *i);
+    if opened.len() != parts.len() {
+        return Err(Error::damaged("opening a part failed unexpectedly"));
+    }
+    opened.into_iter().map(|(_, part)| part).collect()
+}
+
+/// A part that says its name in every error.
+struct Named {
+    name: String,
+    part: Part,
+}
+
+impl ReadAt for Named {
+    fn len(&self) -> u64 {
+        self.part.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.part.read_at(buf, offset).at(&self.name)
+    }
+}

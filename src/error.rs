@@ -1,0 +1,171 @@
+//! One error type for the whole crate, and its one mapping to errno.
+//!
+//! An error says *what* is wrong (its [`Kind`] and message) and *where* (the context that each layer on the way
+//! up puts in front: the part's name, the set's name). Texts never hold decrypted bytes.
+
+use std::fmt;
+use std::io;
+
+/// What went wrong, as far as a program that only sees an errno can tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No such name.
+    NotFound,
+    /// The inode stood for something that has been replaced or has gone.
+    Stale,
+    /// Bytes that are not what their format says: damaged, truncated, or not an export at all.
+    Damaged,
+    /// Lines or segments turned out not to be as regular as their beginning promised.
+    ///
+    /// Never reaches a user: the reader is rebuilt with a full index and the read repeated.
+    Irregular,
+    /// None of the keys given is for any recipient of this message.
+    NoKey,
+    /// A key is for one of the recipients, but the content key does not come out of it.
+    KeyRejected,
+    /// A cipher, recipient type or encoding that cddsfs does not read, by name.
+    Unsupported,
+    /// The authentication tag of an AES-GCM message does not match its bytes.
+    TagMismatch,
+    /// The tree cannot be changed here.
+    ReadOnly,
+    /// The operation is never allowed on this kind of node.
+    NotPermitted,
+    /// The extended attribute does not exist.
+    NoAttribute,
+    /// A directory operation on a file.
+    NotADirectory,
+    /// A file operation on a directory.
+    IsADirectory,
+    /// A handle that is not open, or an argument that makes no sense.
+    Invalid,
+    /// The store did not answer in time.
+    TimedOut,
+    /// A system call failed; the raw errno.
+    Os(i32),
+}
+
+impl Kind {
+    /// Returns the errno that a caller of the filesystem sees.
+    pub fn errno(self) -> i32 {
+        match self {
+            Kind::NotFound => libc::ENOENT,
+            Kind::Stale => libc::ESTALE,
+            Kind::Damaged | Kind::Irregular => libc::EIO,
+            Kind::NoKey => libc::ENOKEY,
+            Kind::KeyRejected => libc::EKEYREJECTED,
+            Kind::Unsupported => libc::EOPNOTSUPP,
+            Kind::TagMismatch => libc::EBADMSG,
+            Kind::ReadOnly => libc::EROFS,
+            Kind::NotPermitted => libc::EPERM,
+            Kind::NoAttribute => libc::ENODATA,
+            Kind::NotADirectory => libc::ENOTDIR,
+            Kind::IsADirectory => libc::EISDIR,
+            Kind::Invalid => libc::EINVAL,
+            Kind::TimedOut => libc::ETIMEDOUT,
+            Kind::Os(errno) => errno,
+        }
+    }
+
+    /// Returns true if the same question may get another answer although the store has not changed.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Kind::Os(_) | Kind::TimedOut)
+    }
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// Shorthand for the most common kind.
+    pub fn damaged(message: impl Into<String>) -> Error {
+        Error::new(Kind::Damaged, message)
+    }
+
+    /// Shorthand for something that is refused by name.
+    pub fn unsupported(message: impl Into<String>) -> Error {
+        Error::new(Kind::Unsupported, message)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn errno(&self) -> i32 {
+        self.kind.errno()
+    }
+
+    /// Puts the place in front of the message.
+    pub fn at(mut self, place: impl fmt::Display) -> Error {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Error::new(Kind::Os(errno), error.to_string())
+    }
+}
+
+/// Adds the place to the error of a result.
+pub trait At<T> {
+    fn at(self, place: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> At<T> for std::result::Result<T, E> {
+    fn at(self, place: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| error.into().at(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_the_errno_that_the_manual_promises() {
+        let table = [
+            (Kind::NotFound, libc::ENOENT),
+            (Kind::Stale, libc::ESTALE),
+            (Kind::Damaged, libc::EIO),
+            (Kind::NoKey, libc::ENOKEY),
+            (Kind::KeyRejected, libc::EKEYREJECTED),
+            (Kind::Unsupported, libc::EOPNOTSUPP),
+            (Kind::TagMismatch, libc::EBADMSG),
+            (Kind::ReadOnly, libc::EROFS),
+            (Kind::NotPermitted, libc::EPERM),
+            (Kind::NoAttribute, libc::ENODATA),
+            (Kind::Os(libc::EMFILE), libc::EMFILE),
+        ];
+        for (kind, errno) in table {
+            assert_eq!(kind.errno(), errno, "{kind:?}");
+            assert_ne!(kind.errno(), libc::ENOSYS, "the kernel would stop asking for every node");
+        }
+    }
+
+    #[test]
+    fn context_stands_in_front() {
+        let error = Error::damaged("cut off").at("x.z01.smime").at("export-1");
+        assert_eq!(error.to_string(), "export-1: x.z01.smime: cut off");
+    }
+}

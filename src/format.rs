@@ -1,0 +1,22 @@
+//! The formats, as pure functions over bytes and offsets: nothing here reads a file.
+//!
+//! | module | subject | source |
+//! |---|---|---|
+//! | [`mime`] | header block, armour around a message, the entity inside it | RFC 2045, RFC 8551, RFC 7468 |
+//! | [`base64`] | where the characters of a base64 text stand, decoding of lines | RFC 4648, RFC 2045 section 6.8 |
+//! | [`ber`] | tag and length octets | X.690 |
+//! | [`cms`] | EnvelopedData and AuthEnvelopedData up to the content, and what follows it | RFC 5652, RFC 5083 |
+//! | [`extents`] | logical to physical offsets over pieces of equal stride | |
+//! | [`part_name`] | which part of which set a file name means | |
+//! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |
+//! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
+
+pub mod base64;
+pub mod ber;
+pub mod cms;
+pub mod extents;
+pub mod mime;
+pub mod oid;
+pub mod part_name;
+pub mod rejoin;
+pub mod zip;

@@ -1,0 +1,222 @@
+//! Tag and length octets of BER (X.690 section 8.1), and stepping over elements without recursion.
+//!
+//! ```text
+//! [tag: 1][length: 1]                     0 .. 127: the length itself
+//! [tag: 1][0x80 | n: 1][length: n]        n = 1 .. 8, big endian, leading zeros allowed
+//! [tag: 1][0x80: 1] elements.. [00 00]    indefinite: constructed only, closed by end-of-contents octets
+//! ```
+
+/// What stands in the way of reading an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes given end before the element does; more of them may help.
+    Short,
+    /// The bytes are not BER, or not what belongs in this place.
+    Bad(&'static str),
+}
+
+pub type Parsed<T> = std::result::Result<T, Fault>;
+
+/// Deeper nesting comes from no real producer.
+const MAX_DEPTH: usize = 16;
+
+pub const CONSTRUCTED: u8 = 0x20;
+pub const INTEGER: u8 = 0x02;
+pub const OCTET_STRING: u8 = 0x04;
+pub const NULL: u8 = 0x05;
+pub const OID: u8 = 0x06;
+pub const SEQUENCE: u8 = 0x30;
+pub const SET: u8 = 0x31;
+
+/// Tag and length of one element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub tag: u8,
+    /// Size of the tag and length octets.
+    pub size: usize,
+    /// Number of content octets; `None` is the indefinite form.
+    pub len: Option<u64>,
+}
+
+impl Header {
+    pub fn is_constructed(&self) -> bool {
+        self.tag & CONSTRUCTED != 0
+    }
+
+    /// Returns true for the two octets that close an indefinite form.
+    pub fn is_end_of_contents(&self) -> bool {
+        self.tag == 0 && self.len == Some(0) && self.size == 2
+    }
+}
+
+/// Reads the header at the beginning of `bytes`.
+pub fn header(bytes: &[u8]) -> Parsed<Header> {
+    let [tag, first, ..] = *bytes else { return Err(Fault::Short) };
+    if tag & 0x1F == 0x1F {
+        return Err(Fault::Bad("a tag number above 30"));
+    }
+    let (size, len) = match first {
+        0..=0x7F => (2, Some(u64::from(first))),
+        0x80 if tag & CONSTRUCTED == 0 => return Err(Fault::Bad("indefinite length on a primitive element")),
+        0x80 => (2, None),
+        0x81..=0x88 => {
+            let n = usize::from(first & 0x7F);
+            let octets = bytes.get(2..2 + n).ok_or(Fault::Short)?;
+            (2 + n, Some(octets.iter().fold(0, |len, &octet| len << 8 | u64::from(octet))))
+        }
+        _ => return Err(Fault::Bad("a length of more than 8 octets")),
+    };
+    Ok(Header { tag, size, len })
+}
+
+/// An element within a buffer; positions count from the beginning of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element {
+    pub tag: u8,
+    pub start: usize,
+    /// Position of the first content octet.
+    pub body: usize,
+    /// Position after the last content octet; `None` while only end-of-contents octets tell.
+    pub end: Option<u64>,
+}
+
+/// Reads the header of the element at `at`, which must not reach beyond `limit`.
+pub fn element(bytes: &[u8], at: usize, limit: u64) -> Parsed<Element> {
+    let header = header(bytes.get(at..).ok_or(Fault::Short)?)?;
+    let body = at + header.size;
+    let end = match header.len {
+        None => None,
+        Some(len) => {
+            let end = (body as u64).checked_add(len).ok_or(Fault::Bad("a length beyond 2^64"))?;
+            if end > limit {
+                return Err(Fault::Bad("an element that is longer than what holds it"));
+            }
+            Some(end)
+        }
+    };
+    Ok(Element { tag: header.tag, start: at, body, end })
+}
+
+/// Reads the header of the element at `at` and checks its tag.
+pub fn expect(bytes: &[u8], at: usize, limit: u64, tag: u8, what: &'static str) -> Parsed<Element> {
+    let found = element(bytes, at, limit)?;
+    if found.tag == tag { Ok(found) } else { Err(Fault::Bad(what)) }
+}
+
+/// Returns the position after the element at `at`, whatever it is.
+pub fn skip(bytes: &[u8], at: usize, limit: u64) -> Parsed<usize> {
+    let mut at = at;
+    let mut depth = 0;
+    loop {
+        let found = element(bytes, at, limit)?;
+        let closing = found.tag == 0 && found.end == Some(found.body as u64);
+        match found.end {
+            _ if closing && depth == 0 => return Err(Fault::Bad("end-of-contents octets out of place")),
+            _ if closing => {
+                depth -= 1;
+                at = found.body;
+            }
+            Some(end) => at = usize::try_from(end).map_err(|_| Fault::Short)?,
+            None if depth == MAX_DEPTH => return Err(Fault::Bad("elements nested too deeply")),
+            None => {
+                depth += 1;
+                at = found.body;
+            }
+        }
+        if depth == 0 {
+            return if at <= bytes.len() { Ok(at) } else { Err(Fault::Short) };
+        }
+    }
+}
+
+/// Returns the content octets of a primitive element that lies wholly in `bytes`.
+pub fn content<'a>(bytes: &'a [u8], element: &Element) -> Parsed<&'a [u8]> {
+    let end = element.end.ok_or(Fault::Bad("an indefinite length where a value belongs"))?;
+    bytes.get(element.body..usize::try_from(end).map_err(|_| Fault::Short)?).ok_or(Fault::Short)
+}
+
+/// Iterates over the elements inside a constructed one.
+pub struct Children<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end: Option<u64>,
+    limit: u64,
+}
+
+impl<'a> Children<'a> {
+    pub fn new(bytes: &'a [u8], parent: &Element, limit: u64) -> Children<'a> {
+        Children { bytes, at: parent.body, end: parent.end, limit: parent.end.unwrap_or(limit) }
+    }
+
+    /// Returns the next child without stepping over it, or `None` at the end of the parent.
+    pub fn peek(&self) -> Parsed<Option<Element>> {
+        if self.end == Some(self.at as u64) {
+            return Ok(None);
+        }
+        let found = element(self.bytes, self.at, self.limit)?;
+        let closing = found.tag == 0 && found.end == Some(found.body as u64);
+        match (closing, self.end) {
+            (true, None) => Ok(None),
+            (true, Some(_)) => Err(Fault::Bad("end-of-contents octets in a definite length")),
+            (false, _) => Ok(Some(found)),
+        }
+    }
+
+    /// Returns the next child, which lies wholly in the buffer, and steps over it.
+    pub fn take(&mut self) -> Parsed<Option<Element>> {
+        let Some(found) = self.peek()? else { return Ok(None) };
+        self.at = skip(self.bytes, self.at, self.limit)?;
+        Ok(Some(found))
+    }
+
+    /// Returns the position after the parent; all its children have been taken.
+    pub fn finish(self) -> usize {
+        if self.end.is_none() { self.at + 2 } else { self.at }
+    }
+
+    /// Position of the next child.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn headers() {
+        assert_eq!(header(&[4, 5]), Ok(Header { tag: 4, size: 2, len: Some(5) }));
+        assert_eq!(header(&[4, 0x82, 3, 0xE8]), Ok(Header { tag: 4, size: 4, len: Some(1000) }));
+        assert_eq!(header(&[0x30, 0x80]), Ok(Header { tag: 0x30, size: 2, len: None }));
+        assert_eq!(header(&[4, 0x88, 0, 0, 0, 0, 0, 0, 0, 9]), Ok(Header { tag: 4, size: 10, len: Some(9) }));
+        assert_eq!(header(&[4]), Err(Fault::Short));
+        assert_eq!(header(&[4, 0x82, 3]), Err(Fault::Short));
+        for bad in [&[0x80u8, 0x80][..], &[4, 0x89], &[4, 0xFF], &[0x1F, 1]] {
+            assert!(matches!(header(bad), Err(Fault::Bad(_))), "{bad:x?}");
+        }
+    }
+
+    #[test]
+    fn lengths_do_not_reach_beyond_their_parent() {
+        assert!(matches!(element(&[4, 5, 0], 0, 6), Err(Fault::Bad(_))));
+        let huge = [4, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+        assert!(matches!(element(&huge, 0, u64::MAX), Err(Fault::Bad(_))));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_not_followed() {
+        let deep: Vec<u8> = [0x30, 0x80].repeat(20_000);
+        assert!(matches!(skip(&deep, 0, deep.len() as u64), Err(Fault::Bad(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn skip_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(end) = skip(&bytes, 0, bytes.len() as u64) {
+                prop_assert!(end > 0 && end <= bytes.len());
+            }
+        }
+    }
+}

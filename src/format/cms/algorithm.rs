@@ -1,0 +1,180 @@
+//! Algorithm identifiers with their parameters: key transport (RFC 8017, RFC 3560) and content encryption
+//! (RFC 3370, RFC 3565, RFC 3657, RFC 5084).
+
+use super::Refusal;
+use crate::format::ber::{self, Children, Element, Fault};
+use crate::format::oid;
+
+/// A block cipher with its key length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cipher {
+    Aes128,
+    Aes192,
+    Aes256,
+    TripleDes,
+    Camellia128,
+    Camellia192,
+    Camellia256,
+}
+
+impl Cipher {
+    /// Length of the content encryption key in bytes.
+    pub fn key_len(self) -> usize {
+        match self {
+            Cipher::Aes128 | Cipher::Camellia128 => 16,
+            Cipher::Aes192 | Cipher::Camellia192 | Cipher::TripleDes => 24,
+            Cipher::Aes256 | Cipher::Camellia256 => 32,
+        }
+    }
+
+    /// Length of a block in bytes.
+    pub fn block_len(self) -> usize {
+        if self == Cipher::TripleDes { 8 } else { 16 }
+    }
+}
+
+/// How the cipher is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    Cbc { iv: Vec<u8> },
+    Gcm { nonce: Vec<u8>, tag_len: usize },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentEncryption {
+    pub cipher: Cipher,
+    pub mode: Mode,
+}
+
+/// A hash function of OAEP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hash {
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// How the content encryption key is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyTransport {
+    RsaPkcs1,
+    RsaOaep {
+        hash: Hash,
+        mask_hash: Hash,
+        label: Vec<u8>,
+    },
+    /// Another algorithm, by its name.
+    Other(String),
+}
+
+/// Splits an AlgorithmIdentifier into its dotted name and the parameters, if any.
+fn identifier(bytes: &[u8], algorithm: &Element, limit: u64) -> Result<(String, Option<Element>), Fault> {
+    let mut fields = Children::new(bytes, algorithm, limit);
+    let name =
+        fields.take()?.filter(|e| e.tag == ber::OID).ok_or(Fault::Bad("an algorithm without a name"))?;
+    let name = oid::dotted(ber::content(bytes, &name)?);
+    Ok((name, fields.take()?))
+}
+
+pub fn content_encryption(
+    bytes: &[u8],
+    algorithm: &Element,
+    limit: u64,
+) -> Result<ContentEncryption, Refusal> {
+    // The parameters must be there before they are looked at.
+    ber::skip(bytes, algorithm.start, limit)?;
+    let (name, parameters) = identifier(bytes, algorithm, limit)?;
+    let (cipher, gcm) = match name.as_str() {
+        "2.16.840.1.101.3.4.1.2" => (Cipher::Aes128, false),
+        "2.16.840.1.101.3.4.1.22" => (Cipher::Aes192, false),
+        "2.16.840.1.101.3.4.1.42" => (Cipher::Aes256, false),
+        "2.16.840.1.101.3.4.1.6" => (Cipher::Aes128, true),
+        "2.16.840.1.101.3.4.1.26" => (Cipher::Aes192, true),
+        "2.16.840.1.101.3.4.1.46" => (Cipher::Aes256, true),
+        "1.2.840.113549.3.7" => (Cipher::TripleDes, false),
+        "1.2.392.200011.61.1.1.1.2" => (Cipher::Camellia128, false),
+        "1.2.392.200011.61.1.1.1.3" => (Cipher::Camellia192, false),
+        "1.2.392.200011.61.1.1.1.4" => (Cipher::Camellia256, false),
+        other => return Err(Refusal::Unsupported(format!("content cipher {}", oid::describe(other)))),
+    };
+    let parameters = parameters.ok_or(Refusal::Damaged("a content cipher without parameters"))?;
+    let mode =
+        if gcm { gcm_parameters(bytes, &parameters, limit)? } else { cbc_iv(bytes, &parameters, cipher)? };
+    Ok(ContentEncryption { cipher, mode })
+}
+
+fn cbc_iv(bytes: &[u8], parameters: &Element, cipher: Cipher) -> Result<Mode, Refusal> {
+    let iv = ber::content(bytes, parameters)?.to_vec();
+    if parameters.tag != ber::OCTET_STRING || iv.len() != cipher.block_len() {
+        return Err(Refusal::Damaged("an initialisation vector of the wrong length"));
+    }
+    Ok(Mode::Cbc { iv })
+}
+
+/// GCMParameters of RFC 5084 section 3.2: nonce, and the length of the tag (12 unless given).
+fn gcm_parameters(bytes: &[u8], parameters: &Element, limit: u64) -> Result<Mode, Refusal> {
+    let mut fields = Children::new(bytes, parameters, limit);
+    let nonce =
+        fields.take()?.filter(|e| e.tag == ber::OCTET_STRING).ok_or(Refusal::Damaged("no GCM nonce"))?;
+    let nonce = ber::content(bytes, &nonce)?.to_vec();
+    if nonce.len() != 12 {
+        return Err(Refusal::Unsupported(format!("a GCM nonce of {} octets (12 are usual)", nonce.len())));
+    }
+    let tag_len = match fields.take()? {
+        None => 12,
+        Some(len) => match ber::content(bytes, &len)? {
+            [len @ 12..=16] => usize::from(*len),
+            _ => return Err(Refusal::Damaged("a GCM tag length other than 12 to 16")),
+        },
+    };
+    Ok(Mode::Gcm { nonce, tag_len })
+}
+
+pub fn key_transport(bytes: &[u8], algorithm: &Element, limit: u64) -> Result<KeyTransport, Refusal> {
+    let (name, parameters) = identifier(bytes, algorithm, limit)?;
+    match name.as_str() {
+        oid::RSA_ENCRYPTION => Ok(KeyTransport::RsaPkcs1),
+        oid::RSA_OAEP => oaep(bytes, parameters, limit),
+        other => Ok(KeyTransport::Other(oid::describe(other))),
+    }
+}
+
+/// RSAES-OAEP-params of RFC 8017 appendix A.2.1. What is absent means SHA-1, also for the mask where only the
+/// hash is given.
+fn oaep(bytes: &[u8], parameters: Option<Element>, limit: u64) -> Result<KeyTransport, Refusal> {
+    let (mut hash, mut mask_hash, mut label) = (Hash::Sha1, Hash::Sha1, Vec::new());
+    if let Some(parameters) = parameters.filter(|p| p.tag == ber::SEQUENCE) {
+        let mut fields = Children::new(bytes, &parameters, limit);
+        while let Some(field) = fields.take()? {
+            let limit = fields.position() as u64;
+            let inner = ber::element(bytes, field.body, limit)?;
+            let (name, parameter) = identifier(bytes, &inner, limit)?;
+            match (field.tag, name.as_str()) {
+                (0xA0, name) => hash = hash_function(name)?,
+                (0xA1, oid::MGF1) => {
+                    let of = parameter.ok_or(Refusal::Damaged("MGF1 without its hash"))?;
+                    mask_hash = hash_function(&identifier(bytes, &of, limit)?.0)?;
+                }
+                (0xA2, oid::P_SPECIFIED) => {
+                    let value = parameter.ok_or(Refusal::Damaged("an OAEP label without its value"))?;
+                    label = ber::content(bytes, &value)?.to_vec();
+                }
+                (_, name) => return Err(Refusal::Unsupported(format!("OAEP parameter {name}"))),
+            }
+        }
+    }
+    Ok(KeyTransport::RsaOaep { hash, mask_hash, label })
+}
+
+fn hash_function(name: &str) -> Result<Hash, Refusal> {
+    match name {
+        oid::SHA1 => Ok(Hash::Sha1),
+        oid::SHA224 => Ok(Hash::Sha224),
+        oid::SHA256 => Ok(Hash::Sha256),
+        oid::SHA384 => Ok(Hash::Sha384),
+        oid::SHA512 => Ok(Hash::Sha512),
+        other => Err(Refusal::Unsupported(format!("OAEP hash function {}", oid::describe(other)))),
+    }
+}

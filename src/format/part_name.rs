@@ -1,0 +1,143 @@
+//! File names of stored parts: which set and which part of it they mean.
+//!
+//! ```text
+//! export-<uuid>.z01.smime        part 1 of a split set; .z99 is followed by .z100
+//! export-<uuid>.zip.smime        its last part, or a set of one part
+//! export-<uuid>.zip.001.smime    part 1 of a set that was cut after it was zipped (7-Zip)
+//! export-<uuid> (1).z01.smime    a second download of part 1, as browsers and wget name it;
+//! export-<uuid>.z01 (1).smime    so does a number before or after .smime
+//! ```
+
+use std::fmt;
+
+/// The place of a part in its set; the order is that of the zip's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ordinal {
+    /// `.zNN`, counted from 1.
+    Split(u32),
+    /// `.zip.NNN`, counted from 1.
+    Cut(u32),
+    /// `.zip`
+    Last,
+}
+
+impl fmt::Display for Ordinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ordinal::Split(n) => write!(f, ".z{n:02}"),
+            Ordinal::Cut(n) => write!(f, ".zip.{n:03}"),
+            Ordinal::Last => f.write_str(".zip"),
+        }
+    }
+}
+
+/// A file name, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartName<'a> {
+    /// Common to all parts of a set.
+    pub stem: &'a str,
+    pub ordinal: Ordinal,
+    /// True for the name that a browser gives to a second download of the same part.
+    pub is_copy: bool,
+}
+
+/// Takes a file name apart; `None` for a file that is no part of any set.
+pub fn parse(file_name: &str) -> Option<PartName<'_>> {
+    let (name, copy_behind) = strip_number(file_name);
+    let name = strip_suffix(name, ".smime")?;
+    let (name, copy_between) = strip_copy_mark(name);
+    let (stem, ordinal) = split_ordinal(name)?;
+    let (stem, copy_before) = strip_copy_mark(stem);
+    let is_copy = copy_behind || copy_between || copy_before;
+    (!stem.is_empty()).then_some(PartName { stem, ordinal, is_copy })
+}
+
+/// Returns true for a file of an encrypted store, whether its name says which part it is or not.
+pub fn is_stored(file_name: &str) -> bool {
+    parse(file_name).is_some() || strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
+}
+
+fn strip_suffix<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = name.len().checked_sub(suffix.len())?;
+    (name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(suffix)).then(|| &name[..at])
+}
+
+/// Strips what wget puts behind a name that is already there: `.1`; and what browsers do: ` (1)`, `(1)`.
+fn strip_number(name: &str) -> (&str, bool) {
+    if let (stripped, true) = strip_copy_mark(name) {
+        return (stripped, true);
+    }
+    match name.rsplit_once('.') {
+        Some((before, digits)) if strip_suffix(before, ".smime").is_some() && number(digits).is_some() => {
+            (before, true)
+        }
+        _ => (name, false),
+    }
+}
+
+fn strip_copy_mark(name: &str) -> (&str, bool) {
+    let stripped =
+        name.strip_suffix(')').and_then(|n| n.rsplit_once('(')).filter(|(_, n)| number(n).is_some());
+    match stripped {
+        Some((before, _)) => (before.strip_suffix(' ').unwrap_or(before), true),
+        None => (name, false),
+    }
+}
+
+fn split_ordinal(name: &str) -> Option<(&str, Ordinal)> {
+    if let Some(stem) = strip_suffix(name, ".zip") {
+        return Some((stem, Ordinal::Last));
+    }
+    let (before, extension) = name.rsplit_once('.')?;
+    if let Some(n) = extension.strip_prefix(['z', 'Z']).filter(|d| d.len() >= 2).and_then(number) {
+        return (n > 0).then_some((before, Ordinal::Split(n)));
+    }
+    let n = number(extension).filter(|&n| n > 0 && extension.len() >= 3)?;
+    Some((strip_suffix(before, ".zip")?, Ordinal::Cut(n)))
+}
+
+fn number(digits: &str) -> Option<u32> {
+    if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let table = [
+            ("export-1.z01.smime", Some(("export-1", Ordinal::Split(1), false))),
+            ("export-1.z100.smime", Some(("export-1", Ordinal::Split(100), false))),
+            ("export-1.z010.smime", Some(("export-1", Ordinal::Split(10), false))),
+            ("EXPORT-1.Z02.SMIME", Some(("EXPORT-1", Ordinal::Split(2), false))),
+            ("export-1.zip.smime", Some(("export-1", Ordinal::Last, false))),
+            ("export-1.zip.003.smime", Some(("export-1", Ordinal::Cut(3), false))),
+            ("export-1 (1).z01.smime", Some(("export-1", Ordinal::Split(1), true))),
+            ("export-1.z01 (2).smime", Some(("export-1", Ordinal::Split(1), true))),
+            ("export-1.z01(2).smime", Some(("export-1", Ordinal::Split(1), true))),
+            ("export-1.zip.smime (3)", Some(("export-1", Ordinal::Last, true))),
+            ("export-1.zip.smime.1", Some(("export-1", Ordinal::Last, true))),
+            ("export-1.z01.smime.part", None),
+            ("export-1.z01.smime.crdownload", None),
+            ("export-1.z1.smime", None),
+            ("export-1.z00.smime", None),
+            ("export-1.zip", None),
+            (".zip.smime", None),
+            ("notes.smime", None),
+            ("ü.z99999999999.smime", None),
+        ];
+        for (name, expected) in table {
+            let parsed = parse(name).map(|p| (p.stem, p.ordinal, p.is_copy));
+            assert_eq!(parsed, expected, "{name}");
+        }
+        assert!(is_stored("notes.smime") && is_stored("export-1.zip.smime.1") && !is_stored("x.zip"));
+    }
+
+    #[test]
+    fn the_order_is_numeric_and_the_zip_comes_last() {
+        let mut order = [Ordinal::Last, Ordinal::Split(100), Ordinal::Split(99), Ordinal::Split(2)];
+        order.sort();
+        assert_eq!(order, [Ordinal::Split(2), Ordinal::Split(99), Ordinal::Split(100), Ordinal::Last]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Reading by position: the one trait that everything readable implements, and the readers that know no format.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+mod file;
+mod joined;
+mod overlay;
+mod scratch;
+mod slice;
+
+pub use file::FileReader;
+pub use joined::Joined;
+pub use overlay::Overlay;
+pub use scratch::with_scratch;
+pub use slice::Slice;
+
+/// A fixed number of bytes that can be read at any position, by any number of threads at once.
+pub trait ReadAt: Send + Sync {
+    /// Length in bytes; it never changes during the life of a reader.
+    fn len(&self) -> u64;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` with the bytes from `offset` on and returns how many there were; short only at the end.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Fills all of `buf`, or fails.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let got = self.read_at(buf, offset)?;
+        if got < buf.len() {
+            return Err(Error::damaged(format!(
+                "{} bytes wanted at {offset}, but the end is at {}",
+                buf.len(),
+                self.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Returns `len` bytes from `offset`, fewer only at the end. The caller bounds `len`.
+    fn read_vec(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut buf = vec![0; available(self.len(), offset, len)];
+        self.read_exact_at(&mut buf, offset)?;
+        Ok(buf)
+    }
+}
+
+/// A reader that several others may stand on.
+pub type Reader = Arc<dyn ReadAt>;
+
+/// Returns how many of `wanted` bytes there are at `offset` in something of length `len`.
+pub fn available(len: u64, offset: u64, wanted: usize) -> usize {
+    len.saturating_sub(offset).min(wanted as u64) as usize
+}
+
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        Vec::len(self) as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let n = available(Vec::len(self) as u64, offset, buf.len());
+        if n > 0 {
+            let start = offset as usize;
+            buf[..n].copy_from_slice(&self[start..start + n]);
+        }
+        Ok(n)
+    }
+}

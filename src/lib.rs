@@ -1,0 +1,5 @@
+pub mod artifact;
+pub mod crypto;
+pub mod error;
+pub mod format;
+pub mod io;
