@@ -18,4 +18,4 @@ mod set;
 mod transfer;
 
 pub use part::{Mode, Part};
-pub use set::{Gaps, Opened, PartFile, Zip, open};
+pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open};

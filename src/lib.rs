@@ -1,5 +1,9 @@
 pub mod artifact;
+pub mod cli;
 pub mod crypto;
 pub mod error;
 pub mod format;
 pub mod io;
+pub mod mount;
+pub mod store;
+pub mod tree;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments, command, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cddsfs::cli::run(std::env::args_os().collect())
+}

@@ -13,7 +13,8 @@ const MAX_DIRECTORY: u64 = 256 << 20;
 
 /// What the end record says of the parts that were given.
 pub enum Rejoined {
-    Zip(Reader),
+    /// The zip, and how many bytes of it are held in memory.
+    Zip { reader: Reader, memory: usize },
     /// The end record is on the disk of this number, counted from 0, and that is not the last of those given.
     OtherDisk(u32),
 }
@@ -34,9 +35,9 @@ pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
     };
     if end.disk == 0 && marker == 0 {
         set.check_directory_start(&end, position)?;
-        return Ok(Rejoined::Zip(joined));
+        return Ok(Rejoined::Zip { reader: joined, memory: 0 });
     }
-    set.rewrite(&end, position, marker).map(Rejoined::Zip)
+    set.rewrite(&end, position, marker)
 }
 
 /// Returns the number of the disk that the end record in the last segment names, without looking at the others.
@@ -168,7 +169,7 @@ impl Set {
         Err(wrong())
     }
 
-    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Reader> {
+    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Rejoined> {
         let start = self.directory_start(end)?;
         if start.checked_add(end.directory_size).is_none_or(|end| end > position) {
             return Err(Error::damaged("the central directory is said to reach beyond the end record"));
@@ -194,7 +195,9 @@ impl Set {
         }
         write_end(&mut tail, end, entries.len() as u64, start - cut);
         let members = Arc::new(Slice::new(self.joined.clone(), cut, start - cut));
-        Ok(Arc::new(Overlay::new(members, start - cut, tail, patches)))
+        let memory = tail.len();
+        let reader = Arc::new(Overlay::new(members, start - cut, tail, patches));
+        Ok(Rejoined::Zip { reader, memory })
     }
 
     /// Finds the position of every member's local header.

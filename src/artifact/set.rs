@@ -36,6 +36,20 @@ pub struct Gaps {
 /// The reassembled, decrypted zip.
 pub struct Zip {
     reader: Reader,
+    parts: usize,
+    memory: usize,
+}
+
+impl Zip {
+    /// Number of its parts; each holds a file descriptor.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Bytes that it holds in memory.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
 }
 
 impl ReadAt for Zip {
@@ -65,7 +79,7 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
     let segments = open_all(parts, identities, mode)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
     match rejoin(segments) {
-        Ok(Rejoined::Zip(reader)) => Ok(Opened::Zip(Zip { reader })),
+        Ok(Rejoined::Zip { reader, memory }) => Ok(Opened::Zip(Zip { reader, parts: parts.len(), memory })),
         Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
         // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
         Err(error) if is_cut && !error.kind().is_transient() => {
@@ -73,6 +87,11 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
         }
         Err(error) => Err(error),
     }
+}
+
+/// Returns false if the names alone tell that parts are missing.
+pub fn may_be_whole(parts: &[PartFile]) -> bool {
+    gaps_in_names(parts).is_none()
 }
 
 /// Returns what the names alone tell: the first to the last, without a gap, and the `.zip`.

@@ -1,0 +1,62 @@
+//! The command line: one file per command. Data goes to standard output, talk to standard error.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod background;
+mod exit;
+mod logging;
+mod mount;
+mod options;
+mod passphrase;
+mod unmount;
+
+use exit::Failure;
+
+#[derive(Parser)]
+#[command(
+    name = "cddsfs",
+    version,
+    about = "Mounts a store of encrypted contact-centre data exports, so that any program can read them.",
+    after_help = "Examples:
+  cddsfs mount ~/Downloads ~/exports --key private.pem
+  unzip -l ~/exports/artifacts/export-<uuid>.zip
+  jq . ~/exports/history/export-<uuid>.json
+  cddsfs unmount ~/exports"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mount a store on a directory
+    Mount(mount::Arguments),
+    /// Take a mount away
+    Unmount(unmount::Arguments),
+}
+
+/// Runs the program.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let outcome = match options::expand(args.clone()) {
+        Ok(expanded) => match Arguments::try_parse_from(expanded) {
+            Ok(arguments) => match arguments.command {
+                Command::Mount(arguments) => mount::run(&arguments, &args),
+                Command::Unmount(arguments) => unmount::run(&arguments),
+            },
+            Err(error) => {
+                // Clap's own texts and exit codes: 0 for --help, 2 for a mistake.
+                let _ = error.print();
+                return ExitCode::from(error.exit_code() as u8);
+            }
+        },
+        Err(text) => Err(Failure::usage(text)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

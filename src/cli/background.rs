@@ -1,0 +1,63 @@
+//! Going to the background: the program starts itself again and waits until that copy says that the mount answers.
+//!
+//! A new process instead of a fork, so that nothing has to be undone; until it is ready it has the terminal, for the
+//! passphrase and for what it has to say if it fails.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+
+use super::exit::{Because, Failure, Reason};
+use super::logging;
+use crate::error::Error;
+
+/// Hidden option of the copy.
+pub const FLAG: &str = "--in-background";
+const READY: &str = "ready";
+
+/// Starts the copy with the same arguments and waits for it.
+pub fn start(args: &[OsString]) -> Result<(), Failure> {
+    let program = std::env::current_exe().because(Reason::Other)?;
+    let mut copy = Command::new(program)
+        .args(&args[1..])
+        .arg(FLAG)
+        .stdout(Stdio::piped())
+        .spawn()
+        .because(Reason::Other)?;
+    let mut said = String::new();
+    if let Some(stdout) = copy.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said).because(Reason::Other)?;
+    }
+    if said.trim_end() == READY {
+        return Ok(());
+    }
+    let status = copy.wait().because(Reason::Other)?;
+    Err(match status.code() {
+        Some(code) => Failure::reported(code as u8),
+        None => Failure::new(Reason::Other, format!("the mount did not come up: {status}")),
+    })
+}
+
+/// Tells the waiting program that all is well, and lets go of the terminal.
+pub fn ready() {
+    if let Err(error) = let_go() {
+        log::warn!("still tied to the terminal: {error}");
+    }
+}
+
+fn let_go() -> Result<(), Error> {
+    let errno = |e: nix::errno::Errno| std::io::Error::from(e);
+    setsid().map_err(errno)?;
+    std::env::set_current_dir("/")?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{READY}")?;
+    out.flush()?;
+    logging::to_system_log();
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null).map_err(errno)?;
+    dup2_stdout(&null).map_err(errno)?;
+    dup2_stderr(&null).map_err(errno)?;
+    Ok(())
+}

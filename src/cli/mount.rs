@@ -1,0 +1,176 @@
+//! `cddsfs mount STORE MOUNTPOINT`
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{getegid, geteuid};
+
+use super::exit::{Because, Failure, Reason};
+use super::{background, logging, passphrase};
+use crate::crypto::Identity;
+use crate::mount::{Access, Settings, check_mountpoint, serve};
+use crate::store::retention::DEFAULT_DAYS;
+use crate::tree::{Options, Tree};
+
+#[derive(Args)]
+#[command(after_help = "Every long option can also be given as -o: -o key=private.pem,allow_other,uid=1000
+
+Without a key the mount shows what is there; opening an export then fails with ENOKEY.")]
+pub struct Arguments {
+    /// Directory with encrypted exports (export-<uuid>.z01.smime ... .zip.smime)
+    store: PathBuf,
+    /// Empty directory to mount on
+    mountpoint: PathBuf,
+    /// Private key: PEM, DER or PKCS#12, readable by you alone; may be given several times
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Read the key's passphrase from the first line of a file
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    passphrase_file: Option<PathBuf>,
+    /// Read the key's passphrase from an open descriptor
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Stay in the foreground
+    #[arg(short, long)]
+    foreground: bool,
+    /// Owner of all files (default: you)
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Group of all files (default: yours)
+    #[arg(long, value_name = "GID")]
+    gid: Option<u32>,
+    /// Permissions to take away, in octal (default: yours)
+    #[arg(long, value_name = "MASK", value_parser = parse_octal)]
+    umask: Option<u32>,
+    /// Let all users in (permissions are checked)
+    #[arg(long)]
+    allow_other: bool,
+    /// Let root in
+    #[arg(long, conflicts_with = "allow_other")]
+    allow_root: bool,
+    /// Have the kernel check permissions
+    #[arg(long)]
+    default_permissions: bool,
+    /// Mount over a directory that is not empty
+    #[arg(long)]
+    nonempty: bool,
+    /// What df and /proc/mounts show as the source (default: the store)
+    #[arg(long, value_name = "NAME")]
+    fsname: Option<String>,
+    /// Threads that answer requests
+    #[arg(long, value_name = "N", default_value_t = default_threads(), value_parser = clap::value_parser!(u8).range(2..=64))]
+    threads: u8,
+    /// Append log lines to a file
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Say more; twice: everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// mount(8) options, as in fstab
+    #[arg(short, value_name = "OPT,...")]
+    o: Vec<String>,
+    #[arg(long, hide = true)]
+    in_background: bool,
+}
+
+fn parse_octal(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|&mask| mask <= 0o777)
+        .ok_or_else(|| "an octal number up to 777".into())
+}
+
+fn default_threads() -> u8 {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    (2 * cores).clamp(4, 16) as u8
+}
+
+pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
+    if !arguments.foreground && !arguments.in_background {
+        return background::start(args);
+    }
+    let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
+    logging::start(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
+    protect();
+    let store = std::fs::canonicalize(&arguments.store)
+        .map_err(|e| crate::error::Error::from(e).at(arguments.store.display()))
+        .because(Reason::Store)?;
+    let mountpoint =
+        check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
+    let identities = load_keys(arguments).because(Reason::Key)?;
+    let has_keys = !identities.is_empty();
+    let tree =
+        Tree::new(&store, identities, cache_dir().as_deref(), options(arguments)).because(Reason::Store)?;
+    if !has_keys {
+        log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
+    }
+    let ready = || {
+        if arguments.in_background {
+            background::ready();
+        }
+    };
+    serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint)
+}
+
+/// Keeps keys out of core dumps and other processes' reach, and lets many parts be open.
+fn protect() {
+    let no_core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let hidden = set_dumpable(false);
+    if let Err(error) = no_core.and(hidden) {
+        log::warn!("core dumps could not be turned off: {error}");
+    }
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        log::info!("no more than {soft} open files: {error}");
+    }
+}
+
+fn load_keys(arguments: &Arguments) -> crate::error::Result<Arc<[Identity]>> {
+    let mut source = passphrase::Source::new(arguments.passphrase_file.as_deref(), arguments.passphrase_fd)?;
+    arguments.key.iter().map(|path| Identity::load(path, &mut |name| source.get(name))).collect()
+}
+
+fn options(arguments: &Arguments) -> Options {
+    Options {
+        uid: arguments.uid.unwrap_or_else(|| geteuid().as_raw()),
+        gid: arguments.gid.unwrap_or_else(|| getegid().as_raw()),
+        umask: arguments.umask.unwrap_or_else(own_umask),
+        retention_days: DEFAULT_DAYS,
+    }
+}
+
+/// Returns the process's umask, which can only be read by setting it.
+fn own_umask() -> u32 {
+    let mask = umask(Mode::empty());
+    umask(mask);
+    mask.bits()
+}
+
+fn settings(arguments: &Arguments, store: &Path) -> Settings {
+    Settings {
+        name: arguments.fsname.clone().unwrap_or_else(|| store.to_string_lossy().into_owned()),
+        access: match (arguments.allow_other, arguments.allow_root) {
+            (true, _) => Access::Everybody,
+            (false, true) => Access::OwnerAndRoot,
+            (false, false) => Access::Owner,
+        },
+        default_permissions: arguments.default_permissions,
+        threads: arguments.threads.into(),
+    }
+}
+
+/// Returns where sizes are remembered (XDG Base Directory Specification), or for a system service without a home.
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .or_else(|| geteuid().is_root().then(|| PathBuf::from("/var/cache")))
+        .map(|dir| dir.join("cddsfs"))
+}

@@ -1,0 +1,21 @@
+//! `cddsfs unmount MOUNTPOINT`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::{Because, Failure, Reason};
+use crate::mount::unmount;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Where the store is mounted
+    mountpoint: PathBuf,
+    /// Take it away even if programs use it; it ends when they do
+    #[arg(long)]
+    lazy: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    unmount(&arguments.mountpoint, arguments.lazy).because(Reason::MountPoint)
+}

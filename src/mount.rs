@@ -1,0 +1,11 @@
+//! The FUSE adapter and the life of a mount; the only place that names fuser.
+
+mod adapter;
+mod deadline;
+mod mountpoint;
+mod session;
+mod unmount;
+
+pub use mountpoint::check as check_mountpoint;
+pub use session::{Access, Settings, serve};
+pub use unmount::unmount;

@@ -1,0 +1,93 @@
+//! Is this a place to mount on?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+/// Checks the mount point and returns its absolute path.
+///
+/// `nonempty` allows a directory with something in it, which the mount hides.
+pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf> {
+    let shown = mountpoint.display();
+    let refuse = |why: String| Error::new(Kind::Invalid, format!("{shown}: {why}"));
+    let path = match fs::canonicalize(mountpoint) {
+        Ok(path) => path,
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
+            return Err(refuse(format!(
+                "a mount whose server has died; remove it with: cddsfs unmount {shown}"
+            )));
+        }
+        Err(e) => return Err(Error::from(e).at(shown)),
+    };
+    if !path.is_dir() {
+        return Err(refuse("not a directory; make one with mkdir".into()));
+    }
+    let store = fs::canonicalize(store).map_err(|e| Error::from(e).at(store.display()))?;
+    if path.starts_with(&store) {
+        return Err(refuse(
+            "inside the store that would be mounted on it; take a directory elsewhere".into(),
+        ));
+    }
+    if is_mounted(&path) {
+        return Err(refuse(format!(
+            "something is mounted there already; unmount it first: cddsfs unmount {shown}"
+        )));
+    }
+    if !nonempty && fs::read_dir(&path).map_err(Error::from)?.next().is_some() {
+        return Err(refuse(
+            "not empty; take an empty directory, or give -o nonempty to hide what is in it".into(),
+        ));
+    }
+    Ok(path)
+}
+
+/// Returns true if a FUSE filesystem is mounted on exactly this path.
+pub fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(parse_mountinfo)
+        .any(|(point, kind)| Path::new(&point) == path && (kind == "fuse" || kind.starts_with("fuse.")))
+}
+
+/// Returns mount point and filesystem type of a line of mountinfo (proc(5)).
+fn parse_mountinfo(line: &str) -> Option<(String, &str)> {
+    let (before, after) = line.split_once(" - ")?;
+    Some((unescape(before.split(' ').nth(4)?), after.split(' ').next()?))
+}
+
+/// Blanks and backslashes stand there as three octal digits.
+fn unescape(text: &str) -> String {
+    ["040", "011", "012", "134"].iter().fold(text.to_string(), |text, octal| {
+        let value = u8::from_str_radix(octal, 8).map_or(' ', char::from);
+        text.replace(&format!("\\{octal}"), &value.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines() {
+        let line = r"36 35 98:0 / /mnt/my\040exports rw,noatime master:1 - fuse.cddsfs /store rw";
+        assert_eq!(parse_mountinfo(line), Some(("/mnt/my exports".into(), "fuse.cddsfs")));
+        assert_eq!(parse_mountinfo("nonsense"), None);
+    }
+
+    #[test]
+    fn bad_places_are_refused_with_what_would_be_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        let inside = store.join("inside");
+        fs::create_dir_all(&inside).unwrap();
+        let text = |path: &Path| check(path, &store, false).unwrap_err().to_string();
+        assert!(text(&dir.path().join("nowhere")).contains("No such file"));
+        assert!(text(&inside).contains("inside the store"));
+        assert!(text(dir.path()).contains("not empty"));
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        assert_eq!(check(&empty, &store, false).unwrap(), fs::canonicalize(&empty).unwrap());
+    }
+}

@@ -1,0 +1,122 @@
+//! A mount from its beginning to its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::adapter::Adapter;
+use super::unmount::unmount;
+use crate::error::{At, Error, Kind, Result};
+use crate::store::watch::Watch;
+use crate::tree::{Gone, Sizer, Tree};
+
+/// Who may use the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    #[default]
+    Owner,
+    OwnerAndRoot,
+    Everybody,
+}
+
+/// What is asked of the kernel.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Shown as the source in /proc/mounts.
+    pub name: String,
+    pub access: Access,
+    pub default_permissions: bool,
+    /// Number of event loops.
+    pub threads: usize,
+}
+
+fn config(settings: &Settings) -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        // Commas would end the option.
+        MountOption::FSName(settings.name.replace(',', "_")),
+        MountOption::Subtype("cddsfs".into()),
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoExec,
+        MountOption::NoAtime,
+    ];
+    if settings.default_permissions || settings.access == Access::Everybody {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
+    config.acl = match settings.access {
+        Access::Owner => SessionACL::Owner,
+        Access::OwnerAndRoot => SessionACL::RootAndOwner,
+        Access::Everybody => SessionACL::All,
+    };
+    config.n_threads = Some(settings.threads);
+    config.clone_fd = true;
+    config
+}
+
+/// Mounts the tree and serves it until it is unmounted. `ready` is called when the mount answers.
+pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnOnce()) -> Result<()> {
+    let tree = Arc::new(tree);
+    // Signals must not end the program while a mount is there, so they are caught before.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let session = Session::new(Adapter::new(tree.clone(), settings.threads), mountpoint, &config(settings))
+        .map_err(|e| mount_failed(e, mountpoint))?;
+    let notifier = session.notifier();
+    let sizer = Arc::new(Sizer::start(tree.clone()));
+    let watch = {
+        let (watched, sizer) = (tree.clone(), sizer.clone());
+        Watch::new(tree.store(), move || refresh(&watched, &sizer, &notifier))?
+    };
+
+    let control = signals.handle();
+    let point = mountpoint.to_path_buf();
+    let unmounter = thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                watch.trigger();
+            } else if let Err(error) = unmount(&point, false).or_else(|error| {
+                log::warn!("{error}: unmounting it as soon as it is not in use any more");
+                unmount(&point, true)
+            }) {
+                log::error!("not unmounted: {error}");
+            }
+        }
+    })?;
+    let serving = session.spawn()?;
+    ready();
+    let ended = serving.join();
+    control.close();
+    let _ = unmounter.join();
+    drop(sizer);
+    ended.at("the mount ended")
+}
+
+fn refresh(tree: &Tree, sizer: &Sizer, notifier: &Notifier) {
+    let gone = match tree.refresh() {
+        Ok(gone) => gone,
+        Err(error) => return log::warn!("the store cannot be looked at: {error}"),
+    };
+    sizer.restart();
+    for Gone { parent, name } in gone {
+        if let Err(error) = notifier.inval_entry(INodeNo(parent), name.as_ref()) {
+            log::debug!("the kernel does not forget {name}: {error}");
+        }
+    }
+}
+
+fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOENT) => " (is /dev/fuse there? On Debian: apt install fuse3)",
+        Some(libc::EPERM | libc::EACCES) => {
+            " (may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf)"
+        }
+        _ => "",
+    };
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}{hint}", mountpoint.display()))
+}

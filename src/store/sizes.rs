@@ -1,0 +1,117 @@
+//! Sizes of artifacts, remembered between mounts so that listing a plain store does not unwrap every key again.
+//!
+//! What is kept is a hash of a set's files against the length of its zip: no name, no key, no plaintext.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::error::{At, Result};
+
+/// The sizes of one store, as seen with one set of keys.
+pub struct Sizes {
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: BTreeMap<String, u64>,
+    changed: bool,
+}
+
+fn hex(digest: &[u8; 16]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl Sizes {
+    /// Loads what was remembered for a store; nothing is kept where there is no cache directory.
+    pub fn load(cache_dir: Option<&Path>, store: &Path, keys: &[[u8; 32]]) -> Sizes {
+        let path = cache_dir.map(|dir| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(store.as_os_str().as_encoded_bytes());
+            keys.iter().for_each(|key| {
+                hasher.update(key);
+            });
+            let name = hasher.finalize().to_hex();
+            dir.join(format!("sizes-{}.json", &name[..32]))
+        });
+        let text = path.as_ref().and_then(|path| fs::read(path).ok());
+        // What cannot be read is worked out again.
+        let known = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Sizes { path, state: Mutex::new(State { known, changed: false }) }
+    }
+
+    pub fn get(&self, digest: &[u8; 16]) -> Option<u64> {
+        self.state.lock().unwrap().known.get(&hex(digest)).copied()
+    }
+
+    pub fn put(&self, digest: &[u8; 16], len: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.changed |= state.known.insert(hex(digest), len) != Some(len);
+    }
+
+    /// Forgets a size that turned out to be wrong.
+    pub fn forget(&self, digest: &[u8; 16]) {
+        let mut state = self.state.lock().unwrap();
+        state.changed |= state.known.remove(&hex(digest)).is_some();
+    }
+
+    /// Writes down what has changed, without the sets that are gone.
+    pub fn save(&self, present: &HashSet<[u8; 16]>) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let json = {
+            let mut state = self.state.lock().unwrap();
+            if !std::mem::take(&mut state.changed) {
+                return Ok(());
+            }
+            let present: HashSet<String> = present.iter().map(hex).collect();
+            state.known.retain(|digest, _| present.contains(digest));
+            serde_json::to_vec(&state.known).unwrap_or_default()
+        };
+        write_atomically(path, &json).at(path.display())
+    }
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_survive_and_those_of_gone_sets_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |keys: &[[u8; 32]]| Sizes::load(Some(dir.path()), Path::new("/store"), keys);
+        let sizes = load(&[[1; 32]]);
+        sizes.put(&[1; 16], 100);
+        sizes.put(&[2; 16], 200);
+        sizes.save(&HashSet::from([[1; 16]])).unwrap();
+        let again = load(&[[1; 32]]);
+        assert_eq!((again.get(&[1; 16]), again.get(&[2; 16])), (Some(100), None));
+        assert_eq!(load(&[[2; 32]]).get(&[1; 16]), None, "other keys, other sizes");
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = Sizes::load(Some(dir.path()), Path::new("/s"), &[]);
+        sizes.put(&[1; 16], 1);
+        sizes.save(&HashSet::from([[1; 16]])).unwrap();
+        let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        fs::write(&file, "{\"nonsense").unwrap();
+        assert_eq!(Sizes::load(Some(dir.path()), Path::new("/s"), &[]).get(&[1; 16]), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! What is where in the mount: names, inodes, attributes, handles. It knows neither FUSE nor the kernel.
+//!
+//! A [`View`] is the tree at one moment, made from a snapshot of the store. It is replaced as a whole when the store
+//! changes; an inode of an older view is stale, but a handle that is open keeps what it has opened.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use crate::crypto::Identity;
+use crate::error::{Error, Kind, Result};
+use crate::store::plain;
+use crate::store::sizes::Sizes;
+
+mod export;
+mod handle;
+mod history;
+mod node;
+mod recent;
+mod sizer;
+mod view;
+mod xattr;
+
+use handle::Handles;
+pub use handle::{DirEntry, Handle};
+use node::Node;
+pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
+use recent::Recent;
+pub use sizer::Sizer;
+use view::View;
+
+/// How the tree presents itself.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub uid: u32,
+    pub gid: u32,
+    pub umask: u32,
+    pub retention_days: u32,
+}
+
+/// A name that the kernel should forget, because it now means something else or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    pub parent: Ino,
+    pub name: String,
+}
+
+/// The mounted tree of one store.
+pub struct Tree {
+    store: PathBuf,
+    options: Options,
+    exports: export::Context,
+    view: RwLock<Arc<View>>,
+    handles: Handles,
+    /// Held while a new view is made, so that they follow one another.
+    refreshing: Mutex<()>,
+}
+
+impl Tree {
+    /// Looks at the store. `cache_dir` is where sizes are remembered.
+    pub fn new(
+        store: &Path,
+        identities: Arc<[Identity]>,
+        cache_dir: Option<&Path>,
+        options: Options,
+    ) -> Result<Tree> {
+        let keys: Vec<[u8; 32]> = identities.iter().map(|identity| *identity.fingerprint()).collect();
+        let exports = export::Context {
+            identities,
+            sizes: Sizes::load(cache_dir, store, &keys),
+            recent: Recent::default(),
+        };
+        let view = View::new(plain::scan(store)?, None);
+        Ok(Tree {
+            store: store.to_path_buf(),
+            options,
+            exports,
+            view: RwLock::new(Arc::new(view)),
+            handles: Handles::default(),
+            refreshing: Mutex::new(()),
+        })
+    }
+
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap().clone()
+    }
+
+    /// Looks at the store again; returns the names that the kernel must not believe any more.
+    pub fn refresh(&self) -> Result<Vec<Gone>> {
+        let _one_at_a_time = self.refreshing.lock().unwrap();
+        let old = self.view();
+        let snapshot = plain::scan(&self.store)?;
+        Ok(self.replace(&old, View::new(snapshot, Some(&old))))
+    }
+
+    fn replace(&self, old: &View, new: View) -> Vec<Gone> {
+        let gone = old.names_gone_in(&new);
+        let present: HashSet<[u8; 16]> = new.exports().map(|export| export.digest()).collect();
+        self.exports.recent.retain(|digest| present.contains(digest));
+        *self.view.write().unwrap() = Arc::new(new);
+        gone
+    }
+
+    /// Writes down the sizes that have been worked out.
+    pub fn save_sizes(&self) -> Result<()> {
+        let present: HashSet<[u8; 16]> = self.view().exports().map(|export| export.digest()).collect();
+        self.exports.sizes.save(&present)
+    }
+
+    fn node(&self, ino: Ino) -> Result<Node> {
+        self.view().node(ino).ok_or_else(|| Error::new(Kind::Stale, "the file has been replaced or has gone"))
+    }
+
+    /// Finds a name; may have to open an export to know what it is.
+    pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
+        let Node::Dir(dir) = self.node(parent)? else {
+            return Err(Error::new(Kind::NotADirectory, "not a directory"));
+        };
+        let missing = || Error::new(Kind::NotFound, "no such name");
+        let name = name.to_str().ok_or_else(missing)?;
+        let node = self.view().lookup(dir, name, &self.exports).ok_or_else(missing)?;
+        self.attributes(&node)
+    }
+
+    pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration)> {
+        let node = self.node(ino)?;
+        self.attributes(&node)
+    }
+
+    /// Returns the attributes of a node, and how long they hold.
+    fn attributes(&self, node: &Node) -> Result<(Attr, Duration)> {
+        let (size, mtime, ttl) = match node {
+            Node::Dir(_) => (0, self.view().mtime(), node::TTL_CHANGING),
+            Node::Stored(file) => (file.size, file.mtime, node::TTL_FINISHED),
+            Node::Zip(export) => {
+                let size = export.zip_size(&self.exports)?;
+                (size, export.mtime(), node::TTL_FINISHED)
+            }
+            Node::Incomplete(export) => {
+                let text = export.gaps_text(&self.exports).unwrap_or_default();
+                (text.len() as u64, export.mtime(), node::TTL_CHANGING)
+            }
+            Node::History(export) => {
+                let text = history::render(export, &self.exports, &self.options);
+                (text.len() as u64, export.mtime(), node::TTL_CHANGING)
+            }
+        };
+        Ok((Attr::new(node, size, mtime, &self.options), ttl))
+    }
+
+    /// Fails if the inode stands for nothing any more.
+    pub fn exists(&self, ino: Ino) -> Result<()> {
+        self.node(ino).map(drop)
+    }
+
+    /// Opens a file for reading.
+    pub fn open(&self, ino: Ino) -> Result<(Handle, Caching)> {
+        let node = self.node(ino)?;
+        let (opened, caching) = self.open_node(&node)?;
+        Ok((self.handles.insert(opened), caching))
+    }
+
+    fn open_node(&self, node: &Node) -> Result<(handle::Opened, Caching)> {
+        use Caching::{Finished, Snapshot};
+        Ok(match node {
+            Node::Dir(_) => return Err(Error::new(Kind::IsADirectory, "is a directory")),
+            Node::Stored(file) => (handle::Opened::stored(file)?, Finished),
+            Node::Zip(export) => {
+                let zip = export.open(&self.exports)?;
+                (handle::Opened::Zip { zip, export: export.clone() }, Finished)
+            }
+            Node::Incomplete(export) => {
+                let text = export.gaps_text(&self.exports).unwrap_or_default();
+                (handle::Opened::text(text), Snapshot)
+            }
+            Node::History(export) => {
+                (handle::Opened::text(history::render(export, &self.exports, &self.options)), Snapshot)
+            }
+        })
+    }
+
+    /// Reads from an open file.
+    pub fn read(&self, handle: Handle, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let opened = self.handles.get(handle)?;
+        match opened.read_at(buf, offset) {
+            Err(error) if error.kind() == Kind::Irregular => {
+                // The file has another length than its beginning and end promised: it becomes another inode.
+                if let handle::Opened::Zip { export, .. } = &*opened {
+                    self.index_fully(export);
+                }
+                Err(Error::new(Kind::Stale, format!("{error}; it has been indexed and can be opened again")))
+            }
+            other => other,
+        }
+        .inspect_err(|error| opened.log_once(error))
+    }
+
+    fn index_fully(&self, export: &Arc<export::Export>) {
+        let _one_at_a_time = self.refreshing.lock().unwrap();
+        let old = self.view();
+        self.exports.sizes.forget(&export.digest());
+        self.replace(&old, old.with_full_index(export));
+    }
+
+    pub fn release(&self, handle: Handle) {
+        self.handles.remove(handle);
+    }
+
+    /// Opens a directory: what [`Tree::entries`] lists is what there is now.
+    pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
+        let Node::Dir(dir) = self.node(ino)? else {
+            return Err(Error::new(Kind::NotADirectory, "not a directory"));
+        };
+        let entries = self.view().list(dir);
+        Ok(self.handles.insert(handle::Opened::Dir(entries.into())))
+    }
+
+    /// Returns the entries of an open directory, `.` and `..` included.
+    pub fn entries(&self, handle: Handle) -> Result<Arc<[DirEntry]>> {
+        match &*self.handles.get(handle)? {
+            handle::Opened::Dir(entries) => Ok(entries.clone()),
+            _ => Err(Error::new(Kind::NotADirectory, "not a directory")),
+        }
+    }
+
+    /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
+    ///
+    /// A size that is still being worked out is given as 0 for no time at all, so that `ls` need not wait for it.
+    pub fn attributes_now(&self, entry: &DirEntry) -> Result<(Attr, Duration)> {
+        let node = self.node(entry.ino)?;
+        let known = match &node {
+            Node::Dir(_) | Node::Stored(_) => true,
+            Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => {
+                export.is_known(&self.exports)
+            }
+        };
+        if known {
+            return self.attributes(&node);
+        }
+        let mtime = node.export().map_or_else(|| self.view().mtime(), |export| export.mtime());
+        Ok((Attr::new(&node, 0, mtime, &self.options), Duration::ZERO))
+    }
+
+    /// Returns the value of an extended attribute.
+    pub fn xattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
+        let node = self.node(ino)?;
+        xattr::get(&node, name, &self.exports, &self.options)
+            .ok_or_else(|| Error::new(Kind::NoAttribute, "no such extended attribute"))
+    }
+
+    /// Returns the names of all extended attributes, each closed by a NUL.
+    pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
+        Ok(xattr::list(&self.node(ino)?))
+    }
+}

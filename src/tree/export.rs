@@ -1,0 +1,260 @@
+//! One export of the store: what its parts turn out to be.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use super::recent::Recent;
+use crate::artifact::{self, Gaps, Opened, PartFile, Zip};
+use crate::crypto::Identity;
+use crate::error::{Error, Kind, Result};
+use crate::io::ReadAt;
+use crate::store::plain::StoredSet;
+use crate::store::sizes::Sizes;
+
+/// More different errors of one export than this are not logged.
+const MAX_LOGGED: usize = 8;
+
+/// What all exports share.
+pub struct Context {
+    pub identities: Arc<[Identity]>,
+    pub sizes: Sizes,
+    pub recent: Recent,
+}
+
+/// What a set of parts is.
+#[derive(Clone)]
+pub enum Outcome {
+    /// A zip of this length.
+    Zip(u64),
+    /// Not whole; the text says why.
+    Incomplete(Arc<IncompleteSet>),
+    /// It cannot be read.
+    Failed(Error),
+}
+
+/// Why a set is not whole.
+#[derive(Debug, Clone, Default)]
+pub struct IncompleteSet {
+    pub gaps: Gaps,
+    /// Names of two files that claim to be the same part.
+    pub conflict: Option<(String, String)>,
+}
+
+/// A set and what is known of it.
+pub struct Export {
+    set: Arc<StoredSet>,
+    /// True once its parts turned out to be less regular than they looked.
+    indexed: bool,
+    /// Worked out once, by whoever asks first; the others wait.
+    outcome: Mutex<Option<Outcome>>,
+    logged: Mutex<HashSet<String>>,
+}
+
+impl Export {
+    pub fn new(set: Arc<StoredSet>, indexed: bool) -> Export {
+        Export { set, indexed, outcome: Mutex::new(None), logged: Mutex::default() }
+    }
+
+    pub fn stem(&self) -> &str {
+        &self.set.stem
+    }
+
+    pub fn set(&self) -> &StoredSet {
+        &self.set
+    }
+
+    pub fn mtime(&self) -> SystemTime {
+        self.set.mtime()
+    }
+
+    /// Hash of its files, and of how they are read.
+    pub fn digest(&self) -> [u8; 16] {
+        self.set.digest
+    }
+
+    pub fn hash_into<'a>(&self, hasher: &'a mut blake3::Hasher) -> &'a mut blake3::Hasher {
+        hasher.update(&self.set.digest).update(&[u8::from(self.indexed)]).update(self.stem().as_bytes())
+    }
+
+    /// Returns true if this stands for the same files.
+    pub fn is_of(&self, set: &StoredSet) -> bool {
+        self.set.digest == set.digest
+    }
+
+    /// Returns the name of its zip, or of what stands in for it, as far as that is known without work.
+    pub fn artifact_name(&self) -> String {
+        let known = self.outcome.try_lock().ok().and_then(|outcome| outcome.clone());
+        let whole = match known {
+            Some(Outcome::Incomplete(_)) => false,
+            Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
+            None => artifact::may_be_whole(&self.part_files()),
+        };
+        artifact_name(self.stem(), whole)
+    }
+
+    fn part_files(&self) -> Vec<PartFile> {
+        let part = |part: &crate::store::plain::StoredPart| PartFile {
+            ordinal: part.ordinal,
+            path: part.file.path.clone(),
+            name: part.file.name.clone(),
+        };
+        self.set.parts.iter().map(part).collect()
+    }
+
+    /// Returns true if [`Export::outcome`] would answer at once.
+    pub fn is_known(&self, context: &Context) -> bool {
+        self.outcome.try_lock().is_ok_and(|outcome| outcome.is_some())
+            || (!self.indexed && context.sizes.get(&self.digest()).is_some())
+    }
+
+    /// Returns what the set is, working it out if need be.
+    pub fn outcome(&self, context: &Context) -> Outcome {
+        let mut outcome = self.outcome.lock().unwrap();
+        if let Some(known) = &*outcome {
+            return known.clone();
+        }
+        if !self.indexed
+            && let Some(len) = context.sizes.get(&self.digest())
+        {
+            return outcome.insert(Outcome::Zip(len)).clone();
+        }
+        let found = match self.work_out(context) {
+            Ok(zip) => Outcome::Zip(zip.len()),
+            Err(other) => other,
+        };
+        if let Outcome::Failed(error) = &found {
+            self.log_once(error);
+            if error.kind().is_transient() {
+                return found;
+            }
+        }
+        outcome.insert(found).clone()
+    }
+
+    /// Opens the set and remembers its size; the error is any outcome that is no zip.
+    fn work_out(&self, context: &Context) -> std::result::Result<Arc<Zip>, Outcome> {
+        let conflict = self.set.conflict().map_err(Outcome::Failed)?;
+        if let Some((a, b)) = conflict {
+            let conflict = Some((a.name.clone(), b.name.clone()));
+            return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
+        }
+        match artifact::open(&self.part_files(), &context.identities, self.indexed) {
+            Ok(Opened::Zip(zip)) => {
+                let zip = Arc::new(zip);
+                context.sizes.put(&self.digest(), zip.len());
+                context.recent.insert(self.key(), zip.clone());
+                Ok(zip)
+            }
+            Ok(Opened::Incomplete(gaps)) => {
+                Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps, conflict: None })))
+            }
+            Err(error) => Err(Outcome::Failed(error)),
+        }
+    }
+
+    fn key(&self) -> ([u8; 16], bool) {
+        (self.set.digest, self.indexed)
+    }
+
+    /// Returns the length of the zip. For a set that cannot be read it is that of its stored parts.
+    pub fn zip_size(&self, context: &Context) -> Result<u64> {
+        match self.outcome(context) {
+            Outcome::Zip(len) => Ok(len),
+            Outcome::Failed(_) => Ok(self.set.stored_size()),
+            Outcome::Incomplete(_) => Err(Error::new(Kind::Stale, "the set is not whole any more")),
+        }
+    }
+
+    /// Opens the zip.
+    pub fn open(&self, context: &Context) -> Result<Arc<Zip>> {
+        if let Some(zip) = context.recent.get(&self.key()) {
+            return Ok(zip);
+        }
+        let expected = match self.outcome(context) {
+            Outcome::Zip(len) => len,
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Incomplete(_) => return Err(Error::new(Kind::Stale, "the set is not whole any more")),
+        };
+        if let Some(zip) = context.recent.get(&self.key()) {
+            return Ok(zip);
+        }
+        let opened = self.work_out(context);
+        let found = match &opened {
+            Ok(zip) if zip.len() == expected => return Ok(zip.clone()),
+            Ok(zip) => Outcome::Zip(zip.len()),
+            Err(outcome) => outcome.clone(),
+        };
+        // What was remembered was wrong: from now on the truth is shown.
+        match &found {
+            Outcome::Failed(error) => {
+                self.log_once(error);
+                if !error.kind().is_transient() {
+                    context.sizes.forget(&self.digest());
+                    *self.outcome.lock().unwrap() = Some(found.clone());
+                }
+                Err(error.clone())
+            }
+            _ => {
+                *self.outcome.lock().unwrap() = Some(found);
+                Err(Error::new(Kind::Stale, "its size was remembered wrongly; it can be opened again"))
+            }
+        }
+    }
+
+    /// Returns the text that stands in for a zip that is not whole, if it is not.
+    pub fn gaps_text(&self, context: &Context) -> Option<String> {
+        match self.outcome(context) {
+            Outcome::Incomplete(incomplete) => Some(self.describe(&incomplete)),
+            _ => None,
+        }
+    }
+
+    fn describe(&self, incomplete: &IncompleteSet) -> String {
+        let mut text = format!("{} is not complete.\n", self.stem());
+        let mut list = |title: &str, names: &[String]| {
+            if !names.is_empty() {
+                let _ = write!(text, "\n{title}\n");
+                names.iter().for_each(|name| {
+                    let _ = writeln!(text, "  {name}");
+                });
+            }
+        };
+        let stored = |ordinal: &crate::format::part_name::Ordinal| format!("{}{ordinal}.smime", self.stem());
+        let IncompleteSet { gaps, conflict } = incomplete;
+        let here: Vec<String> = self.set.parts.iter().map(|part| part.file.name.clone()).collect();
+        let mut missing: Vec<String> = gaps.missing.iter().map(stored).collect();
+        if gaps.open_ended {
+            missing.push("and there may be more".into());
+        }
+        list("Parts that are missing:", &missing);
+        list(
+            "Parts that do not belong to it, by what the last part says:",
+            &gaps.surplus.iter().map(stored).collect::<Vec<_>>(),
+        );
+        if let Some((a, b)) = conflict {
+            list(
+                "Two files claim to be the same part, but differ (keep the right one):",
+                &[a.clone(), b.clone()],
+            );
+        }
+        list("Parts that are here:", &here);
+        text
+    }
+
+    /// Logs an error of this export, unless it has been logged before.
+    pub fn log_once(&self, error: &Error) {
+        let text = error.to_string();
+        let mut logged = self.logged.lock().unwrap();
+        if logged.len() < MAX_LOGGED && !logged.contains(&text) {
+            log::warn!("{}: errno {}: {text}", self.stem(), error.errno());
+            logged.insert(text);
+        }
+    }
+}
+
+/// Returns the name in `artifacts/`.
+pub fn artifact_name(stem: &str, whole: bool) -> String {
+    if whole { format!("{stem}.zip") } else { format!("{stem}.zip.incomplete") }
+}

@@ -1,0 +1,85 @@
+//! Open files and directories.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use super::export::Export;
+use super::node::{Ino, NodeKind};
+use crate::artifact::Zip;
+use crate::error::{Error, Kind, Result};
+use crate::io::{FileReader, ReadAt};
+use crate::store::plain::StoredFile;
+
+/// The number of an open file or directory.
+pub type Handle = u64;
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    pub ino: Ino,
+    pub kind: NodeKind,
+    pub name: String,
+}
+
+/// What is behind a handle.
+pub enum Opened {
+    Zip { zip: Arc<Zip>, export: Arc<Export> },
+    Stored { file: FileReader, name: String },
+    Text(Vec<u8>),
+    Dir(Arc<[DirEntry]>),
+}
+
+impl Opened {
+    pub fn stored(file: &StoredFile) -> Result<Opened> {
+        Ok(Opened::Stored { file: FileReader::open(&file.path)?, name: file.name.clone() })
+    }
+
+    pub fn text(text: String) -> Opened {
+        Opened::Text(text.into_bytes())
+    }
+
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        match self {
+            Opened::Zip { zip, .. } => zip.read_at(buf, offset),
+            Opened::Stored { file, .. } => file.read_at(buf, offset),
+            Opened::Text(text) => text.read_at(buf, offset),
+            Opened::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
+        }
+    }
+
+    /// Logs a failed read: what it was, and why.
+    pub fn log_once(&self, error: &Error) {
+        match self {
+            Opened::Zip { export, .. } => export.log_once(error),
+            Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
+            Opened::Text(_) | Opened::Dir(_) => {}
+        }
+    }
+}
+
+/// All open handles. Numbers are not used twice.
+#[derive(Default)]
+pub struct Handles {
+    next: AtomicU64,
+    open: RwLock<HashMap<Handle, Arc<Opened>>>,
+}
+
+impl Handles {
+    pub fn insert(&self, opened: Opened) -> Handle {
+        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.open.write().unwrap().insert(handle, Arc::new(opened));
+        handle
+    }
+
+    pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
+        let found = self.open.read().unwrap().get(&handle).cloned();
+        found.ok_or_else(|| Error::new(Kind::Os(libc::EBADF), "no such handle"))
+    }
+
+    pub fn remove(&self, handle: Handle) {
+        // What it held is dropped outside the lock: closing files takes time.
+        let removed = self.open.write().unwrap().remove(&handle);
+        drop(removed);
+    }
+}

@@ -1,0 +1,145 @@
+//! Nodes, their inode numbers and attributes.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Options;
+use super::export::Export;
+use crate::store::plain::StoredFile;
+
+/// An inode number.
+pub type Ino = u64;
+
+/// The root of the mount.
+pub const ROOT: Ino = 1;
+
+/// Attributes of finished bytes: new bytes are a new inode, so they never change.
+pub const TTL_FINISHED: Duration = Duration::from_secs(60);
+/// Everything that may look different soon.
+pub const TTL_CHANGING: Duration = Duration::from_secs(1);
+
+/// What is read at a time is best a multiple of this.
+const BLOCK_SIZE: u32 = 128 << 10;
+
+/// How the kernel may keep what it has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// The bytes behind an inode never change.
+    Finished,
+    /// They are rendered anew for every open.
+    Snapshot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dir {
+    Root,
+    Artifacts,
+    Encrypted,
+    History,
+}
+
+impl Dir {
+    pub const TOP: [Dir; 3] = [Dir::Artifacts, Dir::Encrypted, Dir::History];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Dir::Root => "",
+            Dir::Artifacts => "artifacts",
+            Dir::Encrypted => "encrypted",
+            Dir::History => "history",
+        }
+    }
+}
+
+/// Something that has an inode.
+#[derive(Clone)]
+pub enum Node {
+    Dir(Dir),
+    /// `artifacts/<stem>.zip`
+    Zip(Arc<Export>),
+    /// `artifacts/<stem>.zip.incomplete`
+    Incomplete(Arc<Export>),
+    /// `encrypted/<name>`
+    Stored(Arc<StoredFile>),
+    /// `history/<stem>.json`
+    History(Arc<Export>),
+}
+
+impl Node {
+    pub fn export(&self) -> Option<&Arc<Export>> {
+        match self {
+            Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => Some(export),
+            Node::Dir(_) | Node::Stored(_) => None,
+        }
+    }
+
+    pub fn kind(&self) -> NodeKind {
+        if matches!(self, Node::Dir(_)) { NodeKind::Directory } else { NodeKind::File }
+    }
+
+    /// Returns the inode number: a hash of what the node is and of the version of its bytes, so that it is the same
+    /// in the next mount, and another for other bytes.
+    pub fn ino(&self) -> Ino {
+        let mut hasher = blake3::Hasher::new();
+        match self {
+            Node::Dir(Dir::Root) => return ROOT,
+            Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
+            Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
+            Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
+            Node::History(export) => hasher.update(b"history\0").update(export.stem().as_bytes()),
+            Node::Stored(file) => {
+                file.version.hash_into(hasher.update(b"stored\0").update(file.name.as_bytes()));
+                &mut hasher
+            }
+        };
+        let mut first = [0; 8];
+        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        // 0 means no inode and 1 is the root.
+        u64::from_le_bytes(first).max(ROOT + 1)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    Directory,
+    File,
+}
+
+/// What stat(2) shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attr {
+    pub ino: Ino,
+    pub kind: NodeKind,
+    pub size: u64,
+    /// In units of 512 bytes.
+    pub blocks: u64,
+    pub block_size: u32,
+    pub mtime: SystemTime,
+    pub mode: u16,
+    pub links: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Attr {
+    pub(super) fn new(node: &Node, size: u64, mtime: SystemTime, options: &Options) -> Attr {
+        let kind = node.kind();
+        let (mode, links) = match (kind, node) {
+            (NodeKind::Directory, Node::Dir(Dir::Root)) => (0o755, 2 + Dir::TOP.len() as u32),
+            (NodeKind::Directory, _) => (0o755, 2),
+            (NodeKind::File, _) => (0o644, 1),
+        };
+        Attr {
+            ino: node.ino(),
+            kind,
+            size,
+            blocks: size.div_ceil(512),
+            block_size: BLOCK_SIZE,
+            mtime,
+            mode: mode & !(options.umask as u16),
+            links,
+            uid: options.uid,
+            gid: options.gid,
+        }
+    }
+}

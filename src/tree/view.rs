@@ -1,0 +1,145 @@
+//! The tree at one moment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Gone;
+use super::export::{Context, Export, Outcome, artifact_name};
+use super::handle::DirEntry;
+use super::node::{Dir, Ino, Node};
+use crate::store::plain::{Snapshot, StoredFile};
+
+const INCOMPLETE: &str = ".zip.incomplete";
+
+pub struct View {
+    mtime: SystemTime,
+    exports: BTreeMap<String, Arc<Export>>,
+    files: BTreeMap<String, Arc<StoredFile>>,
+    nodes: HashMap<Ino, Node>,
+}
+
+impl View {
+    /// Makes a view; what is known of sets that have not changed is kept.
+    pub fn new(snapshot: Snapshot, before: Option<&View>) -> View {
+        let known = |stem: &String| before.and_then(|view| view.exports.get(stem));
+        let exports = snapshot
+            .sets
+            .into_iter()
+            .map(|(stem, set)| {
+                let export = known(&stem).filter(|export| export.is_of(&set)).cloned();
+                let export = export.unwrap_or_else(|| Arc::new(Export::new(set, false)));
+                (stem, export)
+            })
+            .collect();
+        View::assemble(snapshot.mtime, exports, snapshot.files)
+    }
+
+    /// Returns the same view, but for one export that is to be read by a full index.
+    pub fn with_full_index(&self, export: &Export) -> View {
+        let mut exports = self.exports.clone();
+        if let Some(slot) = exports.get_mut(export.stem()).filter(|current| current.is_of(export.set())) {
+            *slot = Arc::new(Export::new(Arc::new(export.set().clone()), true));
+        }
+        View::assemble(self.mtime, exports, self.files.clone())
+    }
+
+    fn assemble(
+        mtime: SystemTime,
+        exports: BTreeMap<String, Arc<Export>>,
+        files: BTreeMap<String, Arc<StoredFile>>,
+    ) -> View {
+        let mut nodes = HashMap::with_capacity(3 * exports.len() + files.len() + 4);
+        let mut add = |node: Node| nodes.insert(node.ino(), node);
+        add(Node::Dir(Dir::Root));
+        for dir in Dir::TOP {
+            add(Node::Dir(dir));
+        }
+        for export in exports.values() {
+            add(Node::Zip(export.clone()));
+            add(Node::Incomplete(export.clone()));
+            add(Node::History(export.clone()));
+        }
+        for file in files.values() {
+            add(Node::Stored(file.clone()));
+        }
+        View { mtime, exports, files, nodes }
+    }
+
+    /// When the store's directory last changed.
+    pub fn mtime(&self) -> SystemTime {
+        self.mtime
+    }
+
+    pub fn exports(&self) -> impl Iterator<Item = &Arc<Export>> {
+        self.exports.values()
+    }
+
+    pub fn node(&self, ino: Ino) -> Option<Node> {
+        self.nodes.get(&ino).cloned()
+    }
+
+    /// Finds a name in a directory. That of an artifact may need the export to be opened, to know what it is.
+    pub fn lookup(&self, dir: Dir, name: &str, context: &Context) -> Option<Node> {
+        match dir {
+            Dir::Root => Dir::TOP.into_iter().find(|dir| dir.name() == name).map(Node::Dir),
+            Dir::Encrypted => self.files.get(name).cloned().map(Node::Stored),
+            Dir::History => self.exports.get(name.strip_suffix(".json")?).cloned().map(Node::History),
+            Dir::Artifacts => {
+                let stem = name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(".zip"))?;
+                let export = self.exports.get(stem)?;
+                let incomplete = matches!(export.outcome(context), Outcome::Incomplete(_));
+                match (incomplete, name.ends_with(INCOMPLETE)) {
+                    (true, true) => Some(Node::Incomplete(export.clone())),
+                    (false, false) => Some(Node::Zip(export.clone())),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Lists a directory from what is known without work.
+    pub fn list(&self, dir: Dir) -> Vec<DirEntry> {
+        let entry = |node: Node, name: String| DirEntry { ino: node.ino(), kind: node.kind(), name };
+        let mut entries = vec![entry(Node::Dir(dir), ".".into()), entry(Node::Dir(Dir::Root), "..".into())];
+        match dir {
+            Dir::Root => entries.extend(Dir::TOP.map(|dir| entry(Node::Dir(dir), dir.name().into()))),
+            Dir::Encrypted => {
+                entries.extend(
+                    self.files.iter().map(|(name, file)| entry(Node::Stored(file.clone()), name.clone())),
+                );
+            }
+            Dir::History => entries.extend(
+                self.exports.iter().map(|(stem, e)| entry(Node::History(e.clone()), format!("{stem}.json"))),
+            ),
+            Dir::Artifacts => entries.extend(self.exports.values().map(|export| {
+                let name = export.artifact_name();
+                let node = if name.ends_with(INCOMPLETE) { Node::Incomplete } else { Node::Zip };
+                entry(node(export.clone()), name)
+            })),
+        }
+        entries
+    }
+
+    /// Returns the names of this view that mean something else, or nothing, in the next one.
+    pub fn names_gone_in(&self, next: &View) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        for (stem, export) in &self.exports {
+            let now = next.exports.get(stem);
+            if now.is_some_and(|now| Arc::ptr_eq(now, export)) {
+                continue;
+            }
+            let artifacts = Node::Dir(Dir::Artifacts).ino();
+            gone.extend(
+                [true, false].map(|whole| Gone { parent: artifacts, name: artifact_name(stem, whole) }),
+            );
+            gone.push(Gone { parent: Node::Dir(Dir::History).ino(), name: format!("{stem}.json") });
+        }
+        for (name, file) in &self.files {
+            if next.files.get(name).is_none_or(|now| now != file) {
+                gone.push(Gone { parent: Node::Dir(Dir::Encrypted).ino(), name: name.clone() });
+            }
+        }
+        gone
+    }
+}
