@@ -1,3 +1,58 @@
+//! cddsfs mounts a store of contact-centre data exports, so that any program can read them.
+//!
+//! An export is a zip of JSON Lines, often split into `.z01 ... .zip`, each part encrypted on its own as an S/MIME
+//! message. Mounted, each set is one plain zip with random access.
+//!
+//! # Layers
+//!
+//! ```text
+//! main -> cli -> mount -> tree -> { artifact, store } -> crypto -> { format, io }
+//! ```
+//!
+//! Arrows go one way, and every outside crate lives in one family of modules. `scripts/check` keeps both rules.
+//!
+//! | family | subject | names alone |
+//! |---|---|---|
+//! | [`cli`] | one file per command; the `-o` grammar; exit codes | clap |
+//! | [`mount`] | the FUSE adapter and the life of a mount | fuser |
+//! | [`tree`] | what is where: names, inodes, attributes, handles | |
+//! | [`artifact`] | the readers put together: parts, sets, one zip | |
+//! | [`store`] | files on disk, grouping, watching, retention | notify |
+//! | [`crypto`] | keys, key transport, decryption of byte ranges | openssl |
+//! | [`format`](mod@format) | pure codecs: MIME, base64, BER, CMS, zip | |
+//! | [`io`] | [`io::ReadAt`] and the readers that know no format | |
+//!
+//! [`error`] belongs to all of them: one type, one mapping to errno.
+//!
+//! # How a byte is read
+//!
+//! Everything that can be read is an [`io::ReadAt`]: a length, and bytes at a position. They are stacked; each knows
+//! one thing and nothing of its neighbours.
+//!
+//! ```text
+//! read(2) of artifacts/export-<uuid>.zip at 5 GiB
+//!   rejoined    before the central directory: as it is          artifact::rejoined
+//!   joined      it is in part 6, at 17 MiB                      io::Joined
+//!   entity      behind 68 bytes of MIME header                  artifact::part
+//!   content     these 16-byte blocks, and the one before        crypto::cbc
+//!   segments    these 1000-byte segments                        artifact::segments
+//!   transfer    these base64 lines                              artifact::transfer
+//!   file        this range of export-<uuid>.z06.smime           io::FileReader
+//! ```
+//!
+//! Opening costs work in proportion to the number of parts. The widths of lines and segments are learnt from the
+//! first and the last; every line end and segment header that a read steps on is checked. Where one is not as
+//! expected, the part is indexed in one pass and read by that. Memory does not grow with an export, and no plaintext
+//! is ever written anywhere.
+//!
+//! # How a name is found
+//!
+//! [`store::plain::scan`] makes a snapshot of the directory, grouped into sets. [`tree::Tree`] makes a view of it:
+//! inode numbers are hashes of names and file versions, so that they are the same in the next mount and others for
+//! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
+//! which names to forget. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation
+//! for each part: [`tree::Sizer`] works that out in the background, and [`store::sizes`] remembers it.
+
 pub mod artifact;
 pub mod cli;
 pub mod crypto;

@@ -141,12 +141,13 @@ impl Lines {
             done = self.partial(text, span.start, offset, dst)?;
         }
         if !full.is_empty() {
-            let lines = full.end - full.start;
             let from = (full.start * self.period() - span.start) as usize;
             let to = (full.end * self.period() - span.start) as usize;
-            let into = done + (lines * bytes) as usize;
-            kernel::decode_lines(&text[from..to.min(text.len())], self.shape, &mut dst[done..into])
-                .map_err(|_| Irregular)?;
+            let into = done + ((full.end - full.start) * bytes) as usize;
+            let lines = &text[from..to.min(text.len())];
+            if !kernel::decode_lines(lines, self.shape, &mut dst[done..into]) {
+                return Err(Irregular);
+            }
             self.check_eol_before(text, span.start, full.start)?;
             done = into;
         }

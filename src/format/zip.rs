@@ -201,7 +201,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Length of the header with everything that belongs to it.
-    pub fn len(&self) -> usize {
+    pub fn header_len(&self) -> usize {
         CENTRAL_HEADER_LEN + self.name.len() + self.extra.len() + self.comment.len()
     }
 }
@@ -232,7 +232,7 @@ pub fn entries(directory: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, BadEn
             directory.get(at..).filter(|rest| !rest.is_empty() && !rest.starts_with(&DIGITAL_SIGNATURE))?;
         match Entry::parse(rest) {
             Some(entry) => {
-                at += entry.len();
+                at += entry.header_len();
                 Some(Ok(entry))
             }
             None => {

@@ -58,10 +58,13 @@ pub struct Deadline {
     loops: usize,
 }
 
+type Running = (Instant, Weak<dyn Expire>);
+
 #[derive(Default)]
 struct Shared {
     next: AtomicU64,
-    running: Mutex<HashMap<u64, (Instant, Weak<dyn Expire>)>>,
+    /// Since when each runs.
+    running: Mutex<HashMap<u64, Running>>,
     inline: AtomicUsize,
     extra: AtomicUsize,
 }

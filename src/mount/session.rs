@@ -39,7 +39,8 @@ fn config(settings: &Settings) -> Config {
     config.mount_options = vec![
         // Commas would end the option.
         MountOption::FSName(settings.name.replace(',', "_")),
-        MountOption::Subtype("cddsfs".into()),
+        // The kernel knows this option, and fusermount3 passes it on; fuser's own Subtype is lost without the latter.
+        MountOption::CUSTOM("subtype=cddsfs".into()),
         MountOption::RO,
         MountOption::NoSuid,
         MountOption::NoDev,

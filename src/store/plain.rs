@@ -50,6 +50,9 @@ impl Version {
     }
 }
 
+/// The files of a set by their place, each with whether its name is that of a further download.
+type Downloads = BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>;
+
 /// One part of a set, with further downloads of it, if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPart {
@@ -70,7 +73,7 @@ pub struct StoredSet {
 }
 
 impl StoredSet {
-    fn new(stem: String, mut files: BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>) -> StoredSet {
+    fn new(stem: String, mut files: Downloads) -> StoredSet {
         let mut hasher = blake3::Hasher::new();
         let mut parts = Vec::with_capacity(files.len());
         for (ordinal, versions) in &mut files {
@@ -152,7 +155,7 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
     let place = dir.display();
     let mtime = fs::metadata(dir).and_then(|meta| meta.modified()).at(&place)?;
     let mut files = BTreeMap::new();
-    let mut sets: BTreeMap<String, BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>> = BTreeMap::new();
+    let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
     for entry in fs::read_dir(dir).at(&place)? {
         let entry = entry.at(&place)?;
         let Ok(name) = entry.file_name().into_string() else { continue };

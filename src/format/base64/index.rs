@@ -122,7 +122,7 @@ impl Indexer {
 
     fn end_uu_line(&mut self) -> Result<(), String> {
         let Some(bytes) = self.uu_line.take() else { return Ok(()) };
-        if self.index.len % 3 != 0 {
+        if !self.index.len.is_multiple_of(3) {
             return Err("a short uuencoded line that is not the last".into());
         }
         let (start, needed) = (self.piece.take().unwrap_or(self.at), bytes.div_ceil(3) * 4);
@@ -148,7 +148,7 @@ impl Indexer {
         }
         self.end_piece()?;
         let chars = self.index.chars.len();
-        if chars % 4 != 0 || self.padding > 2 {
+        if !chars.is_multiple_of(4) || self.padding > 2 {
             return Err(format!("base64 of {chars} characters, which is not a multiple of 4 (cut off?)"));
         }
         self.index.len = chars / 4 * 3 - self.padding;
