@@ -125,16 +125,16 @@ impl Tree {
         let missing = || Error::new(Kind::NotFound, "no such name");
         let name = name.to_str().ok_or_else(missing)?;
         let node = self.view().lookup(dir, name, &self.exports).ok_or_else(missing)?;
-        self.attributes(&node)
+        self.attributes(node.ino(), &node)
     }
 
     pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration)> {
         let node = self.node(ino)?;
-        self.attributes(&node)
+        self.attributes(ino, &node)
     }
 
     /// Returns the attributes of a node, and how long they hold.
-    fn attributes(&self, node: &Node) -> Result<(Attr, Duration)> {
+    fn attributes(&self, ino: Ino, node: &Node) -> Result<(Attr, Duration)> {
         let (size, mtime, ttl) = match node {
             Node::Dir(_) => (0, self.view().mtime(), node::TTL_CHANGING),
             Node::Stored(file) => (file.size, file.mtime, node::TTL_FINISHED),
@@ -151,7 +151,7 @@ impl Tree {
                 (text.len() as u64, export.mtime(), node::TTL_CHANGING)
             }
         };
-        Ok((Attr::new(node, size, mtime, &self.options), ttl))
+        Ok((Attr::new(ino, node, size, mtime, &self.options), ttl))
     }
 
     /// Fails if the inode stands for nothing any more.
@@ -241,10 +241,15 @@ impl Tree {
             }
         };
         if known {
-            return self.attributes(&node);
+            return self.attributes(entry.ino, &node);
         }
         let mtime = node.export().map_or_else(|| self.view().mtime(), |export| export.mtime());
-        Ok((Attr::new(&node, 0, mtime, &self.options), Duration::ZERO))
+        Ok((Attr::new(entry.ino, &node, 0, mtime, &self.options), Duration::ZERO))
+    }
+
+    /// Returns true for names of attributes that some node has; all others need no look at the node.
+    pub fn may_have_xattr(name: &OsStr) -> bool {
+        xattr::is_ours(name)
     }
 
     /// Returns the value of an extended attribute.

@@ -81,7 +81,7 @@ impl Set {
         let (tail, tail_at) = self.tail()?;
         let candidates = zip::end_candidates(&tail);
         let mut fallback = None;
-        let mut fitting = Vec::new();
+        let mut fitting = None;
         for at in candidates {
             let (end, position) = match self.end_at(&tail, tail_at, at) {
                 Ok(found) => found,
@@ -92,19 +92,15 @@ impl Set {
             };
             let directory_end =
                 self.directory_start(&end).map(|start| start.saturating_add(end.directory_size));
-            if directory_end.is_ok_and(|end| end == position) {
-                fitting.push((end, position));
-            } else {
+            if !directory_end.is_ok_and(|end| end == position) {
                 fallback.get_or_insert(Ok((end, position)));
+            } else if fitting.replace((end, position)).is_some() {
+                return Err(Error::damaged(
+                    "two end records that both fit: readers would disagree on what is in this zip",
+                ));
             }
         }
-        match fitting.len() {
-            0 => fallback.unwrap_or_else(|| Err(no_end())),
-            1 => Ok(fitting.remove(0)),
-            _ => Err(Error::damaged(
-                "two end records that both fit: readers would disagree on what is in this zip",
-            )),
-        }
+        fitting.map(Ok).or(fallback).unwrap_or_else(|| Err(no_end()))
     }
 
     /// Reads the end record at `at` of the tail, with its zip64 record; returns it with the position of the first
@@ -157,8 +153,16 @@ impl Set {
         if end.directory_size == 0 && end.entries == 0 {
             return Ok(());
         }
+        if end.entries.saturating_mul(zip::CENTRAL_HEADER_LEN as u64) > end.directory_size {
+            return Err(Error::damaged(
+                "the end record says more members than its central directory can hold",
+            ));
+        }
         let stated = self.directory_start(end)?;
         let shifted = position.checked_sub(end.directory_size).ok_or_else(wrong)?;
+        if stated > shifted {
+            return Err(wrong());
+        }
         for at in [stated, shifted] {
             if at.checked_add(end.directory_size).is_some_and(|end| end <= position)
                 && self.joined.read_vec(at, 4)? == CENTRAL_HEADER
@@ -186,8 +190,8 @@ impl Set {
                 entries.len()
             )));
         }
-        // The marker stays if a member claims its bytes.
-        let cut = if entries.iter().all(|(_, at)| *at >= marker) { marker } else { 0 };
+        // The marker stays if a member or the directory claims its bytes.
+        let cut = if start >= marker && entries.iter().all(|(_, at)| *at >= marker) { marker } else { 0 };
         let patches = self.stale_headers(&entries, cut)?;
         let mut tail = Vec::with_capacity(directory.len() + zip::END_RECORD_LEN + end.comment.len());
         for (entry, at) in &entries {

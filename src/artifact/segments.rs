@@ -242,6 +242,10 @@ impl ReadAt for Segments {
         // So much lies between the pieces that reading it would cost more than a read for each.
         let mut done = 0;
         for piece in self.extents.pieces(offset, n as u64) {
+            if let Some(expected) = self.unchecked(&piece).filter(|_| piece.physical == piece.payload) {
+                let header_at = piece.payload - expected.len() as u64;
+                self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
+            }
             let len = piece.len as usize;
             self.message.read_exact_at(&mut buf[done..done + len], piece.physical)?;
             done += len;

@@ -85,7 +85,9 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
         Err(error) if is_cut && !error.kind().is_transient() => {
             Ok(Opened::Incomplete(Gaps { open_ended: true, ..Gaps::default() }))
         }
-        Err(error) => Err(error),
+        // What went wrong in reading a part names it already; what is wrong with the zip shows in its last part.
+        Err(error) if parts.iter().any(|part| error.to_string().starts_with(&part.name)) => Err(error),
+        Err(error) => Err(error.at(&parts[parts.len() - 1].name)),
     }
 }
 

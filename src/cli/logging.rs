@@ -25,8 +25,8 @@ pub fn start(file: Option<&Path>, verbose: u8) -> Result<()> {
         _ => LevelFilter::Debug,
     };
     let mut builder = Builder::new();
-    // What fuser says at lower levels is about fuser.
-    builder.filter_level(level).filter_module("fuser", level.min(LevelFilter::Warn));
+    // What fuser says at lower levels is about fuser, such as that somebody else has unmounted it.
+    builder.filter_level(level).filter_module("fuser", level.min(LevelFilter::Error));
     match file {
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path).at(path.display())?;

@@ -27,7 +27,8 @@ pub use kernel::LineShape;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Irregular;
 
-/// Around a longer line its ends are not read: that would cost more than the range itself.
+/// Around a longer line its ends are not read: that would cost more than the range itself. So only a text of one line
+/// may have such.
 const CHECKED_WIDTH: u64 = 4096;
 
 /// A text of equal lines; positions count from its first character.
@@ -57,6 +58,9 @@ impl Lines {
             return None;
         }
         let (full, rest) = (text / period, text % period);
+        if width > CHECKED_WIDTH && full > 0 {
+            return None;
+        }
         let chars = full * width + rest;
         if rest == 0 || rest > width || chars % 4 != 0 {
             return None;
@@ -285,5 +289,13 @@ mod tests {
         for text in [&b""[..], b"\n\n", b"abc", &blank, &short] {
             assert_eq!(learn(text), None);
         }
+    }
+
+    #[test]
+    fn long_lines_whose_ends_would_not_be_checked_are_not_learnt() {
+        let text = encode(&[1; 10_000], 8000, "\n");
+        assert_eq!(Lines::learn(&text[..8192], &text[text.len() - 100..], text.len() as u64), None);
+        let line = encode(&[1; 10_000], usize::MAX, "\n");
+        assert!(Lines::learn(&line[..8192], &line[line.len() - 100..], line.len() as u64).is_some());
     }
 }

@@ -83,6 +83,9 @@ impl From<Fault> for Refusal {
     }
 }
 
+/// More recipients come from no real producer; each may cost memory and a private key operation.
+const MAX_RECIPIENTS: usize = 4096;
+
 const CONTEXT_0: u8 = 0x80;
 const CONTEXT_1: u8 = 0x81;
 const CONTEXT_2: u8 = 0x82;
@@ -230,6 +233,9 @@ fn parse_recipients(bytes: &[u8], set: &Element, limit: u64) -> Result<(Vec<Reci
     let mut recipients = Vec::new();
     let mut infos = Children::new(bytes, set, limit);
     while let Some(info) = infos.take()? {
+        if recipients.len() == MAX_RECIPIENTS {
+            return Err(Refusal::Unsupported(format!("more than {MAX_RECIPIENTS} recipients")));
+        }
         recipients.push(match info.tag {
             ber::SEQUENCE => key_transport(bytes, &info, infos.position() as u64)?,
             0xA1 => Recipient::Other("key agreement"),

@@ -7,6 +7,8 @@ use super::base64;
 pub const MAX_OUTER_HEADER: usize = 64 << 10;
 /// The same for the entity inside the encryption.
 pub const MAX_INNER_HEADER: usize = 16 << 10;
+/// As many body parts of a multipart entity are looked at.
+const MAX_BODY_PARTS: usize = 64;
 /// How much of the end [`armour`] and [`entity`] want to see.
 pub const TAIL: usize = 4 << 10;
 
@@ -209,7 +211,7 @@ pub fn entity(head: &[u8], tail: &[u8], len: u64) -> Result<Body, NoBody> {
 /// Finds the first body part that is no text, and where its body begins. It is taken to be the last one, too.
 fn first_attachment(head: &[u8], from: usize, boundary: &str) -> Result<(Headers, usize), NoBody> {
     let delimiter = format!("--{boundary}");
-    for at in memchr::memmem::find_iter(&head[from..], delimiter.as_bytes()) {
+    for at in memchr::memmem::find_iter(&head[from..], delimiter.as_bytes()).take(MAX_BODY_PARTS) {
         let line = from + at + delimiter.len();
         let blank = head[line..].iter().take_while(|b| matches!(b, b' ' | b'\r' | b'\n')).count();
         let Some(part) = Headers::parse(&head[line + blank..], MAX_INNER_HEADER) else { continue };

@@ -20,11 +20,15 @@ pub const SHA256: &str = "2.16.840.1.101.3.4.2.1";
 pub const SHA384: &str = "2.16.840.1.101.3.4.2.2";
 pub const SHA512: &str = "2.16.840.1.101.3.4.2.3";
 
-/// Returns the dotted form of the content octets of an OBJECT IDENTIFIER (X.690 section 8.19).
+/// No identifier in use is longer; as a text, a huge one would fill memory and log.
+const MAX_OCTETS: usize = 64;
+
+/// Returns the dotted form of the content octets of an OBJECT IDENTIFIER (X.690 section 8.19), of the first
+/// [`MAX_OCTETS`] of them.
 pub fn dotted(content: &[u8]) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut value = 0u64;
-    for &octet in content {
+    for &octet in content.iter().take(MAX_OCTETS) {
         value = value.wrapping_shl(7) | u64::from(octet & 0x7F);
         if octet & 0x80 == 0 {
             if arcs.is_empty() {
@@ -71,5 +75,10 @@ mod tests {
         assert_eq!(dotted(&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]), SHA256);
         assert_eq!(dotted(&[]), "");
         assert_eq!(dotted(&[0x80; 40]), "");
+    }
+
+    #[test]
+    fn a_huge_identifier_does_not_become_a_huge_text() {
+        assert!(dotted(&vec![1; 1 << 20]).len() < 1000);
     }
 }

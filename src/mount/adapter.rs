@@ -2,13 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use nix::sys::statvfs::statvfs;
 
@@ -106,7 +109,39 @@ fn answer_xattr(reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
     }
 }
 
+/// Handlers that refuse. The mount is read-only, but root can remount it otherwise, and what fuser says of its own
+/// (ENOSYS) the kernel takes for every node and for ever.
+macro_rules! refuse {
+    ($($name:ident($($arg:ty),*) -> $reply:ty: $errno:ident;)*) => { $(
+        fn $name(&self, _req: &Request, $(_: $arg,)* reply: $reply) {
+            reply.error(Errno::$errno);
+        }
+    )* };
+}
+
+type Time = Option<SystemTime>;
+
 impl Filesystem for Adapter {
+    refuse! {
+        setattr(INodeNo, Option<u32>, Option<u32>, Option<u32>, Option<u64>, Option<TimeOrNow>, Option<TimeOrNow>,
+            Time, Option<FileHandle>, Time, Time, Time, Option<BsdFileFlags>) -> ReplyAttr: EROFS;
+        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry: EROFS;
+        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry: EROFS;
+        unlink(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
+        rmdir(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
+        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry: EROFS;
+        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty: EROFS;
+        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry: EROFS;
+        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate: EROFS;
+        write(INodeNo, FileHandle, u64, &[u8], WriteFlags, OpenFlags, Option<LockOwner>) -> ReplyWrite: EROFS;
+        fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty: EROFS;
+        copy_file_range(INodeNo, FileHandle, u64, INodeNo, FileHandle, u64, u64, CopyFileRangeFlags)
+            -> ReplyWrite: EROFS;
+        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty: EROFS;
+        removexattr(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
+        ioctl(INodeNo, FileHandle, IoctlFlags, u32, &[u8], u32) -> ReplyIoctl: ENOTTY;
+    }
+
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // A kernel that knows less does without: each of these only saves round trips.
         for wish in [
@@ -175,6 +210,37 @@ impl Filesystem for Adapter {
                 });
             });
         });
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        // Only SEEK_DATA and SEEK_HOLE come here. All is data, and behind it is a hole.
+        match self.tree.getattr(ino.0) {
+            Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
+            Ok((attr, _)) => reply.offset(if whence == libc::SEEK_HOLE { attr.size as i64 } else { offset }),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _ph: PollNotifier,
+        events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Files are always ready.
+        reply.poll(events);
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
@@ -285,6 +351,10 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        // `ls -l` asks every file for two attributes of the system.
+        if !Tree::may_have_xattr(name) {
+            return reply.error(Errno::ENODATA);
+        }
         let (tree, name) = (self.tree.clone(), name.to_owned());
         self.deadline.run(reply, move |reply| {
             let value = tree.xattr(ino.0, &name);

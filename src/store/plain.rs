@@ -163,7 +163,7 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
             continue;
         }
         let path = entry.path();
-        let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) else { continue };
+        let Some(meta) = followed(&entry).filter(Metadata::is_file) else { continue };
         let file = Arc::new(StoredFile {
             name: name.clone(),
             path,
@@ -180,6 +180,12 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
     let sets =
         sets.into_iter().map(|(stem, files)| (stem.clone(), Arc::new(StoredSet::new(stem, files)))).collect();
     Ok(Snapshot { sets, files, mtime })
+}
+
+/// Looks at what an entry is or, for a symbolic link, leads to.
+fn followed(entry: &fs::DirEntry) -> Option<Metadata> {
+    let own = entry.metadata().ok()?;
+    if own.is_symlink() { fs::metadata(entry.path()).ok() } else { Some(own) }
 }
 
 #[cfg(test)]

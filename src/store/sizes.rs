@@ -2,7 +2,7 @@
 //!
 //! What is kept is a hash of a set's files against the length of its zip: no name, no key, no plaintext.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,12 +19,19 @@ pub struct Sizes {
 
 #[derive(Default)]
 struct State {
-    known: BTreeMap<String, u64>,
+    known: HashMap<Digest, u64>,
     changed: bool,
 }
 
-fn hex(digest: &[u8; 16]) -> String {
-    digest.iter().map(|b| format!("{b:02x}")).collect()
+/// Hash of a set's files.
+type Digest = [u8; 16];
+
+fn to_hex(digest: &Digest) -> String {
+    format!("{:032x}", u128::from_be_bytes(*digest))
+}
+
+fn from_hex(text: &str) -> Option<Digest> {
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }
 
 impl Sizes {
@@ -41,36 +48,38 @@ impl Sizes {
         });
         let text = path.as_ref().and_then(|path| fs::read(path).ok());
         // What cannot be read is worked out again.
-        let known = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let known: BTreeMap<String, u64> =
+            text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let known = known.iter().filter_map(|(digest, len)| Some((from_hex(digest)?, *len))).collect();
         Sizes { path, state: Mutex::new(State { known, changed: false }) }
     }
 
-    pub fn get(&self, digest: &[u8; 16]) -> Option<u64> {
-        self.state.lock().unwrap().known.get(&hex(digest)).copied()
+    pub fn get(&self, digest: &Digest) -> Option<u64> {
+        self.state.lock().unwrap().known.get(digest).copied()
     }
 
-    pub fn put(&self, digest: &[u8; 16], len: u64) {
+    pub fn put(&self, digest: &Digest, len: u64) {
         let mut state = self.state.lock().unwrap();
-        state.changed |= state.known.insert(hex(digest), len) != Some(len);
+        state.changed |= state.known.insert(*digest, len) != Some(len);
     }
 
     /// Forgets a size that turned out to be wrong.
-    pub fn forget(&self, digest: &[u8; 16]) {
+    pub fn forget(&self, digest: &Digest) {
         let mut state = self.state.lock().unwrap();
-        state.changed |= state.known.remove(&hex(digest)).is_some();
+        state.changed |= state.known.remove(digest).is_some();
     }
 
     /// Writes down what has changed, without the sets that are gone.
-    pub fn save(&self, present: &HashSet<[u8; 16]>) -> Result<()> {
+    pub fn save(&self, present: &HashSet<Digest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let json = {
             let mut state = self.state.lock().unwrap();
             if !std::mem::take(&mut state.changed) {
                 return Ok(());
             }
-            let present: HashSet<String> = present.iter().map(hex).collect();
             state.known.retain(|digest, _| present.contains(digest));
-            serde_json::to_vec(&state.known).unwrap_or_default()
+            let lines: BTreeMap<String, u64> = state.known.iter().map(|(d, len)| (to_hex(d), *len)).collect();
+            serde_json::to_vec(&lines).unwrap_or_default()
         };
         write_atomically(path, &json).at(path.display())
     }

@@ -122,7 +122,7 @@ pub struct Attr {
 }
 
 impl Attr {
-    pub(super) fn new(node: &Node, size: u64, mtime: SystemTime, options: &Options) -> Attr {
+    pub(super) fn new(ino: Ino, node: &Node, size: u64, mtime: SystemTime, options: &Options) -> Attr {
         let kind = node.kind();
         let (mode, links) = match (kind, node) {
             (NodeKind::Directory, Node::Dir(Dir::Root)) => (0o755, 2 + Dir::TOP.len() as u32),
@@ -130,7 +130,7 @@ impl Attr {
             (NodeKind::File, _) => (0o644, 1),
         };
         Attr {
-            ino: node.ino(),
+            ino,
             kind,
             size,
             blocks: size.div_ceil(512),

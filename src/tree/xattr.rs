@@ -11,6 +11,10 @@ use crate::store::retention;
 const PREFIX: &str = "user.cddsfs.";
 const NAMES: [&str; 5] = ["expires", "parts", "remaining_days", "run", "status"];
 
+pub fn is_ours(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
+
 /// Returns the value of an attribute; `None` where the node does not have it.
 pub fn get(node: &Node, name: &OsStr, context: &Context, options: &Options) -> Option<Vec<u8>> {
     let name = name.to_str()?.strip_prefix(PREFIX)?;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use cddsfs::artifact::PartFile;
@@ -64,6 +65,28 @@ pub fn parts(dir: &Path) -> Vec<PartFile> {
         parts.insert(ordinal, PartFile { ordinal, path, name });
     }
     parts.into_values().collect()
+}
+
+/// Copies the encrypted parts of a split set into a store, and returns the stem of their names.
+pub fn copy_set(set: &str, store: &Path) -> String {
+    let parts = parts(&dir().join("split").join(set).join("smime"));
+    for part in &parts {
+        fs::copy(&part.path, store.join(&part.name)).unwrap();
+    }
+    part_name::parse(&parts[0].name).unwrap().stem.to_string()
+}
+
+/// Returns the sets that are in the corpus, with the SHA-256 of the zip that each must be.
+pub fn sets() -> Vec<(String, String)> {
+    table("expected/JOINED.tsv").into_iter().map(|row| (row[0].clone(), row[5].clone())).collect()
+}
+
+/// Encrypts a file to the corpus's certificate, as an export service would.
+pub fn encrypt(from: &Path, to: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER", "-in"]).arg(from);
+    let output = openssl.arg("-out").arg(to).arg(dir().join("keys/c1.pem")).output().unwrap();
+    assert!(output.status.success(), "{openssl:?}: {output:?}");
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
