@@ -11,6 +11,7 @@
 //!   file            pread
 //! ```
 
+pub mod member;
 mod part;
 mod rejoined;
 mod segments;

@@ -27,6 +27,8 @@ pub enum Kind {
     Unsupported,
     /// The authentication tag of an AES-GCM message does not match its bytes.
     TagMismatch,
+    /// A member that is encrypted inside its zip.
+    Encrypted,
     /// The tree cannot be changed here.
     ReadOnly,
     /// The operation is never allowed on this kind of node.
@@ -56,6 +58,7 @@ impl Kind {
             Kind::KeyRejected => libc::EKEYREJECTED,
             Kind::Unsupported => libc::EOPNOTSUPP,
             Kind::TagMismatch => libc::EBADMSG,
+            Kind::Encrypted => libc::EACCES,
             Kind::ReadOnly => libc::EROFS,
             Kind::NotPermitted => libc::EPERM,
             Kind::NoAttribute => libc::ENODATA,
@@ -152,6 +155,7 @@ mod tests {
             (Kind::KeyRejected, libc::EKEYREJECTED),
             (Kind::Unsupported, libc::EOPNOTSUPP),
             (Kind::TagMismatch, libc::EBADMSG),
+            (Kind::Encrypted, libc::EACCES),
             (Kind::ReadOnly, libc::EROFS),
             (Kind::NotPermitted, libc::EPERM),
             (Kind::NoAttribute, libc::ENODATA),

@@ -9,14 +9,18 @@
 //! | [`extents`] | logical to physical offsets over pieces of equal stride | |
 //! | [`part_name`] | which part of which set a file name means | |
 //! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |
+//! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
+//! | [`member_name`] | names of members, made safe to show | APPNOTE 4.4.17, 4.6.9, appendix D |
 //! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
 
 pub mod base64;
 pub mod ber;
 pub mod cms;
 pub mod extents;
+pub mod member_name;
 pub mod mime;
 pub mod oid;
 pub mod part_name;
 pub mod rejoin;
 pub mod zip;
+pub mod zip_time;

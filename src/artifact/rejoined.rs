@@ -291,3 +291,17 @@ fn stale_fields(entry: &Entry<'_>, header: &[u8]) -> Option<Vec<u8>> {
     fields.extend((entry.size as u32).to_le_bytes());
     (comparable && header[14..26] != fields).then_some(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_directory_said_to_begin_inside_the_marker_is_no_overflow() {
+        let zip = [&zip::SPANNING_MARKERS[0][..], &zip::END_RECORD, &[0; 18]].concat();
+        let Ok(Rejoined::Zip { reader, .. }) = rejoin(vec![Arc::new(zip.clone())]) else {
+            panic!("not a zip")
+        };
+        assert_eq!(reader.read_vec(0, 100).unwrap(), zip[4..]);
+    }
+}

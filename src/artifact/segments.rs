@@ -253,3 +253,25 @@ impl ReadAt for Segments {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_checked_also_where_far_apart_pieces_are_read_one_by_one() {
+        const LEN: usize = 100_000;
+        let header = [0x04, 0x83, 0x01, 0x86, 0xA0];
+        let mut octets = [&header[..], &[7; LEN]].concat().repeat(70);
+        let stride = header.len() + LEN;
+        octets[68 * stride + 4] -= 1;
+        octets.extend([0x04, 0].repeat(150_000));
+        octets.extend([&[0x04, 16][..], &[7; 16], &[0, 0]].concat());
+        let content = Content { start: 0, len: None, constructed: true };
+        let message: Reader = Arc::new(octets);
+        let (segments, _) = open(&message, content, Mode::Regular).unwrap();
+        assert_eq!(segments.len(), 70 * LEN as u64 + 16);
+        let error = segments.read_vec(68 * LEN as u64, 2 * LEN + 16).unwrap_err();
+        assert_eq!(error.kind(), Kind::Irregular);
+    }
+}

@@ -317,6 +317,14 @@ mod tests {
     }
 
     #[test]
+    fn recipients_without_end_are_refused_before_they_fill_memory() {
+        let recipients = tlv(0x31, &[0xA1, 0].repeat(MAX_RECIPIENTS + 1));
+        let data = tlv(0x30, &[&[2, 1, 0][..], &recipients].concat());
+        let whole = tlv(0x30, &[&ENVELOPED[..], &tlv(0xA0, &data)].concat());
+        assert!(matches!(parse(&whole, whole.len() as u64), Err(Refusal::Unsupported(_))));
+    }
+
+    #[test]
     fn absent_content_is_refused() {
         let whole = message(&[]);
         assert!(matches!(parse(&whole, whole.len() as u64), Err(Refusal::Damaged(_))));

@@ -292,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn a_multipart_of_boundaries_is_not_searched_without_end() {
+        let with_texts = |n: usize| {
+            let mut bytes = b"Content-Type: multipart/mixed; boundary=b\n\n".to_vec();
+            bytes.extend(b"--b\nContent-Type: text/plain\n\nhello\n".repeat(n));
+            bytes.extend(b"--b\nContent-Type: application/zip\n\nPK\x03\x04");
+            entity(&bytes, &bytes, bytes.len() as u64)
+        };
+        assert!(with_texts(MAX_BODY_PARTS - 1).is_ok());
+        assert!(with_texts(MAX_BODY_PARTS).is_err());
+    }
+
+    #[test]
     fn a_lying_header_does_not_matter() {
         let bytes = b"Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\nPK\x03\x04";
         let body = entity(bytes, bytes, bytes.len() as u64).unwrap();

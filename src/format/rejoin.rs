@@ -37,7 +37,10 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, offset: u64) {
         push_field(&mut extra, ZIP64_EXTRA, &zip64);
     }
     for (id, data) in extra_fields(entry.extra).filter(|(id, _)| *id != ZIP64_EXTRA) {
-        push_field(&mut extra, id, data);
+        // Beside a zip64 field that was not there before, the others may no longer all have room.
+        if extra.len() + 4 + data.len() <= usize::from(u16::MAX) {
+            push_field(&mut extra, id, data);
+        }
     }
     if entry.has_zip64_extra && extra.is_empty() {
         extra.extend(PADDING_FIELD);
@@ -138,6 +141,16 @@ mod tests {
         let out = rewritten(&header(5, &[]), 5_000_000_000);
         let entry = zip::entries(&out).next().unwrap().unwrap();
         assert_eq!((entry.offset, entry.disk, u16_at(entry.fixed, 6)), (5_000_000_000, 0, 45));
+    }
+
+    #[test]
+    fn an_extra_field_that_a_zip64_field_leaves_no_room_for_goes() {
+        let full = [&[0x99, 0x99, 0xFB, 0xFF][..], &[7; 0xFFFB]].concat();
+        assert_eq!(rewritten(&header(5, &full), 77).len(), CENTRAL_HEADER_LEN + 1 + 0xFFFF);
+        let out = rewritten(&header(5, &full), 5_000_000_000);
+        let entry = zip::entries(&out).next().unwrap().unwrap();
+        assert_eq!((entry.offset, entry.extra.len()), (5_000_000_000, 12));
+        assert_eq!(out.len(), CENTRAL_HEADER_LEN + 1 + 12);
     }
 
     #[test]

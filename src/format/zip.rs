@@ -41,6 +41,8 @@ pub const ZIP64_LOCATOR_LEN: usize = 20;
 pub const MAX_TAIL: usize = 0xFFFF + END_RECORD_LEN + ZIP64_LOCATOR_LEN + ZIP64_RECORD_LEN;
 
 pub const ZIP64_EXTRA: u16 = 0x0001;
+/// Bit 0 of the flags: the data is encrypted.
+pub const FLAG_ENCRYPTED: u16 = 1 << 0;
 /// Bit 3 of the flags: sizes and CRC-32 stand in a data descriptor behind the data.
 pub const FLAG_DATA_DESCRIPTOR: u16 = 1 << 3;
 
@@ -198,6 +200,17 @@ impl<'a> Entry<'a> {
         if self.disk == 0xFFFF && field.len() >= 4 {
             self.disk = u32_at(field, 0);
         }
+    }
+
+    /// Compression method (APPNOTE 4.4.5).
+    pub fn method(&self) -> u16 {
+        u16_at(self.fixed, 10)
+    }
+
+    /// File type and permissions, where a Unix system made the entry; otherwise 0.
+    pub fn unix_mode(&self) -> u32 {
+        const UNIX: u8 = 3;
+        if self.fixed[5] == UNIX { u32_at(self.fixed, 38) >> 16 } else { 0 }
     }
 
     /// Length of the header with everything that belongs to it.

@@ -15,6 +15,8 @@ use crate::error::{At, Result};
 pub struct Sizes {
     path: Option<PathBuf>,
     state: Mutex<State>,
+    /// Held while the file is written: there is one unfinished file.
+    saving: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl Sizes {
         let known: BTreeMap<String, u64> =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let known = known.iter().filter_map(|(digest, len)| Some((from_hex(digest)?, *len))).collect();
-        Sizes { path, state: Mutex::new(State { known, changed: false }) }
+        Sizes { path, state: Mutex::new(State { known, changed: false }), saving: Mutex::default() }
     }
 
     pub fn get(&self, digest: &Digest) -> Option<u64> {
@@ -72,6 +74,7 @@ impl Sizes {
     /// Writes down what has changed, without the sets that are gone.
     pub fn save(&self, present: &HashSet<Digest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
+        let _one_at_a_time = self.saving.lock().unwrap();
         let json = {
             let mut state = self.state.lock().unwrap();
             if !std::mem::take(&mut state.changed) {

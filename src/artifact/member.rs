@@ -1,0 +1,74 @@
+//! One file inside a zip, readable at any place.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
+use crate::io::{Reader, Slice};
+
+mod blocks;
+mod deflated;
+mod inflate;
+mod stored;
+
+pub use blocks::Blocks;
+pub use deflated::SeekBudget;
+
+/// Compression methods (APPNOTE 4.4.5).
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
+
+/// What all open members share.
+#[derive(Default)]
+pub struct Shared {
+    pub blocks: Blocks,
+    pub budget: SeekBudget,
+}
+
+/// Opens the member that a central directory header describes, whose local header is at `at`.
+///
+/// The directory decides: sizes, method and CRC-32 of the local header are not looked at.
+pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) -> Result<Reader> {
+    const MASKED: u16 = 1 << 13;
+    if entry.flags & (zip::FLAG_ENCRYPTED | MASKED) != 0 {
+        return Err(Error::new(Kind::Encrypted, "the member is encrypted inside the zip"));
+    }
+    let header = archive.read_vec(at, LOCAL_HEADER_LEN)?;
+    if header.len() < LOCAL_HEADER_LEN || !header.starts_with(&LOCAL_HEADER) {
+        return Err(Error::damaged(format!("no local header at byte {at} of the zip")));
+    }
+    let data = at
+        + LOCAL_HEADER_LEN as u64
+        + u64::from(zip::u16_at(&header, 26))
+        + u64::from(zip::u16_at(&header, 28));
+    if data.checked_add(entry.compressed).is_none_or(|end| end > archive.len()) {
+        return Err(Error::damaged("the member reaches beyond the end of the zip"));
+    }
+    let compressed: Reader = Arc::new(Slice::new(archive.clone(), data, entry.compressed));
+    match entry.method() {
+        STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
+        STORED => Err(Error::damaged("a stored member with two different sizes")),
+        DEFLATED => {
+            let reader = deflated::Deflated::new(compressed, entry.size, entry.crc, shared.clone());
+            Ok(Arc::new(reader))
+        }
+        other => Err(Error::unsupported(format!("compression method {}", method_name(other)))),
+    }
+}
+
+fn method_name(method: u16) -> String {
+    let name = match method {
+        1 => "shrink",
+        6 => "implode",
+        9 => "deflate64",
+        12 => "bzip2",
+        14 => "LZMA",
+        19 => "LZ77",
+        93 => "zstd",
+        95 => "xz",
+        98 => "PPMd",
+        99 => "AES encryption",
+        _ => return method.to_string(),
+    };
+    format!("{name} ({method})")
+}

@@ -1,0 +1,332 @@
+//! Random access into deflate: the decoder's state is kept from time to time, and a read goes on from the nearest.
+//!
+//! ```text
+//! content   |block|block|block|block|block|block|block|block| ...
+//! kept      ^           ^           ^           ^              seek points: copies of the decoder
+//!                                         ^                    cursors: decoders that readers have left there
+//! ```
+//!
+//! Seek points are made as decoding goes. Where the memory for them is used up, every other one of this member is
+//! dropped, and they are made half as often from then on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::Shared;
+use super::blocks::BLOCK;
+use super::inflate::{Inflate, STATE_SIZE};
+use crate::error::{Error, Result};
+use crate::io::{ReadAt, Reader, available};
+
+/// Distance between seek points at first.
+const SPACING: u64 = 4 * BLOCK;
+/// Decoders that are kept where readers have left them.
+const MAX_CURSORS: usize = 3;
+/// Blocks decoded on the way to the one that is wanted are kept if they are this near before it.
+const KEEP_BEFORE: u64 = 4 * BLOCK;
+/// How much compressed data is read at a time.
+const INPUT: usize = 64 << 10;
+
+/// Memory for all seek points of the mount, in bytes.
+pub struct SeekBudget {
+    left: AtomicUsize,
+}
+
+impl Default for SeekBudget {
+    fn default() -> SeekBudget {
+        SeekBudget { left: AtomicUsize::new(40 << 20) }
+    }
+}
+
+impl SeekBudget {
+    fn take(&self) -> bool {
+        let less = |left: usize| left.checked_sub(STATE_SIZE);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    fn give_back(&self, points: usize) {
+        self.left.fetch_add(points * STATE_SIZE, Ordering::Relaxed);
+    }
+}
+
+/// A deflated member.
+pub struct Deflated {
+    id: u64,
+    compressed: Reader,
+    len: u64,
+    crc: u32,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// By position in the content; never 0, because anybody can begin there.
+    points: BTreeMap<u64, Cursor>,
+    spacing: u64,
+    /// The last used at the back.
+    cursors: Vec<Cursor>,
+}
+
+/// A decoder at a place, which is the beginning of a block.
+struct Cursor {
+    inflate: Inflate,
+    /// Position in the content.
+    at: u64,
+    /// Position in the compressed data.
+    input_at: u64,
+    /// CRC-32 of everything before.
+    crc: crc32fast::Hasher,
+    /// Compressed data that has been read but not decoded; empty in seek points.
+    input: Vec<u8>,
+    input_used: usize,
+}
+
+impl Deflated {
+    pub fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let state = Mutex::new(State { points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new() });
+        Deflated { id, compressed, len, crc, shared, state }
+    }
+
+    /// Returns block `n` of the content.
+    fn block(&self, n: u64) -> Result<Arc<Vec<u8>>> {
+        let key = (self.id, n);
+        if let Some(block) = self.shared.blocks.get(key) {
+            return Ok(block);
+        }
+        let mut state = self.state.lock().unwrap();
+        // Somebody may have decoded it while this waited.
+        if let Some(block) = self.shared.blocks.get(key) {
+            return Ok(block);
+        }
+        let wanted = n * BLOCK;
+        let mut cursor = state.nearest(wanted)?;
+        loop {
+            self.keep_point(&mut state, &cursor)?;
+            let at = cursor.at;
+            let mut block = vec![0; available(self.len, at, BLOCK as usize)];
+            cursor.fill(&self.compressed, &mut block)?;
+            if cursor.at == self.len {
+                cursor.finish(&self.compressed, self.crc)?;
+            }
+            let block = Arc::new(block);
+            if at + KEEP_BEFORE >= wanted {
+                self.shared.blocks.insert((self.id, at / BLOCK), block.clone());
+            }
+            if at == wanted {
+                state.leave(cursor, self.len);
+                return Ok(block);
+            }
+        }
+    }
+
+    /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
+    fn keep_point(&self, state: &mut State, cursor: &Cursor) -> Result<()> {
+        let last = state.points.last_key_value().map_or(0, |(&at, _)| at);
+        if cursor.at < last + state.spacing {
+            return Ok(());
+        }
+        if !self.shared.budget.take() {
+            state.spacing *= 2;
+            let (before, spacing) = (state.points.len(), state.spacing);
+            state.points.retain(|at, _| at % spacing == 0);
+            self.shared.budget.give_back(before - state.points.len());
+            return Ok(());
+        }
+        if cursor.at.is_multiple_of(state.spacing) {
+            state.points.insert(cursor.at, cursor.copy()?);
+        } else {
+            self.shared.budget.give_back(1);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Deflated {
+    fn drop(&mut self) {
+        if let Ok(state) = self.state.get_mut() {
+            self.shared.budget.give_back(state.points.len());
+        }
+    }
+}
+
+impl ReadAt for Deflated {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let wanted = available(self.len, offset, buf.len());
+        let mut done = 0;
+        while done < wanted {
+            let at = offset + done as u64;
+            let block = self.block(at / BLOCK)?;
+            done += block.read_at(&mut buf[done..wanted], at % BLOCK)?;
+        }
+        Ok(done)
+    }
+}
+
+impl State {
+    /// Returns a decoder at the nearest place before or at `wanted`.
+    fn nearest(&mut self, wanted: u64) -> Result<Cursor> {
+        let cursor = (0..self.cursors.len())
+            .filter(|&i| self.cursors[i].at <= wanted)
+            .max_by_key(|&i| self.cursors[i].at);
+        let point = self.points.range(..=wanted).next_back().map(|(_, point)| point);
+        match (cursor, point) {
+            (Some(i), point) if point.is_none_or(|point| point.at <= self.cursors[i].at) => {
+                Ok(self.cursors.remove(i))
+            }
+            (_, Some(point)) => point.copy(),
+            _ => Cursor::new(),
+        }
+    }
+
+    /// Leaves a decoder for the next reader, unless there is nothing more to decode.
+    fn leave(&mut self, cursor: Cursor, len: u64) {
+        if cursor.at >= len {
+            return;
+        }
+        if self.cursors.len() == MAX_CURSORS {
+            self.cursors.remove(0);
+        }
+        self.cursors.push(cursor);
+    }
+}
+
+impl Cursor {
+    fn new() -> Result<Cursor> {
+        Ok(Cursor {
+            inflate: Inflate::new()?,
+            at: 0,
+            input_at: 0,
+            crc: crc32fast::Hasher::new(),
+            input: Vec::new(),
+            input_used: 0,
+        })
+    }
+
+    fn copy(&self) -> Result<Cursor> {
+        Ok(Cursor {
+            inflate: self.inflate.copy()?,
+            at: self.at,
+            input_at: self.input_at,
+            crc: self.crc.clone(),
+            input: Vec::new(),
+            input_used: 0,
+        })
+    }
+
+    /// Returns compressed data that has not been decoded; empty at its end.
+    fn input<'a>(&'a mut self, compressed: &Reader) -> Result<&'a [u8]> {
+        if self.input_used == self.input.len() {
+            self.input.resize(INPUT, 0);
+            let n = compressed.read_at(&mut self.input, self.input_at)?;
+            self.input.truncate(n);
+            self.input_used = 0;
+        }
+        Ok(&self.input[self.input_used..])
+    }
+
+    /// Decodes until `out` is full.
+    fn fill(&mut self, compressed: &Reader, out: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < out.len() {
+            self.input(compressed)?;
+            let input = &self.input[self.input_used..];
+            let step = self.inflate.step(input, &mut out[done..])?;
+            self.input_used += step.consumed;
+            self.input_at += step.consumed as u64;
+            done += step.produced;
+            if done < out.len() && (step.ended || (step.produced == 0 && step.consumed == 0)) {
+                return Err(Error::damaged("the member is shorter than the directory says"));
+            }
+        }
+        self.at += out.len() as u64;
+        self.crc.update(out);
+        Ok(())
+    }
+
+    /// Checks that nothing comes after the last byte, and the CRC-32 of them all.
+    fn finish(&mut self, compressed: &Reader, expected: u32) -> Result<()> {
+        loop {
+            self.input(compressed)?;
+            let step = self.inflate.step(&self.input[self.input_used..], &mut [0])?;
+            self.input_used += step.consumed;
+            self.input_at += step.consumed as u64;
+            if step.produced > 0 {
+                return Err(Error::damaged("the member is longer than the directory says"));
+            }
+            if step.ended {
+                break;
+            }
+            if step.consumed == 0 {
+                return Err(Error::damaged("the compressed data breaks off"));
+            }
+        }
+        if self.crc.clone().finalize() == expected {
+            return Ok(());
+        }
+        Err(Error::damaged("the CRC-32 of the member is wrong"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn content(len: usize) -> Vec<u8> {
+        let mut x = 1u32;
+        let mut next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b'a' + (x >> 28) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    fn deflated(content: &[u8], crc: u32, len: u64) -> Deflated {
+        let compressed = crate::artifact::member::inflate::tests::deflate(content);
+        Deflated::new(Arc::new(compressed), len, crc, Arc::default())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn reads_in_any_order_equal_the_content(reads in proptest::collection::vec((0u64..4_000_000, 0usize..300_000), 1..20)) {
+            let content = content(3_700_000);
+            let member = deflated(&content, crc32fast::hash(&content), content.len() as u64);
+            for (offset, len) in reads {
+                let from = (offset as usize).min(content.len());
+                let to = (from + len).min(content.len());
+                prop_assert!(member.read_vec(offset, len).unwrap() == content[from..to]);
+            }
+        }
+    }
+
+    #[test]
+    fn seek_points_thin_out_when_memory_is_short() {
+        let content = content(40 * SPACING as usize);
+        let member = deflated(&content, crc32fast::hash(&content), content.len() as u64);
+        member.shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
+        assert!(member.read_vec(0, content.len()).unwrap() == content);
+        let state = member.state.lock().unwrap();
+        assert!((4..=10).contains(&state.points.len()), "{}", state.points.len());
+        let left = member.shared.budget.left.load(Ordering::Relaxed);
+        assert_eq!(left + state.points.len() * STATE_SIZE, 10 * STATE_SIZE);
+    }
+
+    #[test]
+    fn a_wrong_crc_or_length_fails_at_the_end_only() {
+        let content = content(1_000_000);
+        let crc = crc32fast::hash(&content);
+        for (crc, len) in [(crc ^ 1, 1_000_000), (crc, 999_999), (crc, 1_000_001)] {
+            let member = deflated(&content, crc, len);
+            assert!(member.read_vec(0, 500_000).is_ok());
+            assert!(member.read_vec(900_000, 50).is_err(), "{len}");
+        }
+    }
+}

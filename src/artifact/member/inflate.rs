@@ -1,0 +1,129 @@
+//! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs by its C interface, which alone has that.
+
+use libz_rs_sys::{
+    Z_BUF_ERROR, Z_NO_FLUSH, Z_OK, Z_STREAM_END, inflate, inflateCopy, inflateEnd, inflateInit2_, z_stream,
+    zlibVersion,
+};
+
+use crate::error::{Error, Kind, Result};
+
+/// Memory of one decoder, about: a window of 32 KiB and its tables.
+pub const STATE_SIZE: usize = 48 << 10;
+
+/// Without header and check sum, with the largest window.
+const RAW_WINDOW_BITS: i32 = -15;
+
+/// What a step has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    pub consumed: usize,
+    pub produced: usize,
+    /// True once the last block has been decoded.
+    pub ended: bool,
+}
+
+/// A decoder.
+pub struct Inflate {
+    /// zlib keeps a pointer back to it, so it must stay where it is.
+    stream: Box<z_stream>,
+}
+
+// SAFETY: the stream owns all memory that its pointers lead to, and nothing in it is tied to a thread.
+unsafe impl Send for Inflate {}
+
+impl Inflate {
+    pub fn new() -> Result<Inflate> {
+        let mut stream = Box::new(z_stream::default());
+        let size = size_of::<z_stream>() as i32;
+        // SAFETY: the stream is initialised memory of that size, with the default allocator.
+        let code = unsafe { inflateInit2_(&mut *stream, RAW_WINDOW_BITS, zlibVersion(), size) };
+        if code == Z_OK { Ok(Inflate { stream }) } else { Err(no_memory()) }
+    }
+
+    /// Returns a decoder in the same state.
+    pub fn copy(&self) -> Result<Inflate> {
+        let mut stream = Box::new(z_stream::default());
+        // SAFETY: both are initialised memory; the source is a stream that was initialised for inflating.
+        let code = unsafe { inflateCopy(&mut *stream, &raw const *self.stream) };
+        if code == Z_OK { Ok(Inflate { stream }) } else { Err(no_memory()) }
+    }
+
+    /// Decodes as much as input and output allow.
+    pub fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+        let (available_in, available_out) = (input.len() as u32, output.len() as u32);
+        self.stream.next_in = input.as_ptr().cast_mut();
+        self.stream.avail_in = available_in;
+        self.stream.next_out = output.as_mut_ptr();
+        self.stream.avail_out = available_out;
+        // SAFETY: the pointers lead to that many bytes, which live until the call returns; zlib only reads the input.
+        let code = unsafe { inflate(&mut *self.stream, Z_NO_FLUSH) };
+        let step = Step {
+            consumed: (available_in - self.stream.avail_in) as usize,
+            produced: (available_out - self.stream.avail_out) as usize,
+            ended: code == Z_STREAM_END,
+        };
+        match code {
+            Z_OK | Z_STREAM_END | Z_BUF_ERROR => Ok(step),
+            _ => Err(Error::damaged("the compressed data is damaged")),
+        }
+    }
+}
+
+impl Drop for Inflate {
+    fn drop(&mut self) {
+        // SAFETY: the stream was initialised and is not used again.
+        unsafe { inflateEnd(&mut *self.stream) };
+    }
+}
+
+fn no_memory() -> Error {
+    Error::new(Kind::Os(libc::ENOMEM), "no memory for a decoder")
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Compresses as any writer does.
+    pub fn deflate(content: &[u8]) -> Vec<u8> {
+        use libz_rs_sys::{Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, deflate, deflateEnd, deflateInit2_};
+        let mut out = vec![0; content.len() + content.len() / 100 + 64];
+        let mut stream = z_stream::default();
+        // SAFETY: the stream is initialised; input and output are buffers of those lengths.
+        unsafe {
+            let size = size_of::<z_stream>() as i32;
+            let version = zlibVersion();
+            deflateInit2_(&mut stream, 6, Z_DEFLATED, RAW_WINDOW_BITS, 8, Z_DEFAULT_STRATEGY, version, size);
+            stream.next_in = content.as_ptr().cast_mut();
+            stream.avail_in = content.len() as u32;
+            stream.next_out = out.as_mut_ptr();
+            stream.avail_out = out.len() as u32;
+            assert_eq!(deflate(&mut stream, Z_FINISH), Z_STREAM_END);
+            deflateEnd(&mut stream);
+        }
+        out.truncate(out.len() - stream.avail_out as usize);
+        out
+    }
+
+    /// "hello hello hello hello" by zlib, raw.
+    const DEFLATED: [u8; 10] = [0xCB, 0x48, 0xCD, 0xC9, 0xC9, 0x57, 0xC8, 0x40, 0x27, 0x01];
+
+    #[test]
+    fn a_copy_goes_on_where_the_original_was() {
+        let mut first = Inflate::new().unwrap();
+        let mut out = [0; 8];
+        let step = first.step(&DEFLATED, &mut out).unwrap();
+        assert_eq!((&out, step.produced, step.ended), (b"hello he", 8, false));
+        let mut second = first.copy().unwrap();
+        for decoder in [&mut first, &mut second] {
+            let mut rest = [0; 32];
+            let step = decoder.step(&DEFLATED[step.consumed..], &mut rest).unwrap();
+            assert_eq!((&rest[..step.produced], step.ended), (&b"llo hello hello"[..], true));
+        }
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(Inflate::new().unwrap().step(&[0xFF; 50], &mut [0; 100]).is_err());
+    }
+}
