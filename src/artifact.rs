@@ -12,6 +12,7 @@
 //! ```
 
 pub mod member;
+pub mod members;
 mod part;
 mod rejoined;
 mod segments;
@@ -19,4 +20,5 @@ mod set;
 mod transfer;
 
 pub use part::{Mode, Part};
-pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open};
+pub use rejoined::{Rejoined, rejoin};
+pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};

@@ -15,6 +15,8 @@ pub enum Kind {
     Stale,
     /// Bytes that are not what their format says: damaged, truncated, or not an export at all.
     Damaged,
+    /// Bytes of a part that is not there, or that cannot be read.
+    MissingPart,
     /// Lines or segments turned out not to be as regular as their beginning promised.
     ///
     /// Never reaches a user: the reader is rebuilt with a full index and the read repeated.
@@ -53,7 +55,7 @@ impl Kind {
         match self {
             Kind::NotFound => libc::ENOENT,
             Kind::Stale => libc::ESTALE,
-            Kind::Damaged | Kind::Irregular => libc::EIO,
+            Kind::Damaged | Kind::MissingPart | Kind::Irregular => libc::EIO,
             Kind::NoKey => libc::ENOKEY,
             Kind::KeyRejected => libc::EKEYREJECTED,
             Kind::Unsupported => libc::EOPNOTSUPP,

@@ -6,12 +6,14 @@ use crate::error::{Error, Result};
 
 mod file;
 mod joined;
+mod lru;
 mod overlay;
 mod scratch;
 mod slice;
 
 pub use file::FileReader;
 pub use joined::Joined;
+pub use lru::Lru;
 pub use overlay::Overlay;
 pub use scratch::with_scratch;
 pub use slice::Slice;

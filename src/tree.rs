@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use crate::artifact::members::{self, MemberKind};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::store::plain;
@@ -17,16 +18,18 @@ use crate::store::sizes::Sizes;
 mod export;
 mod handle;
 mod history;
+mod listing;
 mod node;
 mod recent;
 mod sizer;
 mod view;
 mod xattr;
 
+pub use handle::Handle;
 use handle::Handles;
-pub use handle::{DirEntry, Handle};
-use node::Node;
+pub use listing::{DirEntry, Listing};
 pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
+use node::{Node, Shape};
 use recent::Recent;
 pub use sizer::Sizer;
 use view::View;
@@ -119,12 +122,17 @@ impl Tree {
 
     /// Finds a name; may have to open an export to know what it is.
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
-        let Node::Dir(dir) = self.node(parent)? else {
-            return Err(Error::new(Kind::NotADirectory, "not a directory"));
-        };
         let missing = || Error::new(Kind::NotFound, "no such name");
         let name = name.to_str().ok_or_else(missing)?;
-        let node = self.view().lookup(dir, name, &self.exports).ok_or_else(missing)?;
+        let found = match self.node(parent)? {
+            Node::Dir(dir) => self.view().lookup(dir, name, &self.exports),
+            Node::Member { export, id } => {
+                let child = export.members(&self.exports)?.child(id, name)?;
+                child.map(|id| Node::Member { export, id })
+            }
+            _ => return Err(not_a_directory()),
+        };
+        let node = found.ok_or_else(missing)?;
         self.attributes(node.ino(), &node)
     }
 
@@ -135,23 +143,27 @@ impl Tree {
 
     /// Returns the attributes of a node, and how long they hold.
     fn attributes(&self, ino: Ino, node: &Node) -> Result<(Attr, Duration)> {
-        let (size, mtime, ttl) = match node {
-            Node::Dir(_) => (0, self.view().mtime(), node::TTL_CHANGING),
-            Node::Stored(file) => (file.size, file.mtime, node::TTL_FINISHED),
-            Node::Zip(export) => {
-                let size = export.zip_size(&self.exports)?;
-                (size, export.mtime(), node::TTL_FINISHED)
-            }
+        let file = |size, mtime| Shape { kind: NodeKind::File, size, mtime };
+        let directory = |mtime| Shape { kind: NodeKind::Directory, size: 0, mtime };
+        let (shape, ttl) = match node {
+            Node::Dir(_) => (directory(self.view().mtime()), node::TTL_CHANGING),
+            Node::Stored(stored) => (file(stored.size, stored.mtime), node::TTL_FINISHED),
+            Node::Zip(export) => (file(export.zip_size(&self.exports)?, export.mtime()), node::TTL_FINISHED),
             Node::Incomplete(export) => {
                 let text = export.gaps_text(&self.exports).unwrap_or_default();
-                (text.len() as u64, export.mtime(), node::TTL_CHANGING)
+                (file(text.len() as u64, export.mtime()), node::TTL_CHANGING)
             }
             Node::History(export) => {
                 let text = history::render(export, &self.exports, &self.options);
-                (text.len() as u64, export.mtime(), node::TTL_CHANGING)
+                (file(text.len() as u64, export.mtime()), node::TTL_CHANGING)
+            }
+            // The root is there before anybody knows what is in it.
+            Node::Member { export, id: members::ROOT } => (directory(export.mtime()), node::TTL_FINISHED),
+            Node::Member { export, id } => {
+                (export.members(&self.exports)?.attr(*id)?.into(), node::TTL_FINISHED)
             }
         };
-        Ok((Attr::new(ino, node, size, mtime, &self.options), ttl))
+        Ok((Attr::new(ino, node, shape, &self.options), ttl))
     }
 
     /// Fails if the inode stands for nothing any more.
@@ -182,7 +194,22 @@ impl Tree {
             Node::History(export) => {
                 (handle::Opened::text(history::render(export, &self.exports, &self.options)), Snapshot)
             }
+            Node::Member { export, id } => {
+                let reader = export.open_member(&self.exports, *id)?;
+                (handle::Opened::Member { reader, export: export.clone(), number: *id }, Finished)
+            }
         })
+    }
+
+    /// Returns where a symbolic link inside a zip leads. Nothing here follows it.
+    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
+        let no_link = || Error::new(Kind::Invalid, "no symbolic link");
+        let Node::Member { export, id } = self.node(ino)? else { return Err(no_link()) };
+        if export.members(&self.exports)?.kind(id)? != MemberKind::Link {
+            return Err(no_link());
+        }
+        let target = export.open_member(&self.exports, id)?;
+        target.read_vec(0, target.len() as usize)
     }
 
     /// Reads from an open file.
@@ -191,7 +218,7 @@ impl Tree {
         match opened.read_at(buf, offset) {
             Err(error) if error.kind() == Kind::Irregular => {
                 // The file has another length than its beginning and end promised: it becomes another inode.
-                if let handle::Opened::Zip { export, .. } = &*opened {
+                if let Some(export) = opened.export() {
                     self.index_fully(export);
                 }
                 Err(Error::new(Kind::Stale, format!("{error}; it has been indexed and can be opened again")))
@@ -212,30 +239,40 @@ impl Tree {
         self.handles.remove(handle);
     }
 
-    /// Opens a directory: what [`Tree::entries`] lists is what there is now.
+    /// Opens a directory.
     pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
-        let Node::Dir(dir) = self.node(ino)? else {
-            return Err(Error::new(Kind::NotADirectory, "not a directory"));
+        let listing = match self.node(ino)? {
+            Node::Dir(dir) => Listing::Fixed(self.view().list(dir)),
+            Node::Member { export, id } => {
+                let members = export.members(&self.exports)?;
+                if members.kind(id)? != MemberKind::Directory {
+                    return Err(not_a_directory());
+                }
+                Listing::of_members(&export, members, id)?
+            }
+            _ => return Err(not_a_directory()),
         };
-        let entries = self.view().list(dir);
-        Ok(self.handles.insert(handle::Opened::Dir(entries.into())))
+        Ok(self.handles.insert(handle::Opened::Dir(Arc::new(listing))))
     }
 
-    /// Returns the entries of an open directory, `.` and `..` included.
-    pub fn entries(&self, handle: Handle) -> Result<Arc<[DirEntry]>> {
+    /// Returns what an open directory lists.
+    pub fn listing(&self, handle: Handle) -> Result<Arc<Listing>> {
         match &*self.handles.get(handle)? {
-            handle::Opened::Dir(entries) => Ok(entries.clone()),
-            _ => Err(Error::new(Kind::NotADirectory, "not a directory")),
+            handle::Opened::Dir(listing) => Ok(listing.clone()),
+            _ => Err(not_a_directory()),
         }
     }
 
     /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
     ///
     /// A size that is still being worked out is given as 0 for no time at all, so that `ls` need not wait for it.
-    pub fn attributes_now(&self, entry: &DirEntry) -> Result<(Attr, Duration)> {
+    pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let node = self.node(entry.ino)?;
+        if let Some(attr) = listing.member_attr(entry) {
+            return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), node::TTL_FINISHED));
+        }
         let known = match &node {
-            Node::Dir(_) | Node::Stored(_) => true,
+            Node::Dir(_) | Node::Stored(_) | Node::Member { .. } => true,
             Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => {
                 export.is_known(&self.exports)
             }
@@ -244,7 +281,8 @@ impl Tree {
             return self.attributes(entry.ino, &node);
         }
         let mtime = node.export().map_or_else(|| self.view().mtime(), |export| export.mtime());
-        Ok((Attr::new(entry.ino, &node, 0, mtime, &self.options), Duration::ZERO))
+        let shape = Shape { kind: entry.kind, size: 0, mtime };
+        Ok((Attr::new(entry.ino, &node, shape, &self.options), Duration::ZERO))
     }
 
     /// Returns true for names of attributes that some node has; all others need no look at the node.
@@ -261,6 +299,10 @@ impl Tree {
 
     /// Returns the names of all extended attributes, each closed by a NUL.
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
-        Ok(xattr::list(&self.node(ino)?))
+        Ok(xattr::list(&self.node(ino)?, &self.exports))
     }
+}
+
+fn not_a_directory() -> Error {
+    Error::new(Kind::NotADirectory, "not a directory")
 }

@@ -19,10 +19,15 @@ const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
 /// What all open members share.
-#[derive(Default)]
 pub struct Shared {
     pub blocks: Blocks,
     pub budget: SeekBudget,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared { blocks: blocks::new(), budget: SeekBudget::default() }
+    }
 }
 
 /// Opens the member that a central directory header describes, whose local header is at `at`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
 use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
 use crate::io::{Joined, Overlay, ReadAt, Reader, Slice};
@@ -13,10 +13,28 @@ const MAX_DIRECTORY: u64 = 256 << 20;
 
 /// What the end record says of the parts that were given.
 pub enum Rejoined {
-    /// The zip, and how many bytes of it are held in memory.
-    Zip { reader: Reader, memory: usize },
+    Zip(Whole),
     /// The end record is on the disk of this number, counted from 0, and that is not the last of those given.
     OtherDisk(u32),
+}
+
+/// One zip.
+pub struct Whole {
+    pub reader: Reader,
+    pub directory: Directory,
+    /// Bytes that are held in memory.
+    pub memory: usize,
+    /// Bytes of the first segment that are not part of it.
+    pub cut: u64,
+}
+
+/// Where the central directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Directory {
+    pub start: u64,
+    pub size: u64,
+    /// What has to be added to the offsets of local headers, because something stands in front of the zip.
+    pub shift: u64,
 }
 
 /// Makes one zip of the segments of a set, in their order.
@@ -29,15 +47,15 @@ pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
     if end.disk != 0 && end.disk as usize != count - 1 {
         return Ok(Rejoined::OtherDisk(end.disk));
     }
-    let marker = match joined.read_vec(0, 4)? {
-        first if zip::SPANNING_MARKERS.iter().any(|m| first == m) => 4,
+    let marker = match set.peek(0, 4)? {
+        Some(first) if zip::SPANNING_MARKERS.iter().any(|m| first == m) => 4,
         _ => 0,
     };
     if end.disk == 0 && marker == 0 {
-        set.check_directory_start(&end, position)?;
-        return Ok(Rejoined::Zip { reader: joined, memory: 0 });
+        let directory = set.find_directory(&end, position)?;
+        return Ok(Rejoined::Zip(Whole { reader: joined, directory, memory: 0, cut: 0 }));
     }
-    set.rewrite(&end, position, marker)
+    set.rewrite(&end, position, marker).map(Rejoined::Zip)
 }
 
 /// Returns the number of the disk that the end record in the last segment names, without looking at the others.
@@ -60,6 +78,15 @@ struct Set {
 }
 
 impl Set {
+    /// Reads some bytes; `None` where they are in a part that is not there.
+    fn peek(&self, at: u64, len: usize) -> Result<Option<Vec<u8>>> {
+        match self.joined.read_vec(at, len) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == Kind::MissingPart => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the end of the set, where the end records are, and its position.
     fn tail(&self) -> Result<(Vec<u8>, u64)> {
         let len = self.joined.len();
@@ -145,13 +172,13 @@ impl Set {
         self.position(end, end.directory_disk, end.directory_offset)
     }
 
-    /// Checks a zip that is served as it is: its directory is where the end record says, or as far behind as
-    /// something was put in front of the whole zip.
-    fn check_directory_start(&self, end: &End, position: u64) -> Result<()> {
+    /// Finds the directory of a zip that is served as it is: where the end record says, or as far behind as something
+    /// was put in front of the whole zip.
+    fn find_directory(&self, end: &End, position: u64) -> Result<Directory> {
         let wrong =
             || Error::damaged("no central directory where the end record says: cut off, or not a zip");
         if end.directory_size == 0 && end.entries == 0 {
-            return Ok(());
+            return Ok(Directory::default());
         }
         if end.entries.saturating_mul(zip::CENTRAL_HEADER_LEN as u64) > end.directory_size {
             return Err(Error::damaged(
@@ -167,13 +194,13 @@ impl Set {
             if at.checked_add(end.directory_size).is_some_and(|end| end <= position)
                 && self.joined.read_vec(at, 4)? == CENTRAL_HEADER
             {
-                return Ok(());
+                return Ok(Directory { start: at, size: end.directory_size, shift: at - stated });
             }
         }
         Err(wrong())
     }
 
-    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Rejoined> {
+    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Whole> {
         let start = self.directory_start(end)?;
         if start.checked_add(end.directory_size).is_none_or(|end| end > position) {
             return Err(Error::damaged("the central directory is said to reach beyond the end record"));
@@ -197,11 +224,12 @@ impl Set {
         for (entry, at) in &entries {
             write_entry(&mut tail, entry, at - cut);
         }
+        let directory = Directory { start: start - cut, size: tail.len() as u64, shift: 0 };
         write_end(&mut tail, end, entries.len() as u64, start - cut);
         let members = Arc::new(Slice::new(self.joined.clone(), cut, start - cut));
         let memory = tail.len();
         let reader = Arc::new(Overlay::new(members, start - cut, tail, patches));
-        Ok(Rejoined::Zip { reader, memory })
+        Ok(Whole { reader, directory, memory, cut })
     }
 
     /// Finds the position of every member's local header.
@@ -237,7 +265,8 @@ impl Set {
         for (disk, i) in last {
             let (entry, at) = &entries[i];
             let Some(&next) = self.starts.get(disk as usize + 1) else { continue };
-            if self.joined.read_vec(*at, 4)? != LOCAL_HEADER && self.is_header_of(entry, next)? {
+            let there = self.peek(*at, 4)?;
+            if there.is_some_and(|bytes| bytes != LOCAL_HEADER) && self.is_header_of(entry, next)? {
                 moved.insert(i, next);
             }
         }
@@ -245,7 +274,7 @@ impl Set {
     }
 
     fn is_header_of(&self, entry: &Entry<'_>, at: u64) -> Result<bool> {
-        let header = self.joined.read_vec(at, LOCAL_HEADER_LEN + entry.name.len())?;
+        let Some(header) = self.peek(at, LOCAL_HEADER_LEN + entry.name.len())? else { return Ok(false) };
         Ok(header.starts_with(&LOCAL_HEADER)
             && header.len() == LOCAL_HEADER_LEN + entry.name.len()
             && usize::from(zip::u16_at(&header, 26)) == entry.name.len()
@@ -269,7 +298,7 @@ impl Set {
         suspects.dedup();
         let mut patches = Vec::new();
         for (entry, at) in suspects.into_iter().map(|i| &entries[i]) {
-            let header = self.joined.read_vec(*at, LOCAL_HEADER_LEN)?;
+            let Some(header) = self.peek(*at, LOCAL_HEADER_LEN)? else { continue };
             if let Some(patch) = stale_fields(entry, &header) {
                 patches.push((at + 14 - cut, patch));
             }
@@ -299,9 +328,7 @@ mod tests {
     #[test]
     fn an_empty_directory_said_to_begin_inside_the_marker_is_no_overflow() {
         let zip = [&zip::SPANNING_MARKERS[0][..], &zip::END_RECORD, &[0; 18]].concat();
-        let Ok(Rejoined::Zip { reader, .. }) = rejoin(vec![Arc::new(zip.clone())]) else {
-            panic!("not a zip")
-        };
-        assert_eq!(reader.read_vec(0, 100).unwrap(), zip[4..]);
+        let Ok(Rejoined::Zip(whole)) = rejoin(vec![Arc::new(zip.clone())]) else { panic!("not a zip") };
+        assert_eq!(whole.reader.read_vec(0, 100).unwrap(), zip[4..]);
     }
 }

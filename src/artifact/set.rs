@@ -1,14 +1,15 @@
 //! A set of stored parts, opened: one zip, or what is missing.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::part::{Mode, Part};
-use super::rejoined::{Rejoined, last_disk, rejoin};
+use super::rejoined::{Directory, Rejoined, Whole, last_disk, rejoin};
 use crate::crypto::Identity;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
 use crate::io::{FileReader, ReadAt, Reader};
 
@@ -36,11 +37,31 @@ pub struct Gaps {
 /// The reassembled, decrypted zip.
 pub struct Zip {
     reader: Reader,
+    directory: Directory,
     parts: usize,
     memory: usize,
+    /// Stretches of it that are in parts which are not there, with what they are.
+    missing: Vec<(Range<u64>, String)>,
 }
 
 impl Zip {
+    fn new(whole: Whole, parts: usize) -> Zip {
+        let Whole { reader, directory, memory, .. } = whole;
+        Zip { reader, directory, parts, memory, missing: Vec::new() }
+    }
+
+    /// Where its central directory is.
+    pub fn directory(&self) -> Directory {
+        self.directory
+    }
+
+    /// Returns the parts that a stretch of it needs and that are not there.
+    pub fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = &str> {
+        let (start, end) = (stretch.start, stretch.end);
+        let within = move |(range, _): &&(Range<u64>, String)| range.start < end && start < range.end;
+        self.missing.iter().filter(within).map(|(_, name)| name.as_str())
+    }
+
     /// Number of its parts; each holds a file descriptor.
     pub fn parts(&self) -> usize {
         self.parts
@@ -79,7 +100,7 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
     let segments = open_all(parts, identities, mode)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
     match rejoin(segments) {
-        Ok(Rejoined::Zip { reader, memory }) => Ok(Opened::Zip(Zip { reader, parts: parts.len(), memory })),
+        Ok(Rejoined::Zip(whole)) => Ok(Opened::Zip(Zip::new(whole, parts.len()))),
         Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
         // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
         Err(error) if is_cut && !error.kind().is_transient() => {
@@ -89,6 +110,62 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
         Err(error) if parts.iter().any(|part| error.to_string().starts_with(&part.name)) => Err(error),
         Err(error) => Err(error.at(&parts[parts.len() - 1].name)),
     }
+}
+
+/// A part that is not there, or cannot be read. How long it is nobody knows: offsets within the other parts count
+/// from their own beginnings, so that any length will do which no part has.
+struct Missing(Error);
+
+const MISSING_LEN: u64 = 1 << 40;
+
+impl ReadAt for Missing {
+    fn len(&self) -> u64 {
+        MISSING_LEN
+    }
+
+    fn read_at(&self, buf: &mut [u8], _offset: u64) -> Result<usize> {
+        if buf.is_empty() { Ok(0) } else { Err(self.0.clone()) }
+    }
+}
+
+/// Opens what is there of a split set that is incomplete or damaged, for the members that lie wholly in it.
+///
+/// The result is no zip for others to read: what is missing has some length or other.
+pub fn open_rest(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Zip> {
+    let mode = if indexed { Mode::Indexed } else { Mode::Regular };
+    let last = parts.iter().find(|part| part.ordinal == Ordinal::Last);
+    let last = last.ok_or_else(|| {
+        Error::new(Kind::MissingPart, "the last part (.zip) is missing: it has the directory")
+    })?;
+    let last_segment = open_part(last, identities, mode)?;
+    let disk = last_disk(last_segment.clone()).at(&last.name)?.min(MAX_NAMED);
+    let absent = |name: String, why: &str| Error::new(Kind::MissingPart, format!("{name} {why}"));
+    let mut segments = Vec::new();
+    let mut missing = Vec::new();
+    let mut at = 0;
+    for ordinal in (1..=disk).map(Ordinal::Split) {
+        let opened = match parts.iter().find(|part| part.ordinal == ordinal) {
+            Some(part) => {
+                open_part(part, identities, mode).map_err(|e| Error::new(Kind::MissingPart, e.to_string()))
+            }
+            None => Err(absent(ordinal.to_string(), "is missing")),
+        };
+        let segment = opened.unwrap_or_else(|error| {
+            missing.push((at..at + MISSING_LEN, ordinal.to_string()));
+            Arc::new(Missing(error))
+        });
+        at += segment.len();
+        segments.push(segment);
+    }
+    segments.push(last_segment);
+    let Rejoined::Zip(whole) = rejoin(segments)? else {
+        return Err(Error::damaged("the last part does not say how many there are"));
+    };
+    let cut = whole.cut;
+    let mut zip = Zip::new(whole, parts.len());
+    zip.missing =
+        missing.into_iter().map(|(r, name)| (r.start.saturating_sub(cut)..r.end - cut, name)).collect();
+    Ok(zip)
 }
 
 /// Returns false if the names alone tell that parts are missing.

@@ -27,6 +27,10 @@ pub fn start(file: Option<&Path>, verbose: u8) -> Result<()> {
     let mut builder = Builder::new();
     // What fuser says at lower levels is about fuser, such as that somebody else has unmounted it.
     builder.filter_level(level).filter_module("fuser", level.min(LevelFilter::Error));
+    // A reply that nobody waits for any more is no news: so ends every mount that was busy.
+    if verbose == 0 {
+        builder.filter_module("fuser::reply", LevelFilter::Off);
+    }
     match file {
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path).at(path.display())?;

@@ -80,6 +80,13 @@ pub struct Element {
     pub end: Option<u64>,
 }
 
+impl Element {
+    /// Returns true for the two octets that close an indefinite form; a longer header with length 0 is something else.
+    fn is_end_of_contents(&self) -> bool {
+        self.tag == 0 && self.body == self.start + 2 && self.end == Some(self.body as u64)
+    }
+}
+
 /// Reads the header of the element at `at`, which must not reach beyond `limit`.
 pub fn element(bytes: &[u8], at: usize, limit: u64) -> Parsed<Element> {
     let header = header(bytes.get(at..).ok_or(Fault::Short)?)?;
@@ -109,7 +116,7 @@ pub fn skip(bytes: &[u8], at: usize, limit: u64) -> Parsed<usize> {
     let mut depth = 0;
     loop {
         let found = element(bytes, at, limit)?;
-        let closing = found.tag == 0 && found.end == Some(found.body as u64);
+        let closing = found.is_end_of_contents();
         match found.end {
             _ if closing && depth == 0 => return Err(Fault::Bad("end-of-contents octets out of place")),
             _ if closing => {
@@ -154,8 +161,7 @@ impl<'a> Children<'a> {
             return Ok(None);
         }
         let found = element(self.bytes, self.at, self.limit)?;
-        let closing = found.tag == 0 && found.end == Some(found.body as u64);
-        match (closing, self.end) {
+        match (found.is_end_of_contents(), self.end) {
             (true, None) => Ok(None),
             (true, Some(_)) => Err(Fault::Bad("end-of-contents octets in a definite length")),
             (false, _) => Ok(Some(found)),
@@ -203,6 +209,12 @@ mod tests {
         assert!(matches!(element(&[4, 5, 0], 0, 6), Err(Fault::Bad(_))));
         let huge = [4, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
         assert!(matches!(element(&huge, 0, u64::MAX), Err(Fault::Bad(_))));
+    }
+
+    #[test]
+    fn only_two_octets_are_end_of_contents() {
+        assert_eq!(skip(&[0x30, 0x80, 0, 0], 0, 4), Ok(4));
+        assert_eq!(skip(&[0x30, 0x80, 0, 0x81, 0], 0, 5), Err(Fault::Short));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use fuser::{
 use nix::sys::statvfs::statvfs;
 
 use super::deadline::{Answer, Deadline};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::io::with_scratch;
 use crate::tree::{Attr, Caching, NodeKind, Tree};
 
@@ -43,6 +43,7 @@ fn file_type(kind: NodeKind) -> FileType {
     match kind {
         NodeKind::Directory => FileType::Directory,
         NodeKind::File => FileType::RegularFile,
+        NodeKind::Link => FileType::Symlink,
     }
 }
 
@@ -270,19 +271,24 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.tree.open_dir(ino.0) {
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-            Err(error) => reply.error(errno(&error)),
-        }
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let opened = tree.open_dir(ino.0);
+            reply.send(|reply| match opened {
+                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+                Err(error) => reply.error(errno(&error)),
+            });
+        });
     }
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let entries = match self.tree.entries(fh.0) {
-            Ok(entries) => entries,
+        let listing = match self.tree.listing(fh.0) {
+            Ok(listing) => listing,
             Err(error) => return reply.error(errno(&error)),
         };
-        for (i, entry) in entries.iter().enumerate().skip(offset as usize) {
-            if reply.add(INodeNo(entry.ino), i as u64 + 1, file_type(entry.kind), &entry.name) {
+        for i in offset.. {
+            let Some(entry) = listing.entry(i as usize) else { break };
+            if reply.add(INodeNo(entry.ino), i + 1, file_type(entry.kind), &entry.name) {
                 break;
             }
         }
@@ -297,21 +303,15 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let entries = match self.tree.entries(fh.0) {
-            Ok(entries) => entries,
+        let listing = match self.tree.listing(fh.0) {
+            Ok(listing) => listing,
             Err(error) => return reply.error(errno(&error)),
         };
-        for (i, entry) in entries.iter().enumerate().skip(offset as usize) {
+        for i in offset.. {
+            let Some(entry) = listing.entry(i as usize) else { break };
             // What has gone since the directory was opened is left out.
-            let Ok((attr, ttl)) = self.tree.attributes_now(entry) else { continue };
-            if reply.add(
-                INodeNo(entry.ino),
-                i as u64 + 1,
-                &entry.name,
-                &ttl,
-                &file_attr(&attr),
-                Generation(0),
-            ) {
+            let Ok((attr, ttl)) = self.tree.attributes_now(&listing, &entry) else { continue };
+            if reply.add(INodeNo(entry.ino), i + 1, &entry.name, &ttl, &file_attr(&attr), Generation(0)) {
                 break;
             }
         }
@@ -363,7 +363,11 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        answer_xattr(reply, size, self.tree.xattr_names(ino.0));
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let names = tree.xattr_names(ino.0);
+            reply.send(|reply| answer_xattr(reply, size, names));
+        });
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
@@ -375,7 +379,14 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readlink(&self, _req: &Request, _ino: INodeNo, reply: ReplyData) {
-        reply.fail(&Error::new(Kind::Invalid, "no symbolic link"));
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let target = tree.readlink(ino.0);
+            reply.send(|reply| match target {
+                Ok(target) => reply.data(&target),
+                Err(error) => reply.error(errno(&error)),
+            });
+        });
     }
 }

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use super::recent::Recent;
+use super::recent::{Key, Recent};
+use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, Opened, PartFile, Zip};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::io::ReadAt;
+use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredSet;
 use crate::store::sizes::Sizes;
 
@@ -144,7 +145,7 @@ impl Export {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
                 context.sizes.put(&self.digest(), zip.len());
-                context.recent.insert(self.key(), zip.clone());
+                context.recent.keep_zip(self.key(), &zip);
                 Ok(zip)
             }
             Ok(Opened::Incomplete(gaps)) => {
@@ -154,7 +155,7 @@ impl Export {
         }
     }
 
-    fn key(&self) -> ([u8; 16], bool) {
+    fn key(&self) -> Key {
         (self.set.digest, self.indexed)
     }
 
@@ -169,7 +170,7 @@ impl Export {
 
     /// Opens the zip.
     pub fn open(&self, context: &Context) -> Result<Arc<Zip>> {
-        if let Some(zip) = context.recent.get(&self.key()) {
+        if let Some(zip) = context.recent.zips.get(&self.key()) {
             return Ok(zip);
         }
         let expected = match self.outcome(context) {
@@ -177,7 +178,7 @@ impl Export {
             Outcome::Failed(error) => return Err(error),
             Outcome::Incomplete(_) => return Err(Error::new(Kind::Stale, "the set is not whole any more")),
         };
-        if let Some(zip) = context.recent.get(&self.key()) {
+        if let Some(zip) = context.recent.zips.get(&self.key()) {
             return Ok(zip);
         }
         let opened = self.work_out(context);
@@ -201,6 +202,39 @@ impl Export {
                 Err(Error::new(Kind::Stale, "its size was remembered wrongly; it can be opened again"))
             }
         }
+    }
+
+    /// Returns the tree inside: of the zip or, where it is not whole, of the members that the last part knows of.
+    pub fn members(&self, context: &Context) -> Result<Arc<Members>> {
+        if let Some(members) = context.recent.trees.get(&self.key()) {
+            return Ok(members);
+        }
+        let zip = match self.outcome(context) {
+            Outcome::Zip(_) => self.open(context)?,
+            Outcome::Incomplete(_) | Outcome::Failed(_) => {
+                let rest = artifact::open_rest(&self.part_files(), &context.identities, self.indexed);
+                Arc::new(rest.inspect_err(|error| self.log_once(error))?)
+            }
+        };
+        let members = Arc::new(Members::open(zip, self.mtime()).inspect_err(|error| self.log_once(error))?);
+        context.recent.trees.insert(self.key(), members.clone(), members.memory());
+        Ok(members)
+    }
+
+    /// Opens a member; one that was open lately still knows its seek points.
+    pub fn open_member(&self, context: &Context, id: NodeId) -> Result<Reader> {
+        let key = (self.key(), id);
+        if let Some(reader) = context.recent.members.get(&key) {
+            return Ok(reader);
+        }
+        let members = self.members(context)?;
+        // Names of members may be personal, so that the log only has their numbers.
+        let reader = members
+            .open_member(id, &context.recent.shared)
+            .map_err(|error| error.at(format_args!("member {id}")))
+            .inspect_err(|error| self.log_once(error))?;
+        context.recent.members.insert(key, reader.clone(), 1);
+        Ok(reader)
     }
 
     /// Returns the text that stands in for a zip that is not whole, if it is not.

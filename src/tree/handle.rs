@@ -5,29 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use super::export::Export;
-use super::node::{Ino, NodeKind};
+use super::listing::Listing;
 use crate::artifact::Zip;
 use crate::error::{Error, Kind, Result};
-use crate::io::{FileReader, ReadAt};
+use crate::io::{FileReader, ReadAt, Reader};
 use crate::store::plain::StoredFile;
 
 /// The number of an open file or directory.
 pub type Handle = u64;
-
-/// A name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirEntry {
-    pub ino: Ino,
-    pub kind: NodeKind,
-    pub name: String,
-}
 
 /// What is behind a handle.
 pub enum Opened {
     Zip { zip: Arc<Zip>, export: Arc<Export> },
     Stored { file: FileReader, name: String },
     Text(Vec<u8>),
-    Dir(Arc<[DirEntry]>),
+    Member { reader: Reader, export: Arc<Export>, number: u32 },
+    Dir(Arc<Listing>),
 }
 
 impl Opened {
@@ -42,9 +35,18 @@ impl Opened {
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         match self {
             Opened::Zip { zip, .. } => zip.read_at(buf, offset),
+            Opened::Member { reader, .. } => reader.read_at(buf, offset),
             Opened::Stored { file, .. } => file.read_at(buf, offset),
             Opened::Text(text) => text.read_at(buf, offset),
             Opened::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
+        }
+    }
+
+    /// Returns the export that it is part of.
+    pub fn export(&self) -> Option<&Arc<Export>> {
+        match self {
+            Opened::Zip { export, .. } | Opened::Member { export, .. } => Some(export),
+            Opened::Stored { .. } | Opened::Text(_) | Opened::Dir(_) => None,
         }
     }
 
@@ -52,6 +54,10 @@ impl Opened {
     pub fn log_once(&self, error: &Error) {
         match self {
             Opened::Zip { export, .. } => export.log_once(error),
+            // Names of members may be personal, so that the log only has their numbers.
+            Opened::Member { export, number, .. } => {
+                export.log_once(&error.clone().at(format_args!("member {number}")))
+            }
             Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
             Opened::Text(_) | Opened::Dir(_) => {}
         }

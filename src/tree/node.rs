@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Options;
 use super::export::Export;
+use crate::artifact::members::{self, MemberAttr, MemberKind, NodeId};
 use crate::store::plain::StoredFile;
 
 /// An inode number.
@@ -34,17 +35,19 @@ pub enum Caching {
 pub enum Dir {
     Root,
     Artifacts,
+    Contents,
     Encrypted,
     History,
 }
 
 impl Dir {
-    pub const TOP: [Dir; 3] = [Dir::Artifacts, Dir::Encrypted, Dir::History];
+    pub const TOP: [Dir; 4] = [Dir::Artifacts, Dir::Contents, Dir::Encrypted, Dir::History];
 
     pub fn name(self) -> &'static str {
         match self {
             Dir::Root => "",
             Dir::Artifacts => "artifacts",
+            Dir::Contents => "contents",
             Dir::Encrypted => "encrypted",
             Dir::History => "history",
         }
@@ -63,18 +66,25 @@ pub enum Node {
     Stored(Arc<StoredFile>),
     /// `history/<stem>.json`
     History(Arc<Export>),
+    /// `contents/<stem>` and everything in it
+    Member {
+        export: Arc<Export>,
+        id: NodeId,
+    },
 }
 
 impl Node {
     pub fn export(&self) -> Option<&Arc<Export>> {
         match self {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => Some(export),
+            Node::Member { export, .. } => Some(export),
             Node::Dir(_) | Node::Stored(_) => None,
         }
     }
 
-    pub fn kind(&self) -> NodeKind {
-        if matches!(self, Node::Dir(_)) { NodeKind::Directory } else { NodeKind::File }
+    /// Returns the root of an export's contents.
+    pub fn contents_of(export: &Arc<Export>) -> Node {
+        Node::Member { export: export.clone(), id: members::ROOT }
     }
 
     /// Returns the inode number: a hash of what the node is and of the version of its bytes, so that it is the same
@@ -83,6 +93,7 @@ impl Node {
         let mut hasher = blake3::Hasher::new();
         match self {
             Node::Dir(Dir::Root) => return ROOT,
+            Node::Member { export, id } => return member_base(export) | u64::from(*id),
             Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
             Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
@@ -92,17 +103,48 @@ impl Node {
                 &mut hasher
             }
         };
-        let mut first = [0; 8];
-        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        // 0 means no inode and 1 is the root.
-        u64::from_le_bytes(first).max(ROOT + 1)
+        number(&hasher)
     }
+}
+
+/// 0 means no inode and 1 is the root.
+fn number(hasher: &blake3::Hasher) -> Ino {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first).max(ROOT + 1)
+}
+
+/// The lower bits of a member's inode number are its number in the zip, the upper ones a hash of the export: so
+/// that hundreds of thousands of members need no table.
+const MEMBER_BITS: u32 = 24;
+
+/// Returns the inode number of the root of an export's contents.
+pub fn member_base(export: &Export) -> Ino {
+    let mut hasher = blake3::Hasher::new();
+    export.hash_into(hasher.update(b"contents\0"));
+    member_base_of(number(&hasher)).max(1 << MEMBER_BITS)
+}
+
+/// Returns the inode number of the root of the contents that a member is in.
+pub fn member_base_of(ino: Ino) -> Ino {
+    ino & !((1 << MEMBER_BITS) - 1)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeKind {
     Directory,
     File,
+    Link,
+}
+
+impl From<MemberKind> for NodeKind {
+    fn from(kind: MemberKind) -> NodeKind {
+        match kind {
+            MemberKind::Directory => NodeKind::Directory,
+            MemberKind::File => NodeKind::File,
+            MemberKind::Link => NodeKind::Link,
+        }
+    }
 }
 
 /// What stat(2) shows.
@@ -122,24 +164,40 @@ pub struct Attr {
 }
 
 impl Attr {
-    pub(super) fn new(ino: Ino, node: &Node, size: u64, mtime: SystemTime, options: &Options) -> Attr {
-        let kind = node.kind();
-        let (mode, links) = match (kind, node) {
+    pub(super) fn new(ino: Ino, node: &Node, shape: Shape, options: &Options) -> Attr {
+        let (mode, links) = match (shape.kind, node) {
             (NodeKind::Directory, Node::Dir(Dir::Root)) => (0o755, 2 + Dir::TOP.len() as u32),
+            // How many directories are in there is not worth counting; 1 means that nobody knows.
+            (NodeKind::Directory, Node::Member { .. } | Node::Dir(Dir::Contents)) => (0o755, 1),
             (NodeKind::Directory, _) => (0o755, 2),
             (NodeKind::File, _) => (0o644, 1),
+            (NodeKind::Link, _) => (0o777, 1),
         };
         Attr {
             ino,
-            kind,
-            size,
-            blocks: size.div_ceil(512),
+            kind: shape.kind,
+            size: shape.size,
+            blocks: shape.size.div_ceil(512),
             block_size: BLOCK_SIZE,
-            mtime,
+            mtime: shape.mtime,
             mode: mode & !(options.umask as u16),
             links,
             uid: options.uid,
             gid: options.gid,
         }
+    }
+}
+
+/// What differs from node to node.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub kind: NodeKind,
+    pub size: u64,
+    pub mtime: SystemTime,
+}
+
+impl From<MemberAttr> for Shape {
+    fn from(attr: MemberAttr) -> Shape {
+        Shape { kind: attr.kind.into(), size: attr.size, mtime: attr.mtime }
     }
 }

@@ -1,52 +1,52 @@
-//! Zips that were opened lately stay open for a while: `unzip -l` and then `unzip -p` unwrap the keys once.
+//! What was opened lately stays open for a while: `unzip -l` and then `unzip -p` unwrap the keys once, and a member
+//! that was read before keeps its seek points.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::artifact::Zip;
+use crate::artifact::member::Shared;
+use crate::artifact::members::{Members, NodeId};
+use crate::io::{Lru, Reader};
 
-type Key = ([u8; 16], bool);
+/// Hash of a set's files, and how they are read.
+pub type Key = ([u8; 16], bool);
 
-/// Every part of an open zip holds a file descriptor, so they are what is counted.
+/// Every part of an open zip holds a file descriptor, so they are what is counted; and memory in units of 32 KiB.
 const MAX_PARTS: usize = 256;
-/// Memory of all rewritten directories together, in bytes.
-const MAX_MEMORY: usize = 8 << 20;
+const MEMORY_PER_PART: usize = 32 << 10;
+/// Bytes of all trees inside zips.
+const MAX_TREES: usize = 32 << 20;
+/// Members; what they keep of decoders has a bound of its own.
+const MAX_MEMBERS: usize = 32;
 
-/// The latest zips, the last used at the back.
-#[derive(Default)]
+/// The latest of everything.
 pub struct Recent {
-    zips: Mutex<VecDeque<(Key, Arc<Zip>)>>,
+    pub zips: Lru<Key, Arc<Zip>>,
+    pub trees: Lru<Key, Arc<Members>>,
+    pub members: Lru<(Key, NodeId), Reader>,
+    pub shared: Arc<Shared>,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent {
+            zips: Lru::new(MAX_PARTS),
+            trees: Lru::new(MAX_TREES),
+            members: Lru::new(MAX_MEMBERS),
+            shared: Arc::default(),
+        }
+    }
 }
 
 impl Recent {
-    pub fn get(&self, key: &Key) -> Option<Arc<Zip>> {
-        let mut zips = self.zips.lock().unwrap();
-        let at = zips.iter().position(|(k, _)| k == key)?;
-        let found = zips.remove(at)?;
-        let zip = found.1.clone();
-        zips.push_back(found);
-        Some(zip)
+    pub fn keep_zip(&self, key: Key, zip: &Arc<Zip>) {
+        self.zips.insert(key, zip.clone(), zip.parts() + zip.memory() / MEMORY_PER_PART);
     }
 
-    pub fn insert(&self, key: Key, zip: Arc<Zip>) {
-        let mut zips = self.zips.lock().unwrap();
-        zips.retain(|(k, _)| *k != key);
-        zips.push_back((key, zip));
-        let cost = |zips: &VecDeque<(Key, Arc<Zip>)>| {
-            zips.iter().fold((0, 0), |(parts, memory), (_, zip)| (parts + zip.parts(), memory + zip.memory()))
-        };
-        // The newest stays, whatever it costs: it is about to be used.
-        while zips.len() > 1 {
-            let (parts, memory) = cost(&zips);
-            if parts <= MAX_PARTS && memory <= MAX_MEMORY {
-                break;
-            }
-            zips.pop_front();
-        }
-    }
-
-    /// Closes the zips of sets that are gone: deleted files would go on taking space.
+    /// Closes what belongs to sets that are gone: deleted files would go on taking space.
     pub fn retain(&self, present: impl Fn(&[u8; 16]) -> bool) {
-        self.zips.lock().unwrap().retain(|((digest, _), _)| present(digest));
+        self.zips.retain(|(digest, _)| present(digest));
+        self.trees.retain(|(digest, _)| present(digest));
+        self.members.retain(|((digest, _), _)| present(digest));
     }
 }

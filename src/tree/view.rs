@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::Gone;
 use super::export::{Context, Export, Outcome, artifact_name};
-use super::handle::DirEntry;
-use super::node::{Dir, Ino, Node};
+use super::listing::DirEntry;
+use super::node::{Dir, Ino, Node, NodeKind, member_base, member_base_of};
 use crate::store::plain::{Snapshot, StoredFile};
 
 const INCOMPLETE: &str = ".zip.incomplete";
@@ -17,6 +17,8 @@ pub struct View {
     exports: BTreeMap<String, Arc<Export>>,
     files: BTreeMap<String, Arc<StoredFile>>,
     nodes: HashMap<Ino, Node>,
+    /// By the inode number of the root of their contents.
+    contents: HashMap<Ino, Arc<Export>>,
 }
 
 impl View {
@@ -63,7 +65,8 @@ impl View {
         for file in files.values() {
             add(Node::Stored(file.clone()));
         }
-        View { mtime, exports, files, nodes }
+        let contents = exports.values().map(|export| (member_base(export), export.clone())).collect();
+        View { mtime, exports, files, nodes, contents }
     }
 
     /// When the store's directory last changed.
@@ -76,13 +79,18 @@ impl View {
     }
 
     pub fn node(&self, ino: Ino) -> Option<Node> {
-        self.nodes.get(&ino).cloned()
+        let member = || {
+            let export = self.contents.get(&member_base_of(ino))?.clone();
+            Some(Node::Member { export, id: (ino - member_base_of(ino)) as u32 })
+        };
+        self.nodes.get(&ino).cloned().or_else(member)
     }
 
     /// Finds a name in a directory. That of an artifact may need the export to be opened, to know what it is.
     pub fn lookup(&self, dir: Dir, name: &str, context: &Context) -> Option<Node> {
         match dir {
             Dir::Root => Dir::TOP.into_iter().find(|dir| dir.name() == name).map(Node::Dir),
+            Dir::Contents => self.exports.get(name).map(Node::contents_of),
             Dir::Encrypted => self.files.get(name).cloned().map(Node::Stored),
             Dir::History => self.exports.get(name.strip_suffix(".json")?).cloned().map(Node::History),
             Dir::Artifacts => {
@@ -100,22 +108,30 @@ impl View {
 
     /// Lists a directory from what is known without work.
     pub fn list(&self, dir: Dir) -> Vec<DirEntry> {
-        let entry = |node: Node, name: String| DirEntry { ino: node.ino(), kind: node.kind(), name };
-        let mut entries = vec![entry(Node::Dir(dir), ".".into()), entry(Node::Dir(Dir::Root), "..".into())];
+        let file = |node: Node, name: String| DirEntry { ino: node.ino(), kind: NodeKind::File, name };
+        let directory = |node: Node, name: &str| DirEntry {
+            ino: node.ino(),
+            kind: NodeKind::Directory,
+            name: name.into(),
+        };
+        let mut entries = vec![directory(Node::Dir(dir), "."), directory(Node::Dir(Dir::Root), "..")];
         match dir {
-            Dir::Root => entries.extend(Dir::TOP.map(|dir| entry(Node::Dir(dir), dir.name().into()))),
+            Dir::Root => entries.extend(Dir::TOP.map(|dir| directory(Node::Dir(dir), dir.name()))),
+            Dir::Contents => {
+                entries.extend(self.exports.iter().map(|(stem, e)| directory(Node::contents_of(e), stem)));
+            }
             Dir::Encrypted => {
                 entries.extend(
-                    self.files.iter().map(|(name, file)| entry(Node::Stored(file.clone()), name.clone())),
+                    self.files.iter().map(|(name, stored)| file(Node::Stored(stored.clone()), name.clone())),
                 );
             }
             Dir::History => entries.extend(
-                self.exports.iter().map(|(stem, e)| entry(Node::History(e.clone()), format!("{stem}.json"))),
+                self.exports.iter().map(|(stem, e)| file(Node::History(e.clone()), format!("{stem}.json"))),
             ),
             Dir::Artifacts => entries.extend(self.exports.values().map(|export| {
                 let name = export.artifact_name();
                 let node = if name.ends_with(INCOMPLETE) { Node::Incomplete } else { Node::Zip };
-                entry(node(export.clone()), name)
+                file(node(export.clone()), name)
             })),
         }
         entries
@@ -133,6 +149,7 @@ impl View {
             gone.extend(
                 [true, false].map(|whole| Gone { parent: artifacts, name: artifact_name(stem, whole) }),
             );
+            gone.push(Gone { parent: Node::Dir(Dir::Contents).ino(), name: stem.clone() });
             gone.push(Gone { parent: Node::Dir(Dir::History).ino(), name: format!("{stem}.json") });
         }
         for (name, file) in &self.files {

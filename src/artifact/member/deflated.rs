@@ -93,12 +93,12 @@ impl Deflated {
     /// Returns block `n` of the content.
     fn block(&self, n: u64) -> Result<Arc<Vec<u8>>> {
         let key = (self.id, n);
-        if let Some(block) = self.shared.blocks.get(key) {
+        if let Some(block) = self.shared.blocks.get(&key) {
             return Ok(block);
         }
         let mut state = self.state.lock().unwrap();
         // Somebody may have decoded it while this waited.
-        if let Some(block) = self.shared.blocks.get(key) {
+        if let Some(block) = self.shared.blocks.get(&key) {
             return Ok(block);
         }
         let wanted = n * BLOCK;
@@ -113,7 +113,7 @@ impl Deflated {
             }
             let block = Arc::new(block);
             if at + KEEP_BEFORE >= wanted {
-                self.shared.blocks.insert((self.id, at / BLOCK), block.clone());
+                self.shared.blocks.insert((self.id, at / BLOCK), block.clone(), block.len());
             }
             if at == wanted {
                 state.leave(cursor, self.len);
