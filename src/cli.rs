@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod background;
+mod browse;
 mod exit;
+mod keys;
 mod logging;
 mod mount;
 mod options;
@@ -37,6 +39,10 @@ enum Command {
     Mount(mount::Arguments),
     /// Take a mount away
     Unmount(unmount::Arguments),
+    /// List what is inside an export, without a mount
+    Ls(browse::ListArguments),
+    /// Write a file inside an export to standard output, without a mount
+    Cat(browse::CatArguments),
 }
 
 /// Runs the program.
@@ -46,6 +52,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Ok(arguments) => match arguments.command {
                 Command::Mount(arguments) => mount::run(&arguments, &args),
                 Command::Unmount(arguments) => unmount::run(&arguments),
+                Command::Ls(arguments) => browse::list(&arguments),
+                Command::Cat(arguments) => browse::cat(&arguments),
             },
             Err(error) => {
                 // Clap's own texts and exit codes: 0 for --help, 2 for a mistake.

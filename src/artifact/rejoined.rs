@@ -161,7 +161,7 @@ impl Set {
         let start = self.starts.get(disk as usize).ok_or_else(|| {
             Error::damaged(format!(
                 "something is said to be on part {}, but there are {}",
-                disk + 1,
+                u64::from(disk) + 1,
                 self.starts.len()
             ))
         })?;

@@ -2,17 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
-use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
 
 use super::exit::{Because, Failure, Reason};
-use super::{background, logging, passphrase};
-use crate::crypto::Identity;
+use super::keys::Keys;
+use super::{background, logging};
 use crate::mount::{Access, Settings, check_mountpoint, serve};
 use crate::store::retention::DEFAULT_DAYS;
 use crate::tree::{Options, Tree};
@@ -26,15 +24,8 @@ pub struct Arguments {
     store: PathBuf,
     /// Empty directory to mount on
     mountpoint: PathBuf,
-    /// Private key: PEM, DER or PKCS#12, readable by you alone; may be given several times
-    #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
-    /// Read the key's passphrase from the first line of a file
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
-    passphrase_file: Option<PathBuf>,
-    /// Read the key's passphrase from an open descriptor
-    #[arg(long, value_name = "N")]
-    passphrase_fd: Option<u32>,
+    #[command(flatten)]
+    keys: Keys,
     /// Stay in the foreground
     #[arg(short, long)]
     foreground: bool,
@@ -96,13 +87,13 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     }
     let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
     logging::start(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
-    protect();
+    allow_many_open_files();
     let store = std::fs::canonicalize(&arguments.store)
         .map_err(|e| crate::error::Error::from(e).at(arguments.store.display()))
         .because(Reason::Store)?;
     let mountpoint =
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
-    let identities = load_keys(arguments).because(Reason::Key)?;
+    let identities = arguments.keys.load().because(Reason::Key)?;
     let has_keys = !identities.is_empty();
     let tree =
         Tree::new(&store, identities, cache_dir().as_deref(), options(arguments)).because(Reason::Store)?;
@@ -117,24 +108,14 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint)
 }
 
-/// Keeps keys out of core dumps and other processes' reach, and lets many parts be open.
-fn protect() {
-    let no_core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let hidden = set_dumpable(false);
-    if let Err(error) = no_core.and(hidden) {
-        log::warn!("core dumps could not be turned off: {error}");
-    }
+/// Every part of an open zip holds a descriptor.
+fn allow_many_open_files() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         log::info!("no more than {soft} open files: {error}");
     }
-}
-
-fn load_keys(arguments: &Arguments) -> crate::error::Result<Arc<[Identity]>> {
-    let mut source = passphrase::Source::new(arguments.passphrase_file.as_deref(), arguments.passphrase_fd)?;
-    arguments.key.iter().map(|path| Identity::load(path, &mut |name| source.get(name))).collect()
 }
 
 fn options(arguments: &Arguments) -> Options {

@@ -240,8 +240,8 @@ impl Filesystem for Adapter {
         _flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        // Files are always ready.
-        reply.poll(events);
+        // Files are always ready. The kernel always asks for errors too.
+        reply.poll(events & (PollEvents::POLLIN | PollEvents::POLLRDNORM));
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
