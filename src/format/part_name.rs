@@ -52,9 +52,9 @@ pub fn parse(file_name: &str) -> Option<PartName<'_>> {
     (!stem.is_empty()).then_some(PartName { stem, ordinal, is_copy })
 }
 
-/// Returns true for a file of an encrypted store, whether its name says which part it is or not.
-pub fn is_stored(file_name: &str) -> bool {
-    parse(file_name).is_some() || strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
+/// Returns true for a file that looks encrypted, whether its name says which part it is or not.
+pub fn is_encrypted(file_name: &str) -> bool {
+    strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
 }
 
 fn strip_suffix<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
@@ -131,7 +131,7 @@ mod tests {
             let parsed = parse(name).map(|p| (p.stem, p.ordinal, p.is_copy));
             assert_eq!(parsed, expected, "{name}");
         }
-        assert!(is_stored("notes.smime") && is_stored("export-1.zip.smime.1") && !is_stored("x.zip"));
+        assert!(is_encrypted("notes.smime") && !is_encrypted(".smime") && !is_encrypted("x.zip"));
     }
 
     #[test]

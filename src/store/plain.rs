@@ -159,7 +159,8 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
     for entry in fs::read_dir(dir).at(&place)? {
         let entry = entry.at(&place)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if !part_name::is_stored(&name) {
+        let part = part_name::parse(&name);
+        if part.is_none() && !part_name::is_encrypted(&name) {
             continue;
         }
         let path = entry.path();
@@ -171,7 +172,7 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
             mtime: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             version: Version::of(&meta),
         });
-        if let Some(part) = part_name::parse(&name) {
+        if let Some(part) = part {
             let set = sets.entry(part.stem.to_string()).or_default();
             set.entry(part.ordinal).or_default().push((part.is_copy, file.clone()));
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use super::node::{self, Ino};
 use super::recent::{Key, Recent};
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, Opened, PartFile, Zip};
@@ -46,6 +47,8 @@ pub struct IncompleteSet {
 /// A set and what is known of it.
 pub struct Export {
     set: Arc<StoredSet>,
+    /// Inode number of the root of its contents.
+    contents: Ino,
     /// True once its parts turned out to be less regular than they looked.
     indexed: bool,
     /// Worked out once, by whoever asks first; the others wait.
@@ -55,11 +58,17 @@ pub struct Export {
 
 impl Export {
     pub fn new(set: Arc<StoredSet>, indexed: bool) -> Export {
-        Export { set, indexed, outcome: Mutex::new(None), logged: Mutex::default() }
+        let contents = node::member_base(&set, indexed);
+        Export { set, contents, indexed, outcome: Mutex::new(None), logged: Mutex::default() }
     }
 
     pub fn stem(&self) -> &str {
         &self.set.stem
+    }
+
+    /// Inode number of the root of its contents; those of its members differ from it in the lower bits only.
+    pub fn contents_ino(&self) -> Ino {
+        self.contents
     }
 
     pub fn set(&self) -> &StoredSet {

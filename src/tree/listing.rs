@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::export::Export;
-use super::node::{Dir, Ino, Node, NodeKind, member_base};
+use super::node::{Dir, Ino, Node, NodeKind};
 use crate::artifact::members::{self, MemberAttr, Members, NodeId};
 use crate::error::Result;
 
@@ -32,7 +32,7 @@ impl Listing {
     pub fn of_members(export: &Export, members: Arc<Members>, id: NodeId) -> Result<Listing> {
         // Looked up once here, so that the rest cannot fail.
         members.children(id)?;
-        let base = member_base(export);
+        let base = export.contents_ino();
         let parent = match id {
             members::ROOT => Node::Dir(Dir::Contents).ino(),
             _ => base | u64::from(members.parent(id)?),

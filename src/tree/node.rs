@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Options;
 use super::export::Export;
 use crate::artifact::members::{self, MemberAttr, MemberKind, NodeId};
-use crate::store::plain::StoredFile;
+use crate::store::plain::{StoredFile, StoredSet};
 
 /// An inode number.
 pub type Ino = u64;
@@ -93,7 +93,7 @@ impl Node {
         let mut hasher = blake3::Hasher::new();
         match self {
             Node::Dir(Dir::Root) => return ROOT,
-            Node::Member { export, id } => return member_base(export) | u64::from(*id),
+            Node::Member { export, id } => return export.contents_ino() | u64::from(*id),
             Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
             Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
@@ -118,10 +118,10 @@ fn number(hasher: &blake3::Hasher) -> Ino {
 /// that hundreds of thousands of members need no table.
 const MEMBER_BITS: u32 = 24;
 
-/// Returns the inode number of the root of an export's contents.
-pub fn member_base(export: &Export) -> Ino {
+/// Returns the inode number of the root of the contents of a set.
+pub fn member_base(set: &StoredSet, indexed: bool) -> Ino {
     let mut hasher = blake3::Hasher::new();
-    export.hash_into(hasher.update(b"contents\0"));
+    hasher.update(b"contents\0").update(&set.digest).update(&[u8::from(indexed)]).update(set.stem.as_bytes());
     member_base_of(number(&hasher)).max(1 << MEMBER_BITS)
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::Gone;
 use super::export::{Context, Export, Outcome, artifact_name};
 use super::listing::DirEntry;
-use super::node::{Dir, Ino, Node, NodeKind, member_base, member_base_of};
+use super::node::{Dir, Ino, Node, NodeKind, member_base_of};
 use crate::store::plain::{Snapshot, StoredFile};
 
 const INCOMPLETE: &str = ".zip.incomplete";
@@ -65,7 +65,7 @@ impl View {
         for file in files.values() {
             add(Node::Stored(file.clone()));
         }
-        let contents = exports.values().map(|export| (member_base(export), export.clone())).collect();
+        let contents = exports.values().map(|export| (export.contents_ino(), export.clone())).collect();
         View { mtime, exports, files, nodes, contents }
     }
 
