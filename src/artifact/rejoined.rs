@@ -89,18 +89,13 @@ impl Set {
 
     /// Returns the end of the set, where the end records are, and its position.
     fn tail(&self) -> Result<(Vec<u8>, u64)> {
-        let len = self.joined.len();
-        let tail_at = len.saturating_sub(zip::MAX_TAIL as u64);
-        // Nearly always there is no comment; the longest possible one is looked for only where it must be.
-        let short_at = len.saturating_sub(1 << 10);
-        let short = self.joined.read_vec(short_at, 1 << 10)?;
-        if zip::end_candidates(&short)
-            .first()
-            .is_some_and(|&at| at >= zip::ZIP64_LOCATOR_LEN || short_at == 0)
-        {
-            return Ok((short, short_at));
+        let at = self.joined.len().saturating_sub(zip::MAX_TAIL as u64);
+        if let Some(tail) = self.peek(at, zip::MAX_TAIL)? {
+            return Ok((tail, at));
         }
-        Ok((self.joined.read_vec(tail_at, zip::MAX_TAIL)?, tail_at))
+        // The part before the last is not there.
+        let last = self.starts.last().copied().unwrap_or(0);
+        Ok((self.joined.read_vec(last, zip::MAX_TAIL)?, last))
     }
 
     /// Finds the end record whose directory ends where its own records begin, and the position of those.

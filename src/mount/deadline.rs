@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often is looked for requests that take longer.
 const TICK: Duration = Duration::from_secs(1);
 /// Threads for requests that find the event loops busy; beyond that a request waits in its event loop.
-const MAX_EXTRA: usize = 64;
+const MAX_EXTRA: usize = 256;
 
 /// A reply that can be an error.
 pub trait Answer: Send + 'static {
