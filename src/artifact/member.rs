@@ -1,6 +1,7 @@
 //! One file inside a zip, readable at any place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
@@ -9,6 +10,7 @@ use crate::io::{Reader, Slice};
 mod blocks;
 mod deflated;
 mod inflate;
+mod sequential;
 mod stored;
 
 pub use blocks::Blocks;
@@ -17,6 +19,9 @@ pub use deflated::SeekBudget;
 /// Compression methods (APPNOTE 4.4.5).
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
+
+/// Methods that the zip crate decodes: deflate64, bzip2, LZMA, zstd, xz, PPMd.
+const SEQUENTIAL: [u16; 6] = [9, 12, 14, 93, 95, 98];
 
 /// What all open members share.
 pub struct Shared {
@@ -54,24 +59,27 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
         STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
         STORED => Err(Error::damaged("a stored member with two different sizes")),
         DEFLATED => {
-            let reader = deflated::Deflated::new(compressed, entry.size, entry.crc, shared.clone());
-            Ok(Arc::new(reader))
+            let (id, shared) = (next_id(), shared.clone());
+            Ok(Arc::new(deflated::Deflated::new(id, compressed, entry.size, entry.crc, shared)))
+        }
+        method if SEQUENTIAL.contains(&method) => {
+            Ok(Arc::new(sequential::Sequential::new(next_id(), compressed, entry, shared.clone())))
         }
         other => Err(Error::unsupported(format!("compression method {}", method_name(other)))),
     }
+}
+
+/// Returns a number that no other open member has.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn method_name(method: u16) -> String {
     let name = match method {
         1 => "shrink",
         6 => "implode",
-        9 => "deflate64",
-        12 => "bzip2",
-        14 => "LZMA",
         19 => "LZ77",
-        93 => "zstd",
-        95 => "xz",
-        98 => "PPMd",
         99 => "AES encryption",
         _ => return method.to_string(),
     };

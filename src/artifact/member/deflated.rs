@@ -10,7 +10,7 @@
 //! dropped, and they are made half as often from then on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Shared;
@@ -83,9 +83,8 @@ struct Cursor {
 }
 
 impl Deflated {
-    pub fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    /// `id` tells its blocks from those of other members.
+    pub fn new(id: u64, compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
         let state = Mutex::new(State { points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new() });
         Deflated { id, compressed, len, crc, shared, state }
     }
@@ -290,7 +289,7 @@ mod tests {
 
     fn deflated(content: &[u8], crc: u32, len: u64) -> Deflated {
         let compressed = crate::artifact::member::inflate::tests::deflate(content);
-        Deflated::new(Arc::new(compressed), len, crc, Arc::default())
+        Deflated::new(0, Arc::new(compressed), len, crc, Arc::default())
     }
 
     proptest! {
