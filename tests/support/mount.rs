@@ -14,8 +14,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::corpus;
 
@@ -129,12 +127,12 @@ impl Mount {
         self.server.as_mut().unwrap()
     }
 
-    pub fn pid(&mut self) -> Pid {
-        Pid::from_raw(self.server().id() as i32)
+    pub fn pid(&mut self) -> u32 {
+        self.server().id()
     }
 
-    pub fn signal(&mut self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
+    pub fn signal(&mut self, signal: i32) {
+        send(self.pid(), signal);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -185,10 +183,14 @@ impl Drop for Mount {
             return;
         }
         self.server = Some(server);
-        self.signal(Signal::SIGTERM);
+        self.signal(libc::SIGTERM);
         self.ended();
         assert!(!is_mounted(&self.point));
     }
+}
+
+pub fn send(pid: u32, signal: i32) {
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0, "{}", io::Error::last_os_error());
 }
 
 /// Waits for a process; one that does not end fails the test.
