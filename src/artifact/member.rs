@@ -1,7 +1,6 @@
 //! One file inside a zip, readable at any place.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
@@ -14,7 +13,10 @@ mod sequential;
 mod stored;
 
 pub use blocks::Blocks;
+use blocks::Blockwise;
+use deflated::Deflated;
 pub use deflated::SeekBudget;
+use sequential::Sequential;
 
 /// Compression methods (APPNOTE 4.4.5).
 const STORED: u16 = 0;
@@ -59,20 +61,14 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
         STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
         STORED => Err(Error::damaged("a stored member with two different sizes")),
         DEFLATED => {
-            let (id, shared) = (next_id(), shared.clone());
-            Ok(Arc::new(deflated::Deflated::new(id, compressed, entry.size, entry.crc, shared)))
+            let decoder = Deflated::new(compressed, entry.size, entry.crc, shared.clone());
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)))
         }
         method if SEQUENTIAL.contains(&method) => {
-            Ok(Arc::new(sequential::Sequential::new(next_id(), compressed, entry, shared.clone())))
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Sequential::new(compressed, entry))))
         }
         other => Err(Error::unsupported(format!("compression method {}", method_name(other)))),
     }
-}
-
-/// Returns a number that no other open member has.
-fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn method_name(method: u16) -> String {

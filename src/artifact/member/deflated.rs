@@ -10,14 +10,14 @@
 //! dropped, and they are made half as often from then on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use super::Shared;
-use super::blocks::BLOCK;
+use super::blocks::{BLOCK, Block, Decode};
 use super::inflate::{Inflate, STATE_SIZE};
 use crate::error::{Error, Result};
-use crate::io::{ReadAt, Reader, available};
+use crate::io::{Reader, available};
 
 /// Distance between seek points at first.
 const SPACING: u64 = 4 * BLOCK;
@@ -50,17 +50,12 @@ impl SeekBudget {
     }
 }
 
-/// A deflated member.
+/// The decoder of a deflated member.
 pub struct Deflated {
-    id: u64,
     compressed: Reader,
     len: u64,
     crc: u32,
     shared: Arc<Shared>,
-    state: Mutex<State>,
-}
-
-struct State {
     /// By position in the content; never 0, because anybody can begin there.
     points: BTreeMap<u64, Cursor>,
     spacing: u64,
@@ -83,92 +78,39 @@ struct Cursor {
 }
 
 impl Deflated {
-    /// `id` tells its blocks from those of other members.
-    pub fn new(id: u64, compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
-        let state = Mutex::new(State { points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new() });
-        Deflated { id, compressed, len, crc, shared, state }
-    }
-
-    /// Returns block `n` of the content.
-    fn block(&self, n: u64) -> Result<Arc<Vec<u8>>> {
-        let key = (self.id, n);
-        if let Some(block) = self.shared.blocks.get(&key) {
-            return Ok(block);
-        }
-        let mut state = self.state.lock().unwrap();
-        // Somebody may have decoded it while this waited.
-        if let Some(block) = self.shared.blocks.get(&key) {
-            return Ok(block);
-        }
-        let wanted = n * BLOCK;
-        let mut cursor = state.nearest(wanted)?;
-        loop {
-            self.keep_point(&mut state, &cursor)?;
-            let at = cursor.at;
-            let mut block = vec![0; available(self.len, at, BLOCK as usize)];
-            cursor.fill(&self.compressed, &mut block)?;
-            if cursor.at == self.len {
-                cursor.finish(&self.compressed, self.crc)?;
-            }
-            let block = Arc::new(block);
-            if at + KEEP_BEFORE >= wanted {
-                self.shared.blocks.insert((self.id, at / BLOCK), block.clone(), block.len());
-            }
-            if at == wanted {
-                state.leave(cursor, self.len);
-                return Ok(block);
-            }
+    pub fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
+        Deflated {
+            compressed,
+            len,
+            crc,
+            shared,
+            points: BTreeMap::new(),
+            spacing: SPACING,
+            cursors: Vec::new(),
         }
     }
 
     /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
-    fn keep_point(&self, state: &mut State, cursor: &Cursor) -> Result<()> {
-        let last = state.points.last_key_value().map_or(0, |(&at, _)| at);
-        if cursor.at < last + state.spacing {
+    fn keep_point(&mut self, cursor: &Cursor) -> Result<()> {
+        let last = self.points.last_key_value().map_or(0, |(&at, _)| at);
+        if cursor.at < last + self.spacing {
             return Ok(());
         }
         if !self.shared.budget.take() {
-            state.spacing *= 2;
-            let (before, spacing) = (state.points.len(), state.spacing);
-            state.points.retain(|at, _| at % spacing == 0);
-            self.shared.budget.give_back(before - state.points.len());
+            self.spacing *= 2;
+            let (before, spacing) = (self.points.len(), self.spacing);
+            self.points.retain(|at, _| at % spacing == 0);
+            self.shared.budget.give_back(before - self.points.len());
             return Ok(());
         }
-        if cursor.at.is_multiple_of(state.spacing) {
-            state.points.insert(cursor.at, cursor.copy()?);
+        if cursor.at.is_multiple_of(self.spacing) {
+            self.points.insert(cursor.at, cursor.copy()?);
         } else {
             self.shared.budget.give_back(1);
         }
         Ok(())
     }
-}
 
-impl Drop for Deflated {
-    fn drop(&mut self) {
-        if let Ok(state) = self.state.get_mut() {
-            self.shared.budget.give_back(state.points.len());
-        }
-    }
-}
-
-impl ReadAt for Deflated {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let wanted = available(self.len, offset, buf.len());
-        let mut done = 0;
-        while done < wanted {
-            let at = offset + done as u64;
-            let block = self.block(at / BLOCK)?;
-            done += block.read_at(&mut buf[done..wanted], at % BLOCK)?;
-        }
-        Ok(done)
-    }
-}
-
-impl State {
     /// Returns a decoder at the nearest place before or at `wanted`.
     fn nearest(&mut self, wanted: u64) -> Result<Cursor> {
         let cursor = (0..self.cursors.len())
@@ -185,14 +127,43 @@ impl State {
     }
 
     /// Leaves a decoder for the next reader, unless there is nothing more to decode.
-    fn leave(&mut self, cursor: Cursor, len: u64) {
-        if cursor.at >= len {
+    fn leave(&mut self, cursor: Cursor) {
+        if cursor.at >= self.len {
             return;
         }
         if self.cursors.len() == MAX_CURSORS {
             self.cursors.remove(0);
         }
         self.cursors.push(cursor);
+    }
+}
+
+impl Decode for Deflated {
+    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
+        let mut cursor = self.nearest(wanted)?;
+        loop {
+            self.keep_point(&cursor)?;
+            let at = cursor.at;
+            let mut block = vec![0; available(self.len, at, BLOCK as usize)];
+            cursor.fill(&self.compressed, &mut block)?;
+            if cursor.at == self.len {
+                cursor.finish(&self.compressed, self.crc)?;
+            }
+            let block = Arc::new(block);
+            if at == wanted {
+                self.leave(cursor);
+                return Ok(block);
+            }
+            if at + KEEP_BEFORE >= wanted {
+                keep(at, &block);
+            }
+        }
+    }
+}
+
+impl Drop for Deflated {
+    fn drop(&mut self) {
+        self.shared.budget.give_back(self.points.len());
     }
 }
 
@@ -276,6 +247,8 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::member::blocks::Blockwise;
+    use crate::io::ReadAt;
     use proptest::prelude::*;
 
     fn content(len: usize) -> Vec<u8> {
@@ -287,9 +260,13 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn deflated(content: &[u8], crc: u32, len: u64) -> Deflated {
+    fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Deflated> {
+        sharing(content, crc, len, Arc::default())
+    }
+
+    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Deflated> {
         let compressed = crate::artifact::member::inflate::tests::deflate(content);
-        Deflated::new(0, Arc::new(compressed), len, crc, Arc::default())
+        Blockwise::new(len, shared.clone(), Deflated::new(Arc::new(compressed), len, crc, shared))
     }
 
     proptest! {
@@ -309,13 +286,14 @@ mod tests {
     #[test]
     fn seek_points_thin_out_when_memory_is_short() {
         let content = content(40 * SPACING as usize);
-        let member = deflated(&content, crc32fast::hash(&content), content.len() as u64);
-        member.shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
+        let shared = Arc::<Shared>::default();
+        shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
+        let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
-        let state = member.state.lock().unwrap();
-        assert!((4..=10).contains(&state.points.len()), "{}", state.points.len());
-        let left = member.shared.budget.left.load(Ordering::Relaxed);
-        assert_eq!(left + state.points.len() * STATE_SIZE, 10 * STATE_SIZE);
+        let decoder = member.decoder.lock().unwrap();
+        assert!((4..=10).contains(&decoder.points.len()), "{}", decoder.points.len());
+        let left = shared.budget.left.load(Ordering::Relaxed);
+        assert_eq!(left + decoder.points.len() * STATE_SIZE, 10 * STATE_SIZE);
     }
 
     #[test]

@@ -4,32 +4,30 @@
 //! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use zip::ZipArchive;
 
-use super::Shared;
-use super::blocks::BLOCK;
+use super::blocks::{BLOCK, Block, Decode};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
 use crate::format::zip::{End, Entry, FLAG_DATA_DESCRIPTOR, LOCAL_HEADER, LOCAL_HEADER_LEN};
-use crate::io::{Joined, ReadAt, Reader, available};
+use crate::io::{Joined, Reader, available};
 
 /// Blocks that a thread decodes ahead of its reader.
 const AHEAD: usize = 1;
 
+/// The decoder of a member that can only be read from the beginning on.
 pub struct Sequential {
-    id: u64,
     /// A zip that holds this member alone.
     archive: Reader,
     len: u64,
-    shared: Arc<Shared>,
-    stream: Mutex<Option<Stream>>,
+    stream: Option<Stream>,
 }
 
-/// A decoder on its way through the member.
+/// A thread on its way through the member.
 struct Stream {
     /// Position of the next block.
     at: u64,
@@ -38,22 +36,14 @@ struct Stream {
 
 impl Sequential {
     /// `compressed` is the data of the member that `entry` describes.
-    pub fn new(id: u64, compressed: Reader, entry: &Entry<'_>, shared: Arc<Shared>) -> Sequential {
-        let archive = alone(compressed, entry);
-        Sequential { id, archive, len: entry.size, shared, stream: Mutex::new(None) }
+    pub fn new(compressed: Reader, entry: &Entry<'_>) -> Sequential {
+        Sequential { archive: alone(compressed, entry), len: entry.size, stream: None }
     }
+}
 
-    fn block(&self, n: u64) -> Result<Arc<Vec<u8>>> {
-        let key = (self.id, n);
-        if let Some(block) = self.shared.blocks.get(&key) {
-            return Ok(block);
-        }
-        let mut slot = self.stream.lock().unwrap();
-        if let Some(block) = self.shared.blocks.get(&key) {
-            return Ok(block);
-        }
-        let wanted = n * BLOCK;
-        let mut stream = match slot.take().filter(|stream| stream.at <= wanted) {
+impl Decode for Sequential {
+    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
+        let mut stream = match self.stream.take().filter(|stream| stream.at <= wanted) {
             Some(stream) => stream,
             None => Stream { at: 0, blocks: start(self.archive.clone(), self.len)? },
         };
@@ -62,28 +52,12 @@ impl Sequential {
             let block = Arc::new(stream.blocks.recv().map_err(stopped)??);
             let at = stream.at;
             stream.at += BLOCK;
-            self.shared.blocks.insert((self.id, at / BLOCK), block.clone(), block.len());
             if at == wanted {
-                *slot = Some(stream);
+                self.stream = Some(stream);
                 return Ok(block);
             }
+            keep(at, &block);
         }
-    }
-}
-
-impl ReadAt for Sequential {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let wanted = available(self.len, offset, buf.len());
-        let mut done = 0;
-        while done < wanted {
-            let at = offset + done as u64;
-            done += self.block(at / BLOCK)?.read_at(&mut buf[done..wanted], at % BLOCK)?;
-        }
-        Ok(done)
     }
 }
 
