@@ -137,8 +137,11 @@ impl Tree {
     }
 
     pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration)> {
-        let node = self.node(ino)?;
-        self.attributes(ino, &node)
+        match self.node(ino) {
+            Ok(node) => self.attributes(ino, &node),
+            // What has gone is still there for whoever has it open.
+            Err(stale) => self.handles.attributes(ino).map(|attr| (attr, node::TTL_FINISHED)).ok_or(stale),
+        }
     }
 
     /// Returns the attributes of a node, and how long they hold.
@@ -175,7 +178,8 @@ impl Tree {
     pub fn open(&self, ino: Ino) -> Result<(Handle, Caching)> {
         let node = self.node(ino)?;
         let (opened, caching) = self.open_node(&node)?;
-        Ok((self.handles.insert(opened), caching))
+        let (attr, _) = self.attributes(ino, &node)?;
+        Ok((self.handles.insert(attr, opened), caching))
     }
 
     fn open_node(&self, node: &Node) -> Result<(handle::Opened, Caching)> {
@@ -241,18 +245,20 @@ impl Tree {
 
     /// Opens a directory.
     pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
-        let listing = match self.node(ino)? {
-            Node::Dir(dir) => Listing::Fixed(self.view().list(dir)),
+        let node = self.node(ino)?;
+        let listing = match &node {
+            Node::Dir(dir) => Listing::Fixed(self.view().list(*dir)),
             Node::Member { export, id } => {
-                let members = export.members(&self.exports)?;
+                let (members, id) = (export.members(&self.exports)?, *id);
                 if members.kind(id)? != MemberKind::Directory {
                     return Err(not_a_directory());
                 }
-                Listing::of_members(&export, members, id)?
+                Listing::of_members(export, members, id)?
             }
             _ => return Err(not_a_directory()),
         };
-        Ok(self.handles.insert(handle::Opened::Dir(Arc::new(listing))))
+        let (attr, _) = self.attributes(ino, &node)?;
+        Ok(self.handles.insert(attr, handle::Opened::Dir(Arc::new(listing))))
     }
 
     /// Returns what an open directory lists.

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use cddsfs::artifact::member::Shared;
 use cddsfs::artifact::members::{Members, ROOT};
 use cddsfs::artifact::{self, Opened};
-use cddsfs::io::{ReadAt, Reader};
+use cddsfs::io::Reader;
 
 /// Content that spans several blocks and is neither all noise nor all alike.
 fn content() -> Vec<u8> {

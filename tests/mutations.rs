@@ -18,7 +18,7 @@ use cddsfs::artifact::{Mode, Part};
 use cddsfs::crypto::Identity;
 use cddsfs::error::Result;
 use cddsfs::io::{ReadAt, Reader};
-use messages::{Cipher, Encoding, base64_lines, elements, encrypt, pem, segmented, smime_text};
+use messages::{Cipher, Encoding, base64_lines, elements, encrypt, pem, segmented, smime_text, tlv};
 
 /// Counts what the thread holds, and the most that it ever held.
 struct Counting;
@@ -78,6 +78,15 @@ impl Random {
     }
 }
 
+/// The processor time and the memory that opening and reading a file take.
+fn cost(file: Vec<u8>, identities: &Arc<[Identity]>) -> (Result<Vec<u8>>, Duration, isize) {
+    let (before, held) = (processor_time(), HELD.get());
+    MOST.set(held);
+    let part = Part::open(Arc::new(file) as Reader, identities.clone(), Mode::Regular);
+    let result = part.and_then(|part| corpus::read_all(&part));
+    (result, processor_time() - before, MOST.get() - held)
+}
+
 /// What stands around the octets of a message.
 #[derive(Debug, Clone, Copy)]
 enum Armour {
@@ -123,7 +132,7 @@ static IDENTITIES: LazyLock<Arc<[Identity]>> = LazyLock::new(|| corpus::identiti
 static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
     // As every part of a zip it must not look like text.
     let plain: Vec<u8> =
-        b"PK\x03\x04".iter().copied().chain((0..2100u32).map(|i| (i * i >> 3) as u8)).collect();
+        b"PK\x03\x04".iter().copied().chain((0..2100u32).map(|i| ((i * i) >> 3) as u8)).collect();
     let plain = Arc::new(plain);
     let keys = corpus::dir().join("keys");
     let dir = tempfile::tempdir().unwrap();
@@ -296,4 +305,54 @@ fn lying_lengths_do_no_harm() {
             }
         }
     }
+}
+
+#[test]
+fn large_and_hostile_takes_no_more_than_its_size() {
+    const SIZE: usize = 12 << 20;
+    let primitive = MESSAGES.iter().find(|m| m.is_der && !m.is_authenticated).unwrap();
+    let [info] = elements(&primitive.octets)[..] else { panic!() };
+    let [kind, explicit] = elements(info.body)[..] else { panic!() };
+    let [data] = elements(explicit.body)[..] else { panic!() };
+    let [version, recipients, content] = elements(data.body)[..] else { panic!() };
+    let [data_type, cipher, _] = elements(content.body)[..] else { panic!() };
+    let message = |recipients: &[u8], segments: &[u8]| {
+        let content = tlv(0x30, &[data_type.whole, cipher.whole, &tlv(0xA0, segments)].concat());
+        let data = tlv(0x30, &[version.whole, &tlv(0x31, recipients), &content].concat());
+        tlv(0x30, &[kind.whole, &tlv(0xA0, &data)].concat())
+    };
+    let name = tlv(0x31, &tlv(0x30, &[&tlv(0x06, &[0x55, 4, 3])[..], &tlv(0x0C, &[b'x'; 70])].concat()));
+    let [recipient] = elements(recipients.body)[..] else { panic!() };
+    let [_, _, transport, _] = elements(recipient.body)[..] else { panic!() };
+    let id = tlv(0x30, &[tlv(0x30, &name.repeat(10_000)), tlv(0x02, &[1])].concat());
+    let foreign = tlv(0x30, &[version.whole, &id, transport.whole, &tlv(0x04, &[1; 100])].concat());
+    let repeated = |bytes: &[u8]| bytes.repeat(SIZE / bytes.len());
+    let files = [
+        ("recipients", message(&repeated(&[0xA1, 0]), &[])),
+        ("recipients for us", message(&repeated(recipients.body), &[])),
+        ("names of a recipient", message(&foreign, &tlv(0x04, &[7; 16]))),
+        ("identifier", tlv(0x30, &tlv(0x06, &repeated(&[1])))),
+        ("empty segments", message(recipients.body, &repeated(&[4, 0]))),
+        ("segments of one octet", message(recipients.body, &repeated(&[4, 1, 7]))),
+        ("unequal segments", message(recipients.body, &repeated(&[4, 1, 7, 4, 2, 7, 7]))),
+        ("nested segments", message(recipients.body, &repeated(&[0x24, 0x80]))),
+        ("unequal lines", [&b"MIIC"[..], &repeated(b"AAAA\nBBBBCCCC\n")].concat()),
+        ("header lines", repeated(b"Content-Type: text/plain\n")),
+        ("blank lines", repeated(b"\n")),
+    ];
+    for (what, file) in files {
+        let (result, took, used) = cost(file, &IDENTITIES);
+        let said = result.err().unwrap_or_else(|| panic!("{what}: no error")).to_string();
+        assert!(said.len() < 3000, "{what}: {} bytes for the log", said.len());
+        assert!(took < 2 * MOST_TIME, "{what}: {took:?}");
+        assert!(used < 4 * SIZE as isize, "{what}: {used} bytes");
+    }
+}
+
+#[test]
+fn where_a_certificate_tells_the_recipient_the_others_are_not_tried() {
+    let file = std::fs::read(corpus::dir().join("hostile/odd/recipients-2000.der")).unwrap();
+    let (result, took, _) = cost(file, &corpus::identities(&["k1+c1.pem"]));
+    assert!(result.is_ok());
+    assert!(took < Duration::from_millis(200), "{took:?}");
 }

@@ -36,7 +36,11 @@ pub fn unwrap_keys(
     pairs.sort_by_key(|(named, ..)| !named);
     let mut refused = None;
     let mut keys = Vec::new();
-    for (_, identity, transport, encrypted_key) in &pairs {
+    for (named, identity, transport, encrypted_key) in &pairs {
+        // Each costs a private key operation, and a message can have thousands of recipients.
+        if !named && !keys.is_empty() {
+            break;
+        }
         match unwrap(identity, transport, encrypted_key) {
             Ok(Some(key)) if key.len() == key_len => keys.push(key),
             Ok(_) => {}
@@ -132,9 +136,11 @@ fn name(recipient: &Recipient) -> String {
 }
 
 fn distinguished_name(der: &[u8]) -> String {
+    const SHOWN: usize = 8;
     let Ok(name) = X509Name::from_der(der) else { return "(unreadable)".into() };
     let fields: Vec<String> = name
         .entries()
+        .take(SHOWN)
         .map(|entry| {
             let key = entry.object().nid().short_name().unwrap_or("?");
             let value = entry.data().to_string().unwrap_or_default();

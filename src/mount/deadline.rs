@@ -16,6 +16,9 @@ use crate::error::{Error, Kind};
 
 /// How long a request may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The same, while one that has had its time is still not done: the store hangs. The kernel asks again for what it
+/// read ahead in vain, so that a program would wait twice.
+const LIMIT_WHILE_HANGING: Duration = Duration::from_secs(5);
 /// How often is looked for requests that take longer.
 const TICK: Duration = Duration::from_secs(1);
 /// Threads for requests that find the event loops busy; beyond that a request waits in its event loop.
@@ -137,7 +140,9 @@ impl Shared {
     fn expire(&self) {
         let overdue: Vec<Weak<dyn Expire>> = {
             let running = self.running.lock().unwrap();
-            let old = running.values().filter(|(since, _)| since.elapsed() >= LIMIT);
+            let hangs = running.values().any(|(since, _)| since.elapsed() >= LIMIT);
+            let limit = if hangs { LIMIT_WHILE_HANGING } else { LIMIT };
+            let old = running.values().filter(|(since, _)| since.elapsed() >= limit);
             old.map(|(_, pending)| pending.clone()).collect()
         };
         for pending in overdue.iter().filter_map(Weak::upgrade) {
@@ -172,6 +177,27 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), Some(libc::ETIMEDOUT));
         pending.send(|probe| probe.0.send(None).unwrap());
         assert!(receiver.try_recv().is_err(), "one answer is all there is");
+    }
+
+    #[test]
+    fn while_the_store_hangs_nobody_waits_as_long_again() {
+        let (sender, receiver) = channel();
+        let shared = Shared::default();
+        let pending = [0, 1, 2].map(|_| Arc::new(Pending { reply: Mutex::new(Some(Probe(sender.clone()))) }));
+        let ids = pending.each_ref().map(|pending| shared.enter(pending));
+        let age = |id, by| shared.running.lock().unwrap().get_mut(id).unwrap().0 -= by;
+        age(&ids[0], LIMIT - TICK);
+        age(&ids[1], LIMIT_WHILE_HANGING);
+        shared.expire();
+        assert!(receiver.try_recv().is_err(), "nothing hangs yet");
+        age(&ids[0], TICK);
+        shared.expire();
+        assert_eq!([(); 2].map(|()| receiver.recv().unwrap()), [Some(libc::ETIMEDOUT); 2]);
+        assert!(receiver.try_recv().is_err(), "the third has just begun");
+        shared.leave(ids[0]);
+        age(&ids[2], LIMIT_WHILE_HANGING);
+        shared.expire();
+        assert!(receiver.try_recv().is_err(), "it goes on");
     }
 
     #[test]

@@ -11,17 +11,17 @@ use crate::error::{Error, Kind, Result};
 pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf> {
     let shown = mountpoint.display();
     let refuse = |why: String| Error::new(Kind::Invalid, format!("{shown}: {why}"));
-    let path = match fs::canonicalize(mountpoint) {
-        Ok(path) => path,
+    let path = fs::canonicalize(mountpoint).map_err(|e| Error::from(e).at(&shown))?;
+    // The path of a dead mount is found, but nothing can be learnt of what is there.
+    match fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(refuse("not a directory; make one with mkdir".into())),
         Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
             return Err(refuse(format!(
                 "a mount whose server has died; remove it with: cddsfs unmount {shown}"
             )));
         }
-        Err(e) => return Err(Error::from(e).at(shown)),
-    };
-    if !path.is_dir() {
-        return Err(refuse("not a directory; make one with mkdir".into()));
+        Err(e) => return Err(Error::from(e).at(&shown)),
     }
     let store = fs::canonicalize(store).map_err(|e| Error::from(e).at(store.display()))?;
     if path.starts_with(&store) {

@@ -1,11 +1,13 @@
 //! A mount from its beginning to its end.
 
+use std::io;
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use nix::sys::stat::{major, minor};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -93,11 +95,23 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
     ready();
-    let ended = serving.join();
+    let ended = until_unmounted(serving);
     control.close();
     let _ = unmounter.join();
     drop(sizer);
     ended.at("the mount ended")
+}
+
+/// Waits for the end of the mount.
+///
+/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since.
+fn until_unmounted(mut serving: BackgroundSession) -> io::Result<()> {
+    let other = thread::spawn(|| Ok(()));
+    let ended = mem::replace(&mut serving.guard, other).join();
+    if let Ok(Ok(())) = ended {
+        mem::forget(serving);
+    }
+    ended.unwrap_or_else(|_| Err(io::Error::other("a thread has failed with a panic (see above)")))
 }
 
 /// How far the kernel reads ahead of a sequential reader. More brings nothing, the default of 128 KiB costs a tenth

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use super::export::Export;
 use super::listing::Listing;
+use super::node::{Attr, Ino};
 use crate::artifact::Zip;
 use crate::error::{Error, Kind, Result};
 use crate::io::{FileReader, ReadAt, Reader};
@@ -68,19 +69,26 @@ impl Opened {
 #[derive(Default)]
 pub struct Handles {
     next: AtomicU64,
-    open: RwLock<HashMap<Handle, Arc<Opened>>>,
+    open: RwLock<HashMap<Handle, (Attr, Arc<Opened>)>>,
 }
 
 impl Handles {
-    pub fn insert(&self, opened: Opened) -> Handle {
+    /// `attr` is what the node looks like as it is opened.
+    pub fn insert(&self, attr: Attr, opened: Opened) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.open.write().unwrap().insert(handle, Arc::new(opened));
+        self.open.write().unwrap().insert(handle, (attr, Arc::new(opened)));
         handle
     }
 
     pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
-        let found = self.open.read().unwrap().get(&handle).cloned();
+        let found = self.open.read().unwrap().get(&handle).map(|(_, opened)| opened.clone());
         found.ok_or_else(|| Error::new(Kind::Os(libc::EBADF), "no such handle"))
+    }
+
+    /// Returns the attributes of something that is open.
+    pub fn attributes(&self, ino: Ino) -> Option<Attr> {
+        let open = self.open.read().unwrap();
+        open.values().map(|(attr, _)| attr).find(|attr| attr.ino == ino).cloned()
     }
 
     pub fn remove(&self, handle: Handle) {

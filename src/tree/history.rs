@@ -84,9 +84,10 @@ pub fn id_of(stem: &str) -> &str {
     stem.strip_prefix("export-").unwrap_or(stem)
 }
 
-/// RFC 3339, UTC, whole seconds.
+/// RFC 3339, UTC, whole seconds: those that stat(1) shows.
 pub fn timestamp(instant: SystemTime) -> String {
+    let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Floor);
     jiff::Timestamp::try_from(instant)
-        .and_then(|t| t.round(jiff::Unit::Second))
+        .and_then(|t| t.round(whole))
         .map_or_else(|_| String::new(), |t| t.to_string())
 }
