@@ -363,10 +363,14 @@ fn an_open_file_never_gives_bytes_that_were_written_later() {
     let zip = File::open(mount.zip(&stem)).unwrap();
     let stored = File::open(mount.path("encrypted").join(format!("{stem}.z02.smime"))).unwrap();
     let mut buf = vec![0; 1000];
-    // The same plaintext, encrypted anew and written over the old part.
-    let again = place.root().join("again");
-    corpus::encrypt(&corpus::dir().join("split/iz-basic/plain/x.z02"), &again);
-    fs::write(place.store().join(format!("{stem}.z02.smime")), fs::read(&again).unwrap()).unwrap();
+    // The same plaintext, encrypted anew and written over the old part: as long, but with another content key.
+    let (again, part) = (place.root().join("again"), place.store().join(format!("{stem}.z02.smime")));
+    let plain = corpus::dir().join("split/iz-basic/plain/x.z02");
+    let (plain, certificate) = (plain.to_str().unwrap(), corpus::dir().join("keys/c1.pem"));
+    let args = ["smime", "-encrypt", "-binary", "-aes256", "-in", plain, "-out", again.to_str().unwrap()];
+    succeed("openssl", args.iter().map(Path::new).chain([&*certificate]));
+    assert_eq!(fs::metadata(&again).unwrap().len(), fs::metadata(&part).unwrap().len());
+    fs::write(&part, fs::read(&again).unwrap()).unwrap();
     assert_eq!(errno(zip.read_at(&mut buf, 100_000)), libc::ESTALE);
     assert_eq!(errno(stored.read_at(&mut buf, 50_000)), libc::ESTALE);
     within(SECOND, "the new bytes", || {
