@@ -3,7 +3,6 @@
 //! A [`View`] is the tree at one moment, made from a snapshot of the store. It is replaced as a whole when the store
 //! changes; an inode of an older view is stale, but a handle that is open keeps what it has opened.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -104,7 +103,7 @@ impl Tree {
 
     fn replace(&self, old: &View, new: View) -> Vec<Gone> {
         let gone = old.names_gone_in(&new);
-        let present: HashSet<[u8; 16]> = new.exports().map(|export| export.digest()).collect();
+        let present = new.digests();
         self.exports.recent.retain(|digest| present.contains(digest));
         *self.view.write().unwrap() = Arc::new(new);
         gone
@@ -112,8 +111,11 @@ impl Tree {
 
     /// Writes down the sizes that have been worked out.
     pub fn save_sizes(&self) -> Result<()> {
-        let present: HashSet<[u8; 16]> = self.view().exports().map(|export| export.digest()).collect();
-        self.exports.sizes.save(&present)
+        // The background threads come by every second, and mostly in vain.
+        if !self.exports.sizes.have_changed() {
+            return Ok(());
+        }
+        self.exports.sizes.save(&self.view().digests())
     }
 
     fn node(&self, ino: Ino) -> Result<Node> {

@@ -71,6 +71,11 @@ impl Sizes {
         state.changed |= state.known.remove(digest).is_some();
     }
 
+    /// Returns true if there is something to write down.
+    pub fn have_changed(&self) -> bool {
+        self.state.lock().unwrap().changed
+    }
+
     /// Writes down what has changed, without the sets that are gone.
     pub fn save(&self, present: &HashSet<Digest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// Changes that come in quick succession are told once. Together with a scan this has to stay below a second.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -41,10 +41,7 @@ impl Watch {
                 POLL.as_millis()
             );
         }
-        let thread = thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || run(&woken, poll, changed))
-            .map_err(|e| Error::new(Kind::Os(e.raw_os_error().unwrap_or(libc::EAGAIN)), e.to_string()))?;
+        let thread = thread::Builder::new().name("watch".into()).spawn(move || run(&woken, poll, changed))?;
         Ok(Watch { wake, thread: Some(thread), _watcher: watcher })
     }
 

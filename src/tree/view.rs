@@ -1,6 +1,6 @@
 //! The tree at one moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -76,6 +76,11 @@ impl View {
 
     pub fn exports(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
+    }
+
+    /// Returns the hashes of the files of all sets.
+    pub fn digests(&self) -> HashSet<[u8; 16]> {
+        self.exports.values().map(|export| export.digest()).collect()
     }
 
     pub fn node(&self, ino: Ino) -> Option<Node> {
