@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
+use super::mountpoint::is_mounted;
 use super::unmount::unmount;
 use crate::error::{At, Error, Kind, Result};
 use crate::store::watch::Watch;
@@ -95,7 +96,7 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
     ready();
-    let ended = until_unmounted(serving);
+    let ended = until_unmounted(serving, mountpoint);
     control.close();
     let _ = unmounter.join();
     drop(sizer);
@@ -105,9 +106,13 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
 /// Waits for the end of the mount.
 ///
 /// fuser's own way would unmount the path once more, and with it whatever has been mounted there since.
-fn until_unmounted(mut serving: BackgroundSession) -> io::Result<()> {
+fn until_unmounted(mut serving: BackgroundSession, mountpoint: &Path) -> io::Result<()> {
     let other = thread::spawn(|| Ok(()));
-    let ended = mem::replace(&mut serving.guard, other).join();
+    let ended = mem::replace(&mut serving.guard, other).join().map(|ended| match ended {
+        // So ends an unmount while a request is under way. Where the mount is still there, somebody has broken it.
+        Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) && !is_mounted(mountpoint) => Ok(()),
+        other => other,
+    });
     if let Ok(Ok(())) = ended {
         mem::forget(serving);
     }
