@@ -1,0 +1,10 @@
+//! Exports: from a job spec to an encrypted, split artifact.
+//!
+//! ```text
+//! source rows -> JSON Lines -> deflate in blocks, on all cores -> zip segments -> CMS EnvelopedData -> S/MIME
+//!             -> temporary files -> fsync -> rename -> catalogue
+//! ```
+
+pub mod json;
+pub mod schedule;
+pub mod spec;
