@@ -8,6 +8,7 @@
 //!   content         decryption of a byte range (crate::crypto)
 //!   segments        BER segments of the encrypted content
 //!   transfer        base64 or uuencoded lines, or nothing
+//!   verified        the hashes of its blocks, for parts that we wrote
 //!   file            pread
 //! ```
 
@@ -18,7 +19,9 @@ mod rejoined;
 mod segments;
 mod set;
 mod transfer;
+mod verified;
 
 pub use part::{Mode, Part};
 pub use rejoined::{Rejoined, rejoin};
 pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
+pub use verified::Verified;

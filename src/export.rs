@@ -5,6 +5,8 @@
 //!             -> temporary files -> fsync -> rename -> catalogue
 //! ```
 
+pub mod disposal;
 pub mod json;
+pub mod record;
 pub mod schedule;
 pub mod spec;

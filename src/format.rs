@@ -7,6 +7,7 @@
 //! | [`ber`] | tag and length octets | X.690 |
 //! | [`cms`] | EnvelopedData and AuthEnvelopedData up to the content, and what follows it | RFC 5652, RFC 5083 |
 //! | [`extents`] | logical to physical offsets over pieces of equal stride | |
+//! | [`block_hashes`] | the hashes that a stored part is checked by | our own |
 //! | [`part_name`] | which part of which set a file name means | |
 //! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |
 //! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
@@ -15,6 +16,7 @@
 
 pub mod base64;
 pub mod ber;
+pub mod block_hashes;
 pub mod cms;
 pub mod extents;
 pub mod member_name;

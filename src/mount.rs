@@ -4,6 +4,7 @@ mod adapter;
 mod deadline;
 mod mountpoint;
 mod session;
+mod ticker;
 mod unmount;
 
 pub use mountpoint::check as check_mountpoint;

@@ -1,6 +1,12 @@
 //! Stores on disk: what files are there, which sets they make, when they change, what is remembered of them.
 
+pub mod catalogue;
+pub mod clock;
+pub mod managed;
 pub mod plain;
 pub mod retention;
 pub mod sizes;
+mod snapshot;
 pub mod watch;
+
+pub use snapshot::{Snapshot, Store};

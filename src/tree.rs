@@ -4,16 +4,18 @@
 //! changes; an inode of an older view is stale, but a handle that is open keeps what it has opened.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::artifact::members::{self, MemberKind};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::store::plain;
+use crate::store::Store;
+use crate::store::clock::Clock;
 use crate::store::sizes::Sizes;
 
+mod change;
 mod export;
 mod handle;
 mod history;
@@ -28,7 +30,7 @@ pub use handle::Handle;
 use handle::Handles;
 pub use listing::{DirEntry, Listing};
 pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
-use node::{Node, Shape};
+use node::{Node, Record, Shape};
 use recent::Recent;
 pub use sizer::Sizer;
 use view::View;
@@ -39,7 +41,8 @@ pub struct Options {
     pub uid: u32,
     pub gid: u32,
     pub umask: u32,
-    pub retention_days: u32,
+    /// Nothing can be changed.
+    pub read_only: bool,
 }
 
 /// A name that the kernel should forget, because it now means something else or nothing.
@@ -51,42 +54,62 @@ pub struct Gone {
 
 /// The mounted tree of one store.
 pub struct Tree {
-    store: PathBuf,
+    store: Store,
+    clock: Arc<dyn Clock>,
     options: Options,
     exports: export::Context,
     view: RwLock<Arc<View>>,
     handles: Handles,
     /// Held while a new view is made, so that they follow one another.
     refreshing: Mutex<()>,
+    /// State of the catalogue that the view was made from.
+    seen: Mutex<Seen>,
+}
+
+/// What tells that a view is out of date.
+#[derive(Default)]
+struct Seen {
+    changes: (u64, i64),
+    epoch: i64,
+    /// Names that have gone since the kernel was told last.
+    gone: Vec<Gone>,
 }
 
 impl Tree {
     /// Looks at the store. `cache_dir` is where sizes are remembered.
     pub fn new(
-        store: &Path,
+        store: Store,
         identities: Arc<[Identity]>,
         cache_dir: Option<&Path>,
+        clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Tree> {
         let keys: Vec<[u8; 32]> = identities.iter().map(|identity| *identity.fingerprint()).collect();
         let exports = export::Context {
             identities,
-            sizes: Sizes::load(cache_dir, store, &keys),
+            sizes: Sizes::load(cache_dir, store.dir(), &keys),
             recent: Recent::default(),
         };
-        let view = View::new(plain::scan(store)?, None);
+        let view = View::new(store.snapshot(clock.now())?, None);
         Ok(Tree {
-            store: store.to_path_buf(),
+            store,
+            clock,
             options,
             exports,
             view: RwLock::new(Arc::new(view)),
             handles: Handles::default(),
             refreshing: Mutex::new(()),
+            seen: Mutex::default(),
         })
     }
 
-    pub fn store(&self) -> &Path {
+    pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Returns true if anything in the tree can be changed.
+    pub fn is_writable(&self) -> bool {
+        !self.options.read_only && self.store.managed().is_some()
     }
 
     fn view(&self) -> Arc<View> {
@@ -95,10 +118,40 @@ impl Tree {
 
     /// Looks at the store again; returns the names that the kernel must not believe any more.
     pub fn refresh(&self) -> Result<Vec<Gone>> {
+        self.look_again()?;
+        Ok(std::mem::take(&mut self.seen.lock().unwrap().gone))
+    }
+
+    /// The same, if the catalogue has changed or something has expired since the last time; `None` if not.
+    pub fn refresh_if_changed(&self) -> Result<Option<Vec<Gone>>> {
+        let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
+        if expired || self.catalogue_has_changed()? {
+            return self.refresh().map(Some);
+        }
+        let gone = std::mem::take(&mut self.seen.lock().unwrap().gone);
+        Ok(Some(gone).filter(|gone| !gone.is_empty()))
+    }
+
+    fn catalogue_has_changed(&self) -> Result<bool> {
+        let Some(store) = self.store.managed() else { return Ok(false) };
+        let changes = store.catalogue.changes()?;
+        if self.seen.lock().unwrap().changes == changes {
+            return Ok(false);
+        }
+        // Progress is a change too, but not one of what is where.
+        let epoch = store.catalogue.epoch()?;
+        let mut seen = self.seen.lock().unwrap();
+        seen.changes = changes;
+        Ok(std::mem::replace(&mut seen.epoch, epoch) != epoch)
+    }
+
+    fn look_again(&self) -> Result<()> {
         let _one_at_a_time = self.refreshing.lock().unwrap();
         let old = self.view();
-        let snapshot = plain::scan(&self.store)?;
-        Ok(self.replace(&old, View::new(snapshot, Some(&old))))
+        let snapshot = self.store.snapshot(self.clock.now())?;
+        let gone = self.replace(&old, View::new(snapshot, Some(&old)));
+        self.seen.lock().unwrap().gone.extend(gone);
+        Ok(())
     }
 
     fn replace(&self, old: &View, new: View) -> Vec<Gone> {
@@ -124,6 +177,11 @@ impl Tree {
 
     /// Finds a name; may have to open an export to know what it is.
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
+        let node = self.find(parent, name)?;
+        self.attributes(node.ino(), &node)
+    }
+
+    fn find(&self, parent: Ino, name: &OsStr) -> Result<Node> {
         let missing = || Error::new(Kind::NotFound, "no such name");
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
@@ -134,11 +192,14 @@ impl Tree {
             }
             _ => return Err(not_a_directory()),
         };
-        let node = found.ok_or_else(missing)?;
-        self.attributes(node.ino(), &node)
+        found.ok_or_else(missing)
     }
 
-    pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration)> {
+    /// Returns the attributes of a node, or of what a handle of it has opened.
+    pub fn getattr(&self, ino: Ino, handle: Option<Handle>) -> Result<(Attr, Duration)> {
+        if let Some(attr) = handle.and_then(|handle| self.handles.live(handle)) {
+            return Ok((attr, Duration::ZERO));
+        }
         match self.node(ino) {
             Ok(node) => self.attributes(ino, &node),
             // What has gone is still there for whoever has it open.
@@ -152,23 +213,42 @@ impl Tree {
         let directory = |mtime| Shape { kind: NodeKind::Directory, size: 0, mtime };
         let (shape, ttl) = match node {
             Node::Dir(_) => (directory(self.view().mtime()), node::TTL_CHANGING),
-            Node::Stored(stored) => (file(stored.size, stored.mtime), node::TTL_FINISHED),
-            Node::Zip(export) => (file(export.zip_size(&self.exports)?, export.mtime()), node::TTL_FINISHED),
+            Node::Stored(stored) => (file(stored.size, stored.mtime), self.ttl_until_next_expiry()),
+            Node::Zip(export) => (file(export.zip_size(&self.exports)?, export.mtime()), self.ttl(export)),
             Node::Incomplete(export) => {
                 let text = export.gaps_text(&self.exports).unwrap_or_default();
                 (file(text.len() as u64, export.mtime()), node::TTL_CHANGING)
             }
-            Node::History(export) => {
-                let text = history::render(export, &self.exports, &self.options);
-                (file(text.len() as u64, export.mtime()), node::TTL_CHANGING)
+            Node::History(record) => {
+                let rendered = self.rendered(record)?;
+                (file(rendered.text.len() as u64, rendered.mtime), rendered.ttl())
             }
             // The root is there before anybody knows what is in it.
-            Node::Member { export, id: members::ROOT } => (directory(export.mtime()), node::TTL_FINISHED),
+            Node::Member { export, id: members::ROOT } => (directory(export.mtime()), self.ttl(export)),
             Node::Member { export, id } => {
-                (export.members(&self.exports)?.attr(*id)?.into(), node::TTL_FINISHED)
+                (export.members(&self.exports)?.attr(*id)?.into(), self.ttl(export))
             }
         };
         Ok((Attr::new(ino, node, shape, &self.options), ttl))
+    }
+
+    fn rendered(&self, record: &Record) -> Result<history::Rendered> {
+        history::render(record, &self.exports, &self.store, self.view().retention(), self.clock.now())
+    }
+
+    /// Returns how long the attributes of an export hold: to its end, at most.
+    fn ttl(&self, export: &export::Export) -> Duration {
+        match self.view().retention().expires(export.mtime()).filter(|_| self.store.managed().is_some()) {
+            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(node::TTL_FINISHED),
+            None => node::TTL_FINISHED,
+        }
+    }
+
+    fn ttl_until_next_expiry(&self) -> Duration {
+        match self.view().next_expiry() {
+            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(node::TTL_FINISHED),
+            None => node::TTL_FINISHED,
+        }
     }
 
     /// Fails if the inode stands for nothing any more.
@@ -180,8 +260,11 @@ impl Tree {
     pub fn open(&self, ino: Ino) -> Result<(Handle, Caching)> {
         let node = self.node(ino)?;
         let (opened, caching) = self.open_node(&node)?;
-        let (attr, _) = self.attributes(ino, &node)?;
-        Ok((self.handles.insert(attr, opened), caching))
+        let (mut attr, _) = self.attributes(ino, &node)?;
+        if let handle::Opened::Text(text) = &opened {
+            attr = attr.of_size(text.len() as u64);
+        }
+        Ok((self.handles.insert(attr, opened, caching == Caching::Live), caching))
     }
 
     fn open_node(&self, node: &Node) -> Result<(handle::Opened, Caching)> {
@@ -197,8 +280,10 @@ impl Tree {
                 let text = export.gaps_text(&self.exports).unwrap_or_default();
                 (handle::Opened::text(text), Snapshot)
             }
-            Node::History(export) => {
-                (handle::Opened::text(history::render(export, &self.exports, &self.options)), Snapshot)
+            Node::History(record) => {
+                let rendered = self.rendered(record)?;
+                let caching = if rendered.is_live { Caching::Live } else { Snapshot };
+                (handle::Opened::text(rendered.text), caching)
             }
             Node::Member { export, id } => {
                 let reader = export.open_member(&self.exports, *id)?;
@@ -260,7 +345,7 @@ impl Tree {
             _ => return Err(not_a_directory()),
         };
         let (attr, _) = self.attributes(ino, &node)?;
-        Ok(self.handles.insert(attr, handle::Opened::Dir(Arc::new(listing))))
+        Ok(self.handles.insert(attr, handle::Opened::Dir(Arc::new(listing)), false))
     }
 
     /// Returns what an open directory lists.
@@ -281,9 +366,10 @@ impl Tree {
         }
         let known = match &node {
             Node::Dir(_) | Node::Stored(_) | Node::Member { .. } => true,
-            Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => {
+            Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }
+            Node::History(Record::OfRun(_)) => true,
         };
         if known {
             return self.attributes(entry.ino, &node);
@@ -301,13 +387,19 @@ impl Tree {
     /// Returns the value of an extended attribute.
     pub fn xattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
         let node = self.node(ino)?;
-        xattr::get(&node, name, &self.exports, &self.options)
+        let asked = xattr::Asked {
+            context: &self.exports,
+            store: &self.store,
+            retention: self.view().retention(),
+            now: self.clock.now(),
+        };
+        xattr::get(&node, name, &asked)?
             .ok_or_else(|| Error::new(Kind::NoAttribute, "no such extended attribute"))
     }
 
     /// Returns the names of all extended attributes, each closed by a NUL.
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
-        Ok(xattr::list(&self.node(ino)?, &self.exports))
+        Ok(xattr::list(&self.node(ino)?, &self.exports, self.store.managed().is_some()))
     }
 }
 

@@ -8,20 +8,23 @@ use std::thread;
 
 use super::part::{Mode, Part};
 use super::rejoined::{Directory, Rejoined, Whole, last_disk, rejoin};
+use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
-use crate::io::{FileReader, ReadAt, Reader};
+use crate::io::{BlockHashes, FileReader, ReadAt, Reader};
 
 /// Below this many parts a thread more costs more than it brings.
 const PARTS_PER_THREAD: usize = 4;
 
 /// A stored part and its place in the set.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PartFile {
     pub ordinal: Ordinal,
     pub path: PathBuf,
     pub name: String,
+    /// Size and hashes of a part that we wrote.
+    pub written: Option<(u64, Arc<dyn BlockHashes>)>,
 }
 
 /// What keeps a set from being whole.
@@ -227,7 +230,10 @@ fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
 }
 
 fn open_part(part: &PartFile, identities: &Arc<[Identity]>, mode: Mode) -> Result<Reader> {
-    let file: Reader = Arc::new(FileReader::open(&part.path)?);
+    let mut file: Reader = Arc::new(FileReader::open(&part.path)?);
+    if let Some((size, hashes)) = &part.written {
+        file = Arc::new(Verified::open(file, hashes.clone(), *size).at(&part.name)?);
+    }
     let opened = Part::open(file, identities.clone(), mode).at(&part.name)?;
     Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
 }

@@ -9,7 +9,8 @@ use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::logging;
 use crate::error::{At, Error, Kind, Result};
-use crate::store::retention::DEFAULT_DAYS;
+use crate::store::Store;
+use crate::store::clock::SystemClock;
 use crate::tree::{Attr, NodeKind, Options, ROOT, Tree};
 
 /// How much is read at a time.
@@ -55,8 +56,9 @@ pub fn cat(arguments: &CatArguments) -> std::result::Result<(), Failure> {
 fn open(store: &std::path::Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
     logging::start(None, 0).because(Reason::Usage)?;
     let identities = keys.load().because(Reason::Key)?;
-    let options = Options { uid: 0, gid: 0, umask: 0o022, retention_days: DEFAULT_DAYS };
-    Tree::new(store, identities, None, options).because(Reason::Store)
+    let options = Options { uid: 0, gid: 0, umask: 0o022, read_only: true };
+    let store = Store::open(store).because(Reason::Store)?;
+    Tree::new(store, identities, None, SystemClock::shared(), options).because(Reason::Store)
 }
 
 /// Finds a path inside an export.

@@ -12,7 +12,8 @@ use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::{background, logging};
 use crate::mount::{Access, Settings, check_mountpoint, serve};
-use crate::store::retention::DEFAULT_DAYS;
+use crate::store::Store;
+use crate::store::clock::SystemClock;
 use crate::tree::{Options, Tree};
 
 #[derive(Args)]
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// Mount over a directory that is not empty
     #[arg(long)]
     nonempty: bool,
+    /// Change nothing: no jobs are run, nothing can be deleted
+    #[arg(long)]
+    ro: bool,
     /// What df and /proc/mounts show as the source (default: the store)
     #[arg(long, value_name = "NAME")]
     fsname: Option<String>,
@@ -95,8 +99,10 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
     let identities = arguments.keys.load().because(Reason::Key)?;
     let has_keys = !identities.is_empty();
+    let opened = Store::open(&store).because(Reason::Store)?;
     let tree =
-        Tree::new(&store, identities, cache_dir().as_deref(), options(arguments)).because(Reason::Store)?;
+        Tree::new(opened, identities, cache_dir().as_deref(), SystemClock::shared(), options(arguments))
+            .because(Reason::Store)?;
     if !has_keys {
         log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
     }
@@ -123,7 +129,7 @@ fn options(arguments: &Arguments) -> Options {
         uid: arguments.uid.unwrap_or_else(|| geteuid().as_raw()),
         gid: arguments.gid.unwrap_or_else(|| getegid().as_raw()),
         umask: arguments.umask.unwrap_or_else(own_umask),
-        retention_days: DEFAULT_DAYS,
+        read_only: arguments.ro,
     }
 }
 

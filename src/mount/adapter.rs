@@ -110,12 +110,12 @@ fn answer_xattr(reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
     }
 }
 
-/// Handlers that refuse. The mount is read-only, but root can remount it otherwise, and what fuser says of its own
-/// (ENOSYS) the kernel takes for every node and for ever.
+/// Handlers that refuse. What fuser says of its own (ENOSYS) the kernel takes for every node and for ever; and a mount
+/// that is read-only can be remounted otherwise by root.
 macro_rules! refuse {
-    ($($name:ident($($arg:ty),*) -> $reply:ty: $errno:ident;)*) => { $(
+    ($($name:ident($($arg:ty),*) -> $reply:ty;)*) => { $(
         fn $name(&self, _req: &Request, $(_: $arg,)* reply: $reply) {
-            reply.error(Errno::$errno);
+            reply.error(errno(&self.tree.refusal()));
         }
     )* };
 }
@@ -125,22 +125,45 @@ type Time = Option<SystemTime>;
 impl Filesystem for Adapter {
     refuse! {
         setattr(INodeNo, Option<u32>, Option<u32>, Option<u32>, Option<u64>, Option<TimeOrNow>, Option<TimeOrNow>,
-            Time, Option<FileHandle>, Time, Time, Time, Option<BsdFileFlags>) -> ReplyAttr: EROFS;
-        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry: EROFS;
-        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry: EROFS;
-        unlink(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
-        rmdir(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
-        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry: EROFS;
-        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty: EROFS;
-        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry: EROFS;
-        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate: EROFS;
-        write(INodeNo, FileHandle, u64, &[u8], WriteFlags, OpenFlags, Option<LockOwner>) -> ReplyWrite: EROFS;
-        fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty: EROFS;
+            Time, Option<FileHandle>, Time, Time, Time, Option<BsdFileFlags>) -> ReplyAttr;
+        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
+        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
+        rmdir(INodeNo, &OsStr) -> ReplyEmpty;
+        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
+        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
+        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
+        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
+        write(INodeNo, FileHandle, u64, &[u8], WriteFlags, OpenFlags, Option<LockOwner>) -> ReplyWrite;
+        fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty;
         copy_file_range(INodeNo, FileHandle, u64, INodeNo, FileHandle, u64, u64, CopyFileRangeFlags)
-            -> ReplyWrite: EROFS;
-        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty: EROFS;
-        removexattr(INodeNo, &OsStr) -> ReplyEmpty: EROFS;
-        ioctl(INodeNo, FileHandle, IoctlFlags, u32, &[u8], u32) -> ReplyIoctl: ENOTTY;
+            -> ReplyWrite;
+        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
+        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (tree, name) = (self.tree.clone(), name.to_owned());
+        self.deadline.run(reply, move |reply| {
+            let done = tree.unlink(parent.0, &name);
+            reply.send(|reply| match done {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(errno(&error)),
+            });
+        });
     }
 
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -165,17 +188,17 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let tree = self.tree.clone();
         self.deadline.run(reply, move |reply| {
-            let found = tree.getattr(ino.0);
+            let found = tree.getattr(ino.0, fh.map(|fh| fh.0));
             reply.send(|reply| answer_attr(reply, found));
         });
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if flags.acc_mode() != fuser::OpenAccMode::O_RDONLY {
-            return reply.error(Errno::EROFS);
+            return reply.error(errno(&self.tree.refusal()));
         }
         let tree = self.tree.clone();
         self.deadline.run(reply, move |reply| {
@@ -185,6 +208,8 @@ impl Filesystem for Adapter {
                     reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE)
                 }
                 Ok((handle, Caching::Snapshot)) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+                // The kernel would cut what it reads at the size that it knows.
+                Ok((handle, Caching::Live)) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
                 Err(error) => reply.error(errno(&error)),
             });
         });
@@ -217,13 +242,13 @@ impl Filesystem for Adapter {
         &self,
         _req: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
+        fh: FileHandle,
         offset: i64,
         whence: i32,
         reply: ReplyLseek,
     ) {
         // Only SEEK_DATA and SEEK_HOLE come here. All is data, and behind it is a hole.
-        match self.tree.getattr(ino.0) {
+        match self.tree.getattr(ino.0, Some(fh.0)) {
             Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
             Ok((attr, _)) => reply.offset(if whence == libc::SEEK_HOLE { attr.size as i64 } else { offset }),
             Err(error) => reply.error(errno(&error)),
@@ -333,7 +358,7 @@ impl Filesystem for Adapter {
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let tree = self.tree.clone();
         self.deadline.run(reply, move |reply| {
-            let found = statvfs(tree.store());
+            let found = statvfs(tree.store().dir());
             reply.send(|reply| match found {
                 Ok(fs) => reply.statfs(
                     fs.blocks(),
@@ -373,7 +398,9 @@ impl Filesystem for Adapter {
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let known = self.tree.exists(ino.0);
         match known {
-            Ok(()) if mask.contains(AccessFlags::W_OK) => reply.error(Errno::EROFS),
+            Ok(()) if mask.contains(AccessFlags::W_OK) && !self.tree.is_writable() => {
+                reply.error(errno(&self.tree.refusal()))
+            }
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }

@@ -14,6 +14,7 @@ use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
 use super::mountpoint::is_mounted;
+use super::ticker::Ticker;
 use super::unmount::unmount;
 use crate::error::{At, Error, Kind, Result};
 use crate::store::watch::Watch;
@@ -39,14 +40,14 @@ pub struct Settings {
     pub threads: usize,
 }
 
-fn config(settings: &Settings) -> Config {
+fn config(settings: &Settings, writable: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         // Commas would end the option.
         MountOption::FSName(settings.name.replace(',', "_")),
         // The kernel knows this option, and fusermount3 passes it on; fuser's own Subtype is lost without the latter.
         MountOption::CUSTOM("subtype=cddsfs".into()),
-        MountOption::RO,
+        if writable { MountOption::RW } else { MountOption::RO },
         MountOption::NoSuid,
         MountOption::NoDev,
         MountOption::NoExec,
@@ -70,13 +71,21 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     let tree = Arc::new(tree);
     // Signals must not end the program while a mount is there, so they are caught before.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let session = Session::new(Adapter::new(tree.clone(), settings.threads), mountpoint, &config(settings))
-        .map_err(|e| mount_failed(e, mountpoint))?;
+    let session = Session::new(
+        Adapter::new(tree.clone(), settings.threads),
+        mountpoint,
+        &config(settings, tree.is_writable()),
+    )
+    .map_err(|e| mount_failed(e, mountpoint))?;
     let notifier = session.notifier();
     let sizer = Arc::new(Sizer::start(tree.clone()));
     let watch = {
         let (watched, sizer) = (tree.clone(), sizer.clone());
-        Watch::new(tree.store(), move || refresh(&watched, &sizer, &notifier))?
+        Watch::new(&tree.store().files_dir(), move || update(&sizer, &notifier, watched.refresh().map(Some)))?
+    };
+    let _catalogue = {
+        let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());
+        Ticker::start(move || update(&sizer, &notifier, watched.refresh_if_changed()))?
     };
 
     let control = signals.handle();
@@ -134,9 +143,11 @@ fn widen_readahead(mountpoint: &Path) {
     }
 }
 
-fn refresh(tree: &Tree, sizer: &Sizer, notifier: &Notifier) {
-    let gone = match tree.refresh() {
-        Ok(gone) => gone,
+/// Passes on what has changed in the tree.
+fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>>>) {
+    let gone = match refreshed {
+        Ok(Some(gone)) => gone,
+        Ok(None) => return,
         Err(error) => return log::warn!("the store cannot be looked at: {error}"),
     };
     sizer.restart();

@@ -1,6 +1,7 @@
 //! A plain store: any directory with encrypted parts in it. It is only ever read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::error::{At, Result};
 use crate::format::part_name::{self, Ordinal};
-use crate::io::{FileReader, ReadAt, with_scratch};
+use crate::io::{BlockHashes, FileReader, ReadAt, with_scratch};
 
 /// A stored file as it was when the directory was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,31 @@ pub struct StoredFile {
     pub mtime: SystemTime,
     /// Changes whenever the file may hold other bytes than before.
     pub version: Version,
+    /// What is known of a part that we wrote.
+    pub written: Option<Written>,
+}
+
+/// A part as it was written.
+#[derive(Clone)]
+pub struct Written {
+    pub size: u64,
+    /// Hash of all block hashes.
+    pub root: [u8; 32],
+    pub hashes: Arc<dyn BlockHashes>,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, other: &Written) -> bool {
+        self.size == other.size && self.root == other.root
+    }
+}
+
+impl Eq for Written {}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 /// Identity, size and times of a file.
@@ -70,6 +96,10 @@ pub struct StoredSet {
     pub parts: Vec<StoredPart>,
     /// Hash of names and versions of all files of the set.
     pub digest: [u8; 16],
+    /// When the export was made; as far as its files tell, that is their oldest modification time.
+    pub made: SystemTime,
+    /// The run that it is of, where the catalogue knows.
+    pub run: Option<String>,
 }
 
 impl StoredSet {
@@ -90,12 +120,26 @@ impl StoredSet {
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        StoredSet { stem, parts, digest }
+        let made = parts.iter().map(|part| part.file.mtime).min().unwrap_or(SystemTime::UNIX_EPOCH);
+        StoredSet { stem, parts, digest, made, run: None }
     }
 
-    /// When the export was made, as far as its files tell: the oldest modification time.
-    pub fn mtime(&self) -> SystemTime {
-        self.parts.iter().map(|part| part.file.mtime).min().unwrap_or(SystemTime::UNIX_EPOCH)
+    /// Returns the same set as that of a run, made when the run ended.
+    ///
+    /// `written` tells what is known of each part by its name.
+    pub fn of_run(
+        &self,
+        run: String,
+        made: SystemTime,
+        written: impl Fn(&str) -> Option<Written>,
+    ) -> StoredSet {
+        let mut set = self.clone();
+        for part in &mut set.parts {
+            let written = written(&part.file.name);
+            part.file = Arc::new(StoredFile { mtime: made, written, ..(*part.file).clone() });
+        }
+        (set.made, set.run) = (made, Some(run));
+        set
     }
 
     /// Size of all stored parts in bytes.
@@ -141,9 +185,9 @@ fn same_content(a: &Path, b: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// A store at one moment.
+/// What a directory holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct Found {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub files: BTreeMap<String, Arc<StoredFile>>,
@@ -151,7 +195,7 @@ pub struct Snapshot {
 }
 
 /// Looks at a directory. What cannot be looked at (it may just have vanished) is left out.
-pub fn scan(dir: &Path) -> Result<Snapshot> {
+pub fn scan(dir: &Path) -> Result<Found> {
     let place = dir.display();
     let mtime = fs::metadata(dir).and_then(|meta| meta.modified()).at(&place)?;
     let mut files = BTreeMap::new();
@@ -171,6 +215,7 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
             size: meta.len(),
             mtime: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             version: Version::of(&meta),
+            written: None,
         });
         if let Some(part) = part {
             let set = sets.entry(part.stem.to_string()).or_default();
@@ -180,7 +225,7 @@ pub fn scan(dir: &Path) -> Result<Snapshot> {
     }
     let sets =
         sets.into_iter().map(|(stem, files)| (stem.clone(), Arc::new(StoredSet::new(stem, files)))).collect();
-    Ok(Snapshot { sets, files, mtime })
+    Ok(Found { sets, files, mtime })
 }
 
 /// Looks at what an entry is or, for a symbolic link, leads to.
@@ -193,7 +238,7 @@ fn followed(entry: &fs::DirEntry) -> Option<Metadata> {
 mod tests {
     use super::*;
 
-    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Snapshot) {
+    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Found) {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             fs::write(dir.path().join(name), content).unwrap();

@@ -7,16 +7,39 @@ pub const DEFAULT_DAYS: u32 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns the instant at which something of that modification time expires.
-pub fn expires(mtime: SystemTime, days: u32) -> SystemTime {
-    mtime + DAY * days
+/// How long artifacts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    Days(u32),
+    Never,
 }
 
-/// Returns the days that are left, begun ones included: from `days` down to 0.
-pub fn remaining_days(mtime: SystemTime, days: u32, now: SystemTime) -> u32 {
-    let left = expires(mtime, days).duration_since(now).unwrap_or_default();
-    let begun = left.as_nanos().div_ceil(DAY.as_nanos());
-    (begun as u32).min(days)
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention::Days(DEFAULT_DAYS)
+    }
+}
+
+impl Retention {
+    /// Returns the instant at which something of that modification time expires, if it ever does.
+    pub fn expires(self, mtime: SystemTime) -> Option<SystemTime> {
+        match self {
+            Retention::Days(days) => mtime.checked_add(DAY * days),
+            Retention::Never => None,
+        }
+    }
+
+    /// Returns the days that are left, begun ones included: from all of them down to 0.
+    pub fn remaining_days(self, mtime: SystemTime, now: SystemTime) -> Option<u32> {
+        let Retention::Days(days) = self else { return None };
+        let left = self.expires(mtime)?.duration_since(now).unwrap_or_default();
+        let begun = left.as_nanos().div_ceil(DAY.as_nanos());
+        Some(begun.min(u128::from(days)) as u32)
+    }
+
+    pub fn has_expired(self, mtime: SystemTime, now: SystemTime) -> bool {
+        self.remaining_days(mtime, now) == Some(0)
+    }
 }
 
 #[cfg(test)]
@@ -26,7 +49,7 @@ mod tests {
     #[test]
     fn days_are_counted_down_from_thirty() {
         let made = SystemTime::UNIX_EPOCH + DAY * 20_000;
-        let after = |age: Duration| remaining_days(made, 30, made + age);
+        let after = |age: Duration| Retention::Days(30).remaining_days(made, made + age).unwrap();
         assert_eq!(after(Duration::ZERO), 30);
         assert_eq!(after(Duration::from_nanos(1)), 30);
         assert_eq!(after(DAY), 29);
@@ -35,6 +58,7 @@ mod tests {
         assert_eq!(after(DAY * 30), 0);
         assert_eq!(after(DAY * 3000), 0);
         // A clock that is behind does not give more than all days.
-        assert_eq!(remaining_days(made, 30, made - DAY * 100), 30);
+        assert_eq!(Retention::Days(30).remaining_days(made, made - DAY * 100), Some(30));
+        assert!(!Retention::Never.has_expired(made, made + DAY * 10_000));
     }
 }

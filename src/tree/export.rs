@@ -76,7 +76,7 @@ impl Export {
     }
 
     pub fn mtime(&self) -> SystemTime {
-        self.set.mtime()
+        self.set.made
     }
 
     /// Hash of its files, and of how they are read.
@@ -109,6 +109,7 @@ impl Export {
             ordinal: part.ordinal,
             path: part.file.path.clone(),
             name: part.file.name.clone(),
+            written: part.file.written.as_ref().map(|written| (written.size, written.hashes.clone())),
         };
         self.set.parts.iter().map(part).collect()
     }

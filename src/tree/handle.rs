@@ -7,8 +7,8 @@ use std::sync::{Arc, RwLock};
 use super::export::Export;
 use super::listing::Listing;
 use super::node::{Attr, Ino};
-use crate::artifact::Zip;
-use crate::error::{Error, Kind, Result};
+use crate::artifact::{Verified, Zip};
+use crate::error::{At, Error, Kind, Result};
 use crate::io::{FileReader, ReadAt, Reader};
 use crate::store::plain::StoredFile;
 
@@ -18,7 +18,7 @@ pub type Handle = u64;
 /// What is behind a handle.
 pub enum Opened {
     Zip { zip: Arc<Zip>, export: Arc<Export> },
-    Stored { file: FileReader, name: String },
+    Stored { file: Reader, name: String },
     Text(Vec<u8>),
     Member { reader: Reader, export: Arc<Export>, number: u32 },
     Dir(Arc<Listing>),
@@ -26,7 +26,11 @@ pub enum Opened {
 
 impl Opened {
     pub fn stored(file: &StoredFile) -> Result<Opened> {
-        Ok(Opened::Stored { file: FileReader::open(&file.path)?, name: file.name.clone() })
+        let mut reader: Reader = Arc::new(FileReader::open(&file.path)?);
+        if let Some(written) = &file.written {
+            reader = Arc::new(Verified::open(reader, written.hashes.clone(), written.size).at(&file.name)?);
+        }
+        Ok(Opened::Stored { file: reader, name: file.name.clone() })
     }
 
     pub fn text(text: String) -> Opened {
@@ -65,30 +69,42 @@ impl Opened {
     }
 }
 
+struct Entry {
+    attr: Attr,
+    opened: Arc<Opened>,
+    /// Its attributes are those of the handle, for the node's are others already.
+    live: bool,
+}
+
 /// All open handles. Numbers are not used twice.
 #[derive(Default)]
 pub struct Handles {
     next: AtomicU64,
-    open: RwLock<HashMap<Handle, (Attr, Arc<Opened>)>>,
+    open: RwLock<HashMap<Handle, Entry>>,
 }
 
 impl Handles {
     /// `attr` is what the node looks like as it is opened.
-    pub fn insert(&self, attr: Attr, opened: Opened) -> Handle {
+    pub fn insert(&self, attr: Attr, opened: Opened, live: bool) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.open.write().unwrap().insert(handle, (attr, Arc::new(opened)));
+        self.open.write().unwrap().insert(handle, Entry { attr, opened: Arc::new(opened), live });
         handle
     }
 
     pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
-        let found = self.open.read().unwrap().get(&handle).map(|(_, opened)| opened.clone());
+        let found = self.open.read().unwrap().get(&handle).map(|entry| entry.opened.clone());
         found.ok_or_else(|| Error::new(Kind::Os(libc::EBADF), "no such handle"))
     }
 
     /// Returns the attributes of something that is open.
     pub fn attributes(&self, ino: Ino) -> Option<Attr> {
         let open = self.open.read().unwrap();
-        open.values().map(|(attr, _)| attr).find(|attr| attr.ino == ino).cloned()
+        open.values().map(|entry| &entry.attr).find(|attr| attr.ino == ino).cloned()
+    }
+
+    /// Returns the attributes of what a handle has opened, if they are its own.
+    pub fn live(&self, handle: Handle) -> Option<Attr> {
+        self.open.read().unwrap().get(&handle).filter(|entry| entry.live).map(|entry| entry.attr.clone())
     }
 
     pub fn remove(&self, handle: Handle) {

@@ -1,12 +1,16 @@
 //! The files in `history/`: what is known of a run, as JSON.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::Options;
 use super::export::{Context, Export, Outcome, artifact_name};
-use crate::store::retention;
+use super::node::{self, TTL_CHANGING};
+use crate::error::{Error, Kind, Result};
+use crate::export::record::{self, timestamp};
+use crate::store::Store;
+use crate::store::managed::Managed;
+use crate::store::retention::Retention;
 
 /// One run. For a plain store that is what its files tell. Empty values are left out, as in the exports.
 #[derive(Serialize)]
@@ -25,8 +29,10 @@ struct Record<'a> {
     /// Length of all stored parts.
     stored_bytes: u64,
     mtime: String,
-    expires: String,
-    remaining_days: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_days: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -37,8 +43,56 @@ struct Part<'a> {
     size: u64,
 }
 
-/// Renders the record of an export, with a line end.
-pub fn render(export: &Export, context: &Context, options: &Options) -> String {
+/// A record as it is now.
+pub struct Rendered {
+    pub text: String,
+    pub mtime: SystemTime,
+    /// True if the next moment's record may be another one.
+    pub is_live: bool,
+}
+
+impl Rendered {
+    /// Returns how long its attributes hold.
+    pub fn ttl(&self) -> Duration {
+        if self.is_live { Duration::ZERO } else { TTL_CHANGING }
+    }
+}
+
+/// Renders a record, with a line end.
+pub fn render(
+    record: &node::Record,
+    context: &Context,
+    store: &Store,
+    retention: Retention,
+    now: SystemTime,
+) -> Result<Rendered> {
+    match (record, store) {
+        (node::Record::OfRun(run), Store::Managed(store)) => of_run(store, &run.id, now),
+        (node::Record::OfSet(export), _) => {
+            let text = of_set(export, context, retention, now);
+            Ok(Rendered { text, mtime: export.mtime(), is_live: false })
+        }
+        (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Stale, "the run has been removed")
+}
+
+fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
+    let run = store.catalogue.run(id)?.filter(|run| !run.hidden).ok_or_else(gone)?;
+    let text = record::pretty(&record::record(store, &run, now)?);
+    let latest =
+        [run.queued, run.started, run.progressed, run.finished, run.deleted].into_iter().flatten().max();
+    Ok(Rendered {
+        text,
+        mtime: latest.or(run.scheduled).unwrap_or(now).min(now),
+        is_live: !run.status.is_final(),
+    })
+}
+
+fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> String {
     let outcome = export.outcome(context);
     let mtime = export.mtime();
     let (bytes, missing, error) = match &outcome {
@@ -70,8 +124,8 @@ pub fn render(export: &Export, context: &Context, options: &Options) -> String {
         bytes,
         stored_bytes: export.set().stored_size(),
         mtime: timestamp(mtime),
-        expires: timestamp(retention::expires(mtime, options.retention_days)),
-        remaining_days: retention::remaining_days(mtime, options.retention_days, SystemTime::now()),
+        expires: retention.expires(mtime).map(timestamp),
+        remaining_days: retention.remaining_days(mtime, now),
         error,
     };
     let mut text = serde_json::to_string_pretty(&record).unwrap_or_default();
@@ -82,12 +136,4 @@ pub fn render(export: &Export, context: &Context, options: &Options) -> String {
 /// Returns the run's id: the stem without the word that CDDS puts before it.
 pub fn id_of(stem: &str) -> &str {
     stem.strip_prefix("export-").unwrap_or(stem)
-}
-
-/// RFC 3339, UTC, whole seconds: those that stat(1) shows.
-pub fn timestamp(instant: SystemTime) -> String {
-    let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Floor);
-    jiff::Timestamp::try_from(instant)
-        .and_then(|t| t.round(whole))
-        .map_or_else(|_| String::new(), |t| t.to_string())
 }

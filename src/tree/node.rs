@@ -1,11 +1,13 @@
 //! Nodes, their inode numbers and attributes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Options;
 use super::export::Export;
 use crate::artifact::members::{self, MemberAttr, MemberKind, NodeId};
+use crate::store::catalogue::Run;
 use crate::store::plain::{StoredFile, StoredSet};
 
 /// An inode number.
@@ -29,6 +31,8 @@ pub enum Caching {
     Finished,
     /// They are rendered anew for every open.
     Snapshot,
+    /// The same, and they are others from one moment to the next: not even their number may be believed.
+    Live,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +69,7 @@ pub enum Node {
     /// `encrypted/<name>`
     Stored(Arc<StoredFile>),
     /// `history/<stem>.json`
-    History(Arc<Export>),
+    History(Record),
     /// `contents/<stem>` and everything in it
     Member {
         export: Arc<Export>,
@@ -73,12 +77,32 @@ pub enum Node {
     },
 }
 
+/// What a record in `history/` is about.
+#[derive(Clone)]
+pub enum Record {
+    /// What is known of the files of a plain store.
+    OfSet(Arc<Export>),
+    /// A run that the catalogue knows.
+    OfRun(Arc<Run>),
+}
+
+impl Record {
+    fn stem(&self) -> Cow<'_, str> {
+        match self {
+            Record::OfSet(export) => export.stem().into(),
+            Record::OfRun(run) => run.stem().into(),
+        }
+    }
+}
+
 impl Node {
     pub fn export(&self) -> Option<&Arc<Export>> {
         match self {
-            Node::Zip(export) | Node::Incomplete(export) | Node::History(export) => Some(export),
+            Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
+                Some(export)
+            }
             Node::Member { export, .. } => Some(export),
-            Node::Dir(_) | Node::Stored(_) => None,
+            Node::Dir(_) | Node::Stored(_) | Node::History(Record::OfRun(_)) => None,
         }
     }
 
@@ -97,7 +121,7 @@ impl Node {
             Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
             Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
-            Node::History(export) => hasher.update(b"history\0").update(export.stem().as_bytes()),
+            Node::History(record) => hasher.update(b"history\0").update(record.stem().as_bytes()),
             Node::Stored(file) => {
                 file.version.hash_into(hasher.update(b"stored\0").update(file.name.as_bytes()));
                 &mut hasher
@@ -185,6 +209,11 @@ impl Attr {
             uid: options.uid,
             gid: options.gid,
         }
+    }
+
+    /// Returns the same for a file of that size.
+    pub(super) fn of_size(self, size: u64) -> Attr {
+        Attr { size, blocks: size.div_ceil(512), ..self }
     }
 }
 

@@ -7,13 +7,21 @@ use std::time::SystemTime;
 use super::Gone;
 use super::export::{Context, Export, Outcome, artifact_name};
 use super::listing::DirEntry;
-use super::node::{Dir, Ino, Node, NodeKind, member_base_of};
-use crate::store::plain::{Snapshot, StoredFile};
+use super::node::{Dir, Ino, Node, NodeKind, Record, member_base_of};
+use crate::format::part_name;
+use crate::store::Snapshot;
+use crate::store::plain::StoredFile;
+use crate::store::retention::Retention;
 
 const INCOMPLETE: &str = ".zip.incomplete";
 
 pub struct View {
     mtime: SystemTime,
+    retention: Retention,
+    is_managed: bool,
+    next_expiry: Option<SystemTime>,
+    /// By their stems: of the runs that the catalogue knows, or else of the sets.
+    records: BTreeMap<String, Record>,
     exports: BTreeMap<String, Arc<Export>>,
     files: BTreeMap<String, Arc<StoredFile>>,
     nodes: HashMap<Ino, Node>,
@@ -34,39 +42,83 @@ impl View {
                 (stem, export)
             })
             .collect();
-        View::assemble(snapshot.mtime, exports, snapshot.files)
+        let records = match snapshot.is_managed {
+            true => snapshot.runs.into_iter().map(|(stem, run)| (stem, Record::OfRun(run))).collect(),
+            false => BTreeMap::new(),
+        };
+        let mut view = View {
+            mtime: snapshot.mtime,
+            retention: snapshot.retention,
+            next_expiry: snapshot.next_expiry,
+            is_managed: snapshot.is_managed,
+            records,
+            exports,
+            files: snapshot.files,
+            nodes: HashMap::new(),
+            contents: HashMap::new(),
+        };
+        view.index();
+        view
     }
 
     /// Returns the same view, but for one export that is to be read by a full index.
     pub fn with_full_index(&self, export: &Export) -> View {
-        let mut exports = self.exports.clone();
-        if let Some(slot) = exports.get_mut(export.stem()).filter(|current| current.is_of(export.set())) {
+        let mut view = View {
+            exports: self.exports.clone(),
+            files: self.files.clone(),
+            records: self.records.clone(),
+            nodes: HashMap::new(),
+            contents: HashMap::new(),
+            ..*self
+        };
+        if let Some(slot) = view.exports.get_mut(export.stem()).filter(|current| current.is_of(export.set()))
+        {
             *slot = Arc::new(Export::new(Arc::new(export.set().clone()), true));
         }
-        View::assemble(self.mtime, exports, self.files.clone())
+        view.index();
+        view
     }
 
-    fn assemble(
-        mtime: SystemTime,
-        exports: BTreeMap<String, Arc<Export>>,
-        files: BTreeMap<String, Arc<StoredFile>>,
-    ) -> View {
-        let mut nodes = HashMap::with_capacity(3 * exports.len() + files.len() + 4);
+    /// Makes the tables by inode numbers.
+    fn index(&mut self) {
+        if !self.is_managed {
+            let of_set =
+                |(stem, export): (&String, &Arc<Export>)| (stem.clone(), Record::OfSet(export.clone()));
+            self.records = self.exports.iter().map(of_set).collect();
+        }
+        let mut nodes = HashMap::with_capacity(3 * self.exports.len() + self.files.len() + 4);
         let mut add = |node: Node| nodes.insert(node.ino(), node);
         add(Node::Dir(Dir::Root));
-        for dir in Dir::TOP {
-            add(Node::Dir(dir));
+        for dir in self.top() {
+            add(Node::Dir(*dir));
         }
-        for export in exports.values() {
+        for export in self.exports.values() {
             add(Node::Zip(export.clone()));
             add(Node::Incomplete(export.clone()));
-            add(Node::History(export.clone()));
         }
-        for file in files.values() {
+        for record in self.records.values() {
+            add(Node::History(record.clone()));
+        }
+        for file in self.files.values() {
             add(Node::Stored(file.clone()));
         }
-        let contents = exports.values().map(|export| (export.contents_ino(), export.clone())).collect();
-        View { mtime, exports, files, nodes, contents }
+        self.nodes = nodes;
+        self.contents = self.exports.values().map(|export| (export.contents_ino(), export.clone())).collect();
+    }
+
+    /// Returns the directories in the root.
+    pub fn top(&self) -> &'static [Dir] {
+        &Dir::TOP
+    }
+
+    /// How long artifacts are kept.
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// When the first artifact is going to be gone.
+    pub fn next_expiry(&self) -> Option<SystemTime> {
+        self.next_expiry
     }
 
     /// When the store's directory last changed.
@@ -76,6 +128,11 @@ impl View {
 
     pub fn exports(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
+    }
+
+    /// Returns the export that a stored file is a part of.
+    pub fn set_of(&self, file: &str) -> Option<&Arc<Export>> {
+        self.exports.get(part_name::parse(file)?.stem)
     }
 
     /// Returns the hashes of the files of all sets.
@@ -94,10 +151,10 @@ impl View {
     /// Finds a name in a directory. That of an artifact may need the export to be opened, to know what it is.
     pub fn lookup(&self, dir: Dir, name: &str, context: &Context) -> Option<Node> {
         match dir {
-            Dir::Root => Dir::TOP.into_iter().find(|dir| dir.name() == name).map(Node::Dir),
+            Dir::Root => self.top().iter().find(|dir| dir.name() == name).map(|dir| Node::Dir(*dir)),
             Dir::Contents => self.exports.get(name).map(Node::contents_of),
             Dir::Encrypted => self.files.get(name).cloned().map(Node::Stored),
-            Dir::History => self.exports.get(name.strip_suffix(".json")?).cloned().map(Node::History),
+            Dir::History => self.records.get(name.strip_suffix(".json")?).cloned().map(Node::History),
             Dir::Artifacts => {
                 let stem = name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(".zip"))?;
                 let export = self.exports.get(stem)?;
@@ -121,7 +178,7 @@ impl View {
         };
         let mut entries = vec![directory(Node::Dir(dir), "."), directory(Node::Dir(Dir::Root), "..")];
         match dir {
-            Dir::Root => entries.extend(Dir::TOP.map(|dir| directory(Node::Dir(dir), dir.name()))),
+            Dir::Root => entries.extend(self.top().iter().map(|dir| directory(Node::Dir(*dir), dir.name()))),
             Dir::Contents => {
                 entries.extend(self.exports.iter().map(|(stem, e)| directory(Node::contents_of(e), stem)));
             }
@@ -131,7 +188,7 @@ impl View {
                 );
             }
             Dir::History => entries.extend(
-                self.exports.iter().map(|(stem, e)| file(Node::History(e.clone()), format!("{stem}.json"))),
+                self.records.iter().map(|(stem, r)| file(Node::History(r.clone()), format!("{stem}.json"))),
             ),
             Dir::Artifacts => entries.extend(self.exports.values().map(|export| {
                 let name = export.artifact_name();
@@ -155,7 +212,16 @@ impl View {
                 [true, false].map(|whole| Gone { parent: artifacts, name: artifact_name(stem, whole) }),
             );
             gone.push(Gone { parent: Node::Dir(Dir::Contents).ino(), name: stem.clone() });
-            gone.push(Gone { parent: Node::Dir(Dir::History).ino(), name: format!("{stem}.json") });
+        }
+        for (stem, record) in &self.records {
+            let unchanged = match (record, next.records.get(stem)) {
+                (Record::OfSet(before), Some(Record::OfSet(now))) => Arc::ptr_eq(before, now),
+                (Record::OfRun(before), Some(Record::OfRun(now))) => before == now,
+                _ => false,
+            };
+            if !unchanged {
+                gone.push(Gone { parent: Node::Dir(Dir::History).ino(), name: format!("{stem}.json") });
+            }
         }
         for (name, file) in &self.files {
             if next.files.get(name).is_none_or(|now| now != file) {

@@ -2,42 +2,85 @@
 //! names and sizes do not say.
 
 use std::ffi::OsStr;
+use std::time::SystemTime;
 
-use super::Options;
 use super::export::{Context, Export, Outcome};
-use super::history::{id_of, timestamp};
-use super::node::Node;
+use super::history::id_of;
+use super::node::{Node, Record};
 use crate::artifact::members::{NodeId, ROOT};
-use crate::store::retention;
+use crate::error::Result;
+use crate::export::record::{self, timestamp};
+use crate::store::Store;
+use crate::store::managed::Managed;
+use crate::store::retention::Retention;
 
 const PREFIX: &str = "user.cddsfs.";
 const OF_EXPORT: [&str; 5] = ["expires", "parts", "remaining_days", "run", "status"];
+/// Of runs that the catalogue knows.
+const OF_RUN: [&str; 2] = ["sha256", "title"];
 /// The name in the zip, where that could not be shown; the parts that are missing to read it.
 const OF_MEMBER: [&str; 2] = ["original_name", "needs"];
+
+/// What an answer may depend on besides the node.
+pub struct Asked<'a> {
+    pub context: &'a Context,
+    pub store: &'a Store,
+    pub retention: Retention,
+    pub now: SystemTime,
+}
 
 pub fn is_ours(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
 }
 
 /// Returns the value of an attribute; `None` where the node does not have it.
-pub fn get(node: &Node, name: &OsStr, context: &Context, options: &Options) -> Option<Vec<u8>> {
-    let name = name.to_str()?.strip_prefix(PREFIX)?;
-    match node {
-        Node::Member { export, id } if *id != ROOT => of_member(export, *id, name, context),
-        node => of_export(node.export()?, name, context, options).map(String::into_bytes),
-    }
+pub fn get(node: &Node, name: &OsStr, asked: &Asked<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { return Ok(None) };
+    let text = match (node, asked.store) {
+        (Node::Member { export, id }, _) if *id != ROOT => {
+            return Ok(of_member(export, *id, name, asked.context));
+        }
+        (Node::History(Record::OfRun(run)), Store::Managed(store)) => of_run(store, &run.id, name, asked)?,
+        (node, store) => match (node.export(), store) {
+            (Some(export), Store::Managed(store)) => match &export.set().run {
+                Some(run) => of_run(store, run, name, asked)?,
+                None => None,
+            },
+            (Some(export), Store::Plain(_)) => of_export(export, name, asked),
+            (None, _) => None,
+        },
+    };
+    Ok(text.map(String::into_bytes))
 }
 
-fn of_export(export: &Export, name: &str, context: &Context, options: &Options) -> Option<String> {
+/// Attributes of a run, from its record.
+fn of_run(store: &Managed, id: &str, name: &str, asked: &Asked<'_>) -> Result<Option<String>> {
+    let Some(run) = store.catalogue.run(id)? else { return Ok(None) };
+    let record = record::record(store, &run, asked.now)?;
+    let text = |key: &str| {
+        record.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
+    };
+    Ok(match name {
+        "run" => Some(run.id.clone()),
+        "parts" => Some(store.catalogue.parts(id)?.len().to_string()),
+        // One line for each part, as sha256sum writes them.
+        "sha256" => {
+            let parts = store.catalogue.parts(id)?;
+            let lines = parts.iter().map(|part| format!("{}  {}\n", record::hex(&part.sha256), part.name));
+            Some(lines.collect()).filter(|lines: &String| !lines.is_empty())
+        }
+        "expires" | "remaining_days" | "status" | "title" => text(name),
+        _ => None,
+    })
+}
+
+fn of_export(export: &Export, name: &str, asked: &Asked<'_>) -> Option<String> {
     Some(match name {
         "run" => id_of(export.stem()).to_string(),
         "parts" => export.set().parts.len().to_string(),
-        "expires" => timestamp(retention::expires(export.mtime(), options.retention_days)),
-        "remaining_days" => {
-            let now = std::time::SystemTime::now();
-            retention::remaining_days(export.mtime(), options.retention_days, now).to_string()
-        }
-        "status" => match export.outcome(context) {
+        "expires" => timestamp(asked.retention.expires(export.mtime())?),
+        "remaining_days" => asked.retention.remaining_days(export.mtime(), asked.now)?.to_string(),
+        "status" => match export.outcome(asked.context) {
             Outcome::Zip(_) => "complete".into(),
             Outcome::Incomplete(_) => "incomplete".into(),
             Outcome::Failed(_) => "unreadable".into(),
@@ -58,13 +101,16 @@ fn of_member(export: &Export, id: NodeId, name: &str, context: &Context) -> Opti
     }
 }
 
-/// Returns all names that [`get`] knows for the node, each closed by a NUL.
-pub fn list(node: &Node, context: &Context) -> Vec<u8> {
+/// Returns the names that [`get`] may know for the node, each closed by a NUL.
+pub fn list(node: &Node, context: &Context, is_managed: bool) -> Vec<u8> {
     let names: Vec<&str> = match node {
         Node::Member { export, id } if *id != ROOT => {
             OF_MEMBER.into_iter().filter(|name| of_member(export, *id, name, context).is_some()).collect()
         }
-        node => OF_EXPORT.into_iter().filter(|_| node.export().is_some()).collect(),
+        Node::History(Record::OfRun(_)) => [&OF_EXPORT[..], &OF_RUN].concat(),
+        node if node.export().is_none() => Vec::new(),
+        _ if is_managed => [&OF_EXPORT[..], &OF_RUN].concat(),
+        _ => OF_EXPORT.to_vec(),
     };
     names.iter().flat_map(|name| format!("{PREFIX}{name}\0").into_bytes()).collect()
 }

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use cddsfs::error::Error;
+use cddsfs::store::Store;
+use cddsfs::store::clock::SystemClock;
 use cddsfs::tree::{Options, ROOT, Tree};
 
 use crate::corpus;
@@ -185,8 +187,9 @@ impl InProcess {
         static ONE: Mutex<()> = Mutex::new(());
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         Capture::start();
-        let options = Options { uid: 0, gid: 0, umask: 0, retention_days: 30 };
-        let tree = Tree::new(store, corpus::identities(&KEYS), None, options).unwrap();
+        let options = Options { uid: 0, gid: 0, umask: 0, read_only: true };
+        let (store, clock) = (Store::open(store).unwrap(), SystemClock::shared());
+        let tree = Tree::new(store, corpus::identities(&KEYS), None, clock, options).unwrap();
         InProcess { tree, _alone: alone }
     }
 

@@ -1,0 +1,153 @@
+//! A managed store: made by `cddsfs init`, written by exports.
+//!
+//! ```text
+//! STORE/             0700
+//!   cddsfs.db        the catalogue (super::catalogue)
+//!   artifacts/       export-<uuid>.z01.smime ... export-<uuid>.zip.smime
+//!   certificate.pem  what new exports are encrypted to
+//!   engine.lock      flock(2): held by the one process that runs jobs
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::catalogue::Catalogue;
+use crate::error::{At, Error, Kind, Result};
+
+const CATALOGUE: &str = "cddsfs.db";
+const CERTIFICATE: &str = "certificate.pem";
+const ARTIFACTS: &str = "artifacts";
+const LOCK: &str = "engine.lock";
+
+/// Where things are in a managed store, and its catalogue.
+pub struct Managed {
+    dir: PathBuf,
+    pub catalogue: Catalogue,
+}
+
+/// Held by the process that runs jobs; released when it is dropped or the process ends in whatever way.
+pub struct EngineLock {
+    _lock: Flock<File>,
+}
+
+impl Managed {
+    /// Returns true if `dir` is a managed store.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(CATALOGUE).is_file()
+    }
+
+    /// Makes a store, or opens the one that is there.
+    pub fn init(dir: &Path) -> Result<Managed> {
+        if !Managed::is_at(dir) {
+            private_dir(dir).at(dir.display())?;
+            refuse_what_is_not_empty(dir)?;
+        }
+        let store = Managed { catalogue: Catalogue::create(&dir.join(CATALOGUE))?, dir: dir.to_path_buf() };
+        private_dir(&store.artifacts()).at(store.artifacts().display())?;
+        sync_dir(dir).at(dir.display())?;
+        Ok(store)
+    }
+
+    pub fn open(dir: &Path) -> Result<Managed> {
+        let catalogue = Catalogue::open(&dir.join(CATALOGUE))?;
+        Ok(Managed { catalogue, dir: dir.to_path_buf() })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn artifacts(&self) -> PathBuf {
+        self.dir.join(ARTIFACTS)
+    }
+
+    pub fn certificate_path(&self) -> PathBuf {
+        self.dir.join(CERTIFICATE)
+    }
+
+    /// Replaces the certificate, as PEM, in one step.
+    pub fn set_certificate(&self, pem: &[u8]) -> Result<()> {
+        let path = self.certificate_path();
+        write_atomically(&path, pem).at(path.display())
+    }
+
+    /// Becomes the process that runs jobs, unless another one is.
+    pub fn lock_engine(&self) -> Result<Option<EngineLock>> {
+        let path = self.dir.join(LOCK);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        match Flock::lock(file.at(path.display())?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(EngineLock { _lock: lock })),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Error::from(io::Error::from(errno)).at(path.display())),
+        }
+    }
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
+/// A store is not made around what somebody else keeps there, above all not around a plain store.
+fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
+    // What is there of a store whose making was interrupted.
+    let ours = [CATALOGUE, "cddsfs.db-wal", "cddsfs.db-shm", ARTIFACTS, CERTIFICATE, LOCK];
+    for entry in fs::read_dir(dir).at(dir.display())? {
+        let name = entry.at(dir.display())?.file_name();
+        if !ours.iter().any(|own| name == *own) {
+            let text = format!(
+                "{}: this directory has other files in it ({}); a new store needs an empty or new directory",
+                dir.display(),
+                name.to_string_lossy()
+            );
+            return Err(Error::new(Kind::Os(libc::ENOTEMPTY), text));
+        }
+    }
+    Ok(())
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("tmp");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes names that were created, renamed or removed in a directory durable.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_runs_jobs() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Managed::init(&dir.path().join("new")).unwrap();
+        let lock = store.lock_engine().unwrap().unwrap();
+        let other = Managed::open(store.dir()).unwrap();
+        assert!(other.lock_engine().unwrap().is_none());
+        drop(lock);
+        assert!(other.lock_engine().unwrap().is_some());
+        let mode = fs::metadata(store.artifacts()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("holiday.jpg"), "").unwrap();
+        let error = Managed::init(dir.path()).err().unwrap();
+        assert!(error.to_string().contains("holiday.jpg"), "{error}");
+        assert!(!Managed::is_at(dir.path()));
+    }
+}

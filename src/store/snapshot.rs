@@ -1,0 +1,141 @@
+//! What a store holds at one moment: the encrypted files, grouped into sets, and the runs that are known.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::catalogue::{PART_BLOCK_HASHES, Run};
+use super::managed::Managed;
+use super::plain::{self, StoredFile, StoredSet, Written};
+use super::retention::Retention;
+use crate::error::Result;
+use crate::io::BlockHashes;
+
+/// A store of either kind.
+#[derive(Clone)]
+pub enum Store {
+    /// Any directory with encrypted files in it; never written to.
+    Plain(PathBuf),
+    Managed(Arc<Managed>),
+}
+
+/// A store at one moment.
+pub struct Snapshot {
+    pub sets: BTreeMap<String, Arc<StoredSet>>,
+    /// Every encrypted file, by its name.
+    pub files: BTreeMap<String, Arc<StoredFile>>,
+    /// How long its artifacts are kept.
+    pub retention: Retention,
+    /// The runs of a managed store, by the stem of their artifacts' names.
+    pub runs: BTreeMap<String, Arc<Run>>,
+    pub mtime: SystemTime,
+    pub is_managed: bool,
+    /// When the first artifact of a managed store is going to expire.
+    pub next_expiry: Option<SystemTime>,
+}
+
+impl Store {
+    /// Opens a directory as what it is.
+    pub fn open(dir: &Path) -> Result<Store> {
+        if Managed::is_at(dir) {
+            return Ok(Store::Managed(Arc::new(Managed::open(dir)?)));
+        }
+        Ok(Store::Plain(dir.to_path_buf()))
+    }
+
+    /// The directory that was named by the user.
+    pub fn dir(&self) -> &Path {
+        match self {
+            Store::Plain(dir) => dir,
+            Store::Managed(store) => store.dir(),
+        }
+    }
+
+    /// The directory that has the encrypted files.
+    pub fn files_dir(&self) -> PathBuf {
+        match self {
+            Store::Plain(dir) => dir.clone(),
+            Store::Managed(store) => store.artifacts(),
+        }
+    }
+
+    pub fn managed(&self) -> Option<&Arc<Managed>> {
+        match self {
+            Store::Plain(_) => None,
+            Store::Managed(store) => Some(store),
+        }
+    }
+
+    /// Looks at the store. In a managed one, what has expired or has no completed run is left out.
+    pub fn snapshot(&self, now: SystemTime) -> Result<Snapshot> {
+        let found = plain::scan(&self.files_dir())?;
+        let Store::Managed(store) = self else {
+            return Ok(Snapshot {
+                sets: found.sets,
+                files: found.files,
+                mtime: found.mtime,
+                is_managed: false,
+                retention: Retention::default(),
+                runs: BTreeMap::new(),
+                next_expiry: None,
+            });
+        };
+        let retention = store.catalogue.retention()?;
+        let mut snapshot = Snapshot {
+            sets: BTreeMap::new(),
+            files: BTreeMap::new(),
+            mtime: found.mtime,
+            is_managed: true,
+            retention,
+            runs: BTreeMap::new(),
+            next_expiry: None,
+        };
+        for artifact in store.catalogue.artifacts()? {
+            let expires = retention.expires(artifact.made);
+            if expires.is_some_and(|at| at <= now) {
+                continue;
+            }
+            snapshot.next_expiry = [snapshot.next_expiry, expires].into_iter().flatten().min();
+            let stem = format!("export-{}", artifact.run);
+            let Some(set) = found.sets.get(&stem) else {
+                log::warn!("{stem}: all of its parts have vanished from the store");
+                continue;
+            };
+            let written = |name: &str| {
+                let at = artifact.parts.iter().position(|part| part.name == name)?;
+                let hashes = CatalogueHashes {
+                    store: store.clone(),
+                    run: artifact.run.clone(),
+                    number: at as u32 + 1,
+                };
+                let part = &artifact.parts[at];
+                Some(Written { size: part.size, root: part.root, hashes: Arc::new(hashes) })
+            };
+            let set = Arc::new(set.of_run(artifact.run.clone(), artifact.made, written));
+            for part in &set.parts {
+                snapshot.files.insert(part.file.name.clone(), part.file.clone());
+            }
+            snapshot.sets.insert(stem, set);
+        }
+        let runs = store.catalogue.runs()?;
+        snapshot.runs = runs.into_iter().map(|run| (run.stem(), Arc::new(run))).collect();
+        Ok(snapshot)
+    }
+}
+
+/// The block hashes of a part that we wrote, from the catalogue.
+struct CatalogueHashes {
+    store: Arc<Managed>,
+    run: String,
+    /// From 1.
+    number: u32,
+}
+
+impl BlockHashes for CatalogueHashes {
+    fn around(&self, block: u64) -> Result<(u64, Vec<[u8; 32]>)> {
+        let piece = block / PART_BLOCK_HASHES as u64;
+        let hashes = self.store.catalogue.block_hashes(&self.run, self.number, piece)?;
+        Ok((piece * PART_BLOCK_HASHES as u64, hashes))
+    }
+}
