@@ -1,0 +1,3 @@
+//! Exports: how they are written.
+
+pub mod writer;
