@@ -1,11 +1,17 @@
-//! Keys, key transport and the decryption of byte ranges; the only place that names OpenSSL.
+//! Keys and certificates, key transport, decryption of byte ranges and encryption of streams; the only place that names OpenSSL.
 
 mod cbc;
+mod certificate;
 mod content;
+mod digest;
+mod envelope;
 mod gcm;
 mod identity;
 mod transport;
 
+pub use certificate::Certificate;
 pub use content::{Authentication, open_content};
+pub use digest::Sha256;
+pub use envelope::{EnvelopeWriter, KeyTransport};
 pub use identity::{Identity, Passphrase};
 pub use transport::{ContentKey, unwrap_keys};

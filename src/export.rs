@@ -10,3 +10,4 @@ pub mod json;
 pub mod record;
 pub mod schedule;
 pub mod spec;
+pub mod writer;

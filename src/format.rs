@@ -10,6 +10,7 @@
 //! | [`block_hashes`] | the hashes that a stored part is checked by | our own |
 //! | [`part_name`] | which part of which set a file name means | |
 //! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |
+//! | [`seek_table`] | where a member that we wrote can be read from | our own |
 //! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
 //! | [`member_name`] | names of members, made safe to show | APPNOTE 4.4.17, 4.6.9, appendix D |
 //! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
@@ -24,5 +25,6 @@ pub mod mime;
 pub mod oid;
 pub mod part_name;
 pub mod rejoin;
+pub mod seek_table;
 pub mod zip;
 pub mod zip_time;

@@ -17,9 +17,11 @@ use base64_simd::{Out, STANDARD};
 
 use super::extents::Extents;
 
+mod encode;
 mod index;
 mod kernel;
 
+pub use encode::LineEncoder;
 pub use index::{Index, Indexer};
 pub use kernel::LineShape;
 

@@ -20,6 +20,9 @@ pub type Parsed<T> = std::result::Result<T, Fault>;
 /// Deeper nesting comes from no real producer.
 const MAX_DEPTH: usize = 16;
 
+/// What closes an indefinite form.
+pub const END_OF_CONTENTS: [u8; 2] = [0, 0];
+
 pub const CONSTRUCTED: u8 = 0x20;
 pub const INTEGER: u8 = 0x02;
 pub const OCTET_STRING: u8 = 0x04;
@@ -140,6 +143,30 @@ pub fn skip(bytes: &[u8], at: usize, limit: u64) -> Parsed<usize> {
 pub fn content<'a>(bytes: &'a [u8], element: &Element) -> Parsed<&'a [u8]> {
     let end = element.end.ok_or(Fault::Bad("an indefinite length where a value belongs"))?;
     bytes.get(element.body..usize::try_from(end).map_err(|_| Fault::Short)?).ok_or(Fault::Short)
+}
+
+/// Appends tag and length in the shortest definite form.
+pub fn write_header(out: &mut Vec<u8>, tag: u8, len: usize) {
+    out.push(tag);
+    if len < 0x80 {
+        out.push(len as u8);
+    } else {
+        let octets = (len as u64).to_be_bytes();
+        let used = &octets[octets.iter().take_while(|&&o| o == 0).count()..];
+        out.push(0x80 | used.len() as u8);
+        out.extend_from_slice(used);
+    }
+}
+
+/// Appends an element.
+pub fn write(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    write_header(out, tag, content.len());
+    out.extend_from_slice(content);
+}
+
+/// Appends the beginning of an element that [`END_OF_CONTENTS`] closes.
+pub fn write_indefinite(out: &mut Vec<u8>, tag: u8) {
+    out.extend_from_slice(&[tag | CONSTRUCTED, 0x80]);
 }
 
 /// Iterates over the elements inside a constructed one.

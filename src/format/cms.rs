@@ -1,5 +1,6 @@
 //! Encrypted messages: EnvelopedData (RFC 5652 section 6) and AuthEnvelopedData (RFC 5083), up to the first octet of
-//! the encrypted content and from the last one on. The content itself is never touched here.
+//! the encrypted content and from the last one on. The content itself is never touched here. [`write`] is the other
+//! direction.
 //!
 //! ```text
 //! ContentInfo  SEQUENCE { contentType OID, [0] {
@@ -16,6 +17,7 @@ use super::ber::{self, Children, Element, Fault, Parsed};
 use super::oid;
 
 mod algorithm;
+pub mod write;
 
 pub use algorithm::{Cipher, ContentEncryption, Hash, KeyTransport, Mode};
 

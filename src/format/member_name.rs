@@ -4,14 +4,12 @@
 //! could stumble over is written with percent signs: `..` as `%2E%2E`, control characters as `%0A`. A component that
 //! is too long for a directory entry is cut and ends in a hash of the whole. A backslash is a character like others.
 
-use super::zip::{Entry, extra_fields, u32_at};
+use super::zip::{Entry, FLAG_UTF8, extra_fields, u32_at};
 
 /// Longest name in a directory, in bytes (NAME_MAX).
 const NAME_MAX: usize = 255;
 /// Deeper directories are folded into one name.
 const MAX_DEPTH: usize = 200;
-/// Bit 11 of the flags: name and comment are UTF-8 (APPNOTE appendix D).
-const FLAG_UTF8: u16 = 1 << 11;
 /// Info-ZIP Unicode path (APPNOTE 4.6.9): version, CRC-32 of the name in the header, name.
 const UNICODE_PATH: u16 = 0x7075;
 

@@ -12,6 +12,13 @@ const MAX_BODY_PARTS: usize = 64;
 /// How much of the end [`armour`] and [`entity`] want to see.
 pub const TAIL: usize = 4 << 10;
 
+/// The header block of a part as `openssl smime -encrypt` writes it; base64 lines follow, then an empty line.
+pub const ENVELOPED_HEADER: &str = "MIME-Version: 1.0\n\
+    Content-Disposition: attachment; filename=\"smime.p7m\"\n\
+    Content-Type: application/x-pkcs7-mime; smime-type=enveloped-data; name=\"smime.p7m\"\n\
+    Content-Transfer-Encoding: base64\n\
+    \n";
+
 /// A header block that was read to its blank line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headers {

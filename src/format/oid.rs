@@ -13,6 +13,9 @@ pub const RSA_OAEP: &str = "1.2.840.113549.1.1.7";
 pub const MGF1: &str = "1.2.840.113549.1.1.8";
 pub const P_SPECIFIED: &str = "1.2.840.113549.1.1.9";
 
+/// The content cipher that is written (RFC 3565).
+pub const AES_256_CBC: &str = "2.16.840.1.101.3.4.1.42";
+
 /// Hashes (RFC 8017 appendix B.1).
 pub const SHA1: &str = "1.3.14.3.2.26";
 pub const SHA224: &str = "2.16.840.1.101.3.4.2.4";
@@ -41,6 +44,22 @@ pub fn dotted(content: &[u8]) -> String {
         }
     }
     arcs.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Returns the content octets of the identifier with this dotted form: the inverse of [`dotted`] for all that are
+/// named here.
+pub fn octets(dotted: &str) -> Vec<u8> {
+    let mut arcs = dotted.split('.').map(|arc| arc.parse().unwrap_or(0));
+    let (first, second): (u64, u64) = (arcs.next().unwrap_or(0), arcs.next().unwrap_or(0));
+    let mut out = Vec::new();
+    for arc in std::iter::once(first * 40 + second).chain(arcs) {
+        let groups = (64 - arc.leading_zeros()).div_ceil(7).max(1);
+        for group in (0..groups).rev() {
+            let more = if group > 0 { 0x80 } else { 0 };
+            out.push((arc >> (7 * group)) as u8 & 0x7F | more);
+        }
+    }
+    out
 }
 
 /// Returns a name for people, where there is one, with the dotted form.
@@ -75,6 +94,13 @@ mod tests {
         assert_eq!(dotted(&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]), SHA256);
         assert_eq!(dotted(&[]), "");
         assert_eq!(dotted(&[0x80; 40]), "");
+    }
+
+    #[test]
+    fn octets_are_the_inverse() {
+        for name in [DATA, ENVELOPED_DATA, RSA_ENCRYPTION, RSA_OAEP, MGF1, AES_256_CBC, SHA1, SHA256] {
+            assert_eq!(dotted(&octets(name)), name);
+        }
     }
 
     #[test]

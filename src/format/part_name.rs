@@ -41,6 +41,11 @@ pub struct PartName<'a> {
     pub is_copy: bool,
 }
 
+/// Returns the file name of a stored part.
+pub fn file_name(stem: &str, ordinal: Ordinal) -> String {
+    format!("{stem}{ordinal}.smime")
+}
+
 /// Takes a file name apart; `None` for a file that is no part of any set.
 pub fn parse(file_name: &str) -> Option<PartName<'_>> {
     let (name, copy_behind) = strip_number(file_name);
@@ -132,6 +137,14 @@ mod tests {
             assert_eq!(parsed, expected, "{name}");
         }
         assert!(is_encrypted("notes.smime") && !is_encrypted(".smime") && !is_encrypted("x.zip"));
+    }
+
+    #[test]
+    fn a_written_name_is_read_back() {
+        for ordinal in [Ordinal::Split(1), Ordinal::Split(100), Ordinal::Last] {
+            let name = file_name("export-1", ordinal);
+            assert_eq!(parse(&name), Some(PartName { stem: "export-1", ordinal, is_copy: false }));
+        }
     }
 
     #[test]

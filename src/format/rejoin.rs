@@ -11,7 +11,7 @@
 
 use super::zip::{
     CENTRAL_HEADER_LEN, END_RECORD, End, Entry, ZIP64_EXTRA, ZIP64_LOCATOR, ZIP64_RECORD, ZIP64_RECORD_LEN,
-    extra_fields, u16_at,
+    extra_fields, push_field, u16_at,
 };
 
 const SATURATED_32: u64 = 0xFFFF_FFFF;
@@ -62,12 +62,6 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, offset: u64) {
     out.extend_from_slice(entry.name);
     out.extend(extra);
     out.extend_from_slice(entry.comment);
-}
-
-fn push_field(extra: &mut Vec<u8>, id: u16, data: &[u8]) {
-    extra.extend(id.to_le_bytes());
-    extra.extend((data.len() as u16).to_le_bytes());
-    extra.extend(data);
 }
 
 /// Appends the end records to `tail`, which holds the whole directory that begins at `directory_offset` of the result.

@@ -23,6 +23,8 @@
 //! In a split set every offset counts from the beginning of the disk that is named with it. A field that is all ones
 //! stands in the zip64 record or, for an entry, in its extra field 0x0001.
 
+pub mod write;
+
 pub const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 pub const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
 pub const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
@@ -45,6 +47,8 @@ pub const ZIP64_EXTRA: u16 = 0x0001;
 pub const FLAG_ENCRYPTED: u16 = 1 << 0;
 /// Bit 3 of the flags: sizes and CRC-32 stand in a data descriptor behind the data.
 pub const FLAG_DATA_DESCRIPTOR: u16 = 1 << 3;
+/// Bit 11 of the flags: name and comment are UTF-8 (appendix D).
+pub const FLAG_UTF8: u16 = 1 << 11;
 
 pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
@@ -228,6 +232,13 @@ pub fn extra_fields(extra: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         rest = after;
         Some((u16_at(head, 0), data))
     })
+}
+
+/// Appends one field to an extra field block.
+pub fn push_field(extra: &mut Vec<u8>, id: u16, data: &[u8]) {
+    extra.extend(id.to_le_bytes());
+    extra.extend((data.len() as u16).to_le_bytes());
+    extra.extend(data);
 }
 
 /// The directory has something else where a header belongs.

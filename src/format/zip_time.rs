@@ -1,4 +1,4 @@
-//! When a member was last changed: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the header.
+//! When a member was last changed, both ways: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the header.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +34,46 @@ pub fn modified(entry: &Entry<'_>) -> SystemTime {
     precise.unwrap_or_else(|| dos(u16_at(entry.fixed, 14), u16_at(entry.fixed, 12)))
 }
 
+/// Returns the DOS date and time of an instant, in UTC, to the two seconds; years outside 1980 to 2107 are moved to
+/// the nearest end.
+pub fn to_dos(instant: SystemTime) -> (u16, u16) {
+    const FIRST: u64 = 315_532_800;
+    const LAST: u64 = 4_354_819_199;
+    let seconds = instant.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()).clamp(FIRST, LAST);
+    let (days, second) = (seconds / DAY, seconds % DAY);
+    let (year, month, day) = date_of(days);
+    let date = (year - 1980) << 9 | month << 5 | day;
+    let time = second / 3600 << 11 | second / 60 % 60 << 5 | second % 60 / 2;
+    (date as u16, time as u16)
+}
+
+/// Appends the extended timestamp; none for an instant that its 32 bits cannot hold.
+pub fn write_timestamp(extra: &mut Vec<u8>, instant: SystemTime) {
+    let seconds = match instant.duration_since(UNIX_EPOCH) {
+        Ok(after) => i32::try_from(after.as_secs()),
+        Err(before) => i32::try_from(before.duration().as_secs()).map(|seconds| -seconds),
+    };
+    if let Ok(seconds) = seconds {
+        extra.extend(EXTENDED_TIMESTAMP.to_le_bytes());
+        extra.extend(5u16.to_le_bytes());
+        extra.push(1);
+        extra.extend(seconds.to_le_bytes());
+    }
+}
+
+/// The date that is `days` after 1970-01-01: the inverse of [`days_to`].
+fn date_of(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era_day = days % 146_097;
+    let era_year = (era_day - era_day / 1460 + era_day / 36_524 - era_day / 146_096) / 365;
+    let day_of_year = era_day - (365 * era_year + era_year / 4 - era_year / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = days / 146_097 * 400 + era_year + u64::from(month <= 2);
+    (year, month, day)
+}
+
 /// Impossible dates are moved to the nearest possible one.
 fn dos(date: u16, time: u16) -> SystemTime {
     let (year, month, day) = (1980 + u64::from(date >> 9), u64::from(date >> 5 & 15), u64::from(date & 31));
@@ -65,5 +105,16 @@ mod tests {
             seconds(0xFFFF, 0xFFFF),
             seconds((127 << 9) | (12 << 5) | 31, (23 << 11) | (59 << 5) | 29) + 1
         );
+    }
+
+    #[test]
+    fn dos_times_are_written_as_they_are_read() {
+        for day in (3652..50_404).step_by(13) {
+            let instant = UNIX_EPOCH + Duration::from_secs(day * DAY + day % DAY / 2 * 2);
+            let (date, time) = to_dos(instant);
+            assert_eq!(dos(date, time), instant);
+        }
+        assert_eq!(to_dos(UNIX_EPOCH), ((1 << 5) | 1, 0));
+        assert_eq!(to_dos(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 2)).0 >> 9, 127);
     }
 }

@@ -89,7 +89,7 @@ pub fn content_encryption(
     let (cipher, gcm) = match name.as_str() {
         "2.16.840.1.101.3.4.1.2" => (Cipher::Aes128, false),
         "2.16.840.1.101.3.4.1.22" => (Cipher::Aes192, false),
-        "2.16.840.1.101.3.4.1.42" => (Cipher::Aes256, false),
+        oid::AES_256_CBC => (Cipher::Aes256, false),
         "2.16.840.1.101.3.4.1.6" => (Cipher::Aes128, true),
         "2.16.840.1.101.3.4.1.26" => (Cipher::Aes192, true),
         "2.16.840.1.101.3.4.1.46" => (Cipher::Aes256, true),
@@ -176,5 +176,55 @@ fn hash_function(name: &str) -> Result<Hash, Refusal> {
         oid::SHA384 => Ok(Hash::Sha384),
         oid::SHA512 => Ok(Hash::Sha512),
         other => Err(Refusal::Unsupported(format!("OAEP hash function {}", oid::describe(other)))),
+    }
+}
+
+/// Appends an AlgorithmIdentifier; `parameters` are whole elements.
+fn write_identifier(out: &mut Vec<u8>, name: &str, parameters: &[u8]) {
+    let mut content = Vec::new();
+    ber::write(&mut content, ber::OID, &oid::octets(name));
+    content.extend_from_slice(parameters);
+    ber::write(out, ber::SEQUENCE, &content);
+}
+
+/// Appends the algorithm of the content; `None` for what is only read.
+pub fn write_content_encryption(out: &mut Vec<u8>, encryption: &ContentEncryption) -> Option<()> {
+    let (Cipher::Aes256, Mode::Cbc { iv }) = (encryption.cipher, &encryption.mode) else { return None };
+    let mut parameters = Vec::new();
+    ber::write(&mut parameters, ber::OCTET_STRING, iv);
+    write_identifier(out, oid::AES_256_CBC, &parameters);
+    Some(())
+}
+
+/// Appends the algorithm of the encrypted key; `None` for what is only read: other algorithms, and labels.
+pub fn write_key_transport(out: &mut Vec<u8>, transport: &KeyTransport) -> Option<()> {
+    const NULL: [u8; 2] = [ber::NULL, 0];
+    match transport {
+        KeyTransport::RsaPkcs1 => write_identifier(out, oid::RSA_ENCRYPTION, &NULL),
+        KeyTransport::RsaOaep { hash, mask_hash, label } if label.is_empty() => {
+            let mut fields = Vec::new();
+            let mut identifier = Vec::new();
+            write_identifier(&mut identifier, hash_name(*hash), &NULL);
+            ber::write(&mut fields, 0xA0, &identifier);
+            let (mut mask, mut generator) = (Vec::new(), Vec::new());
+            write_identifier(&mut mask, hash_name(*mask_hash), &NULL);
+            write_identifier(&mut generator, oid::MGF1, &mask);
+            ber::write(&mut fields, 0xA1, &generator);
+            let mut parameters = Vec::new();
+            ber::write(&mut parameters, ber::SEQUENCE, &fields);
+            write_identifier(out, oid::RSA_OAEP, &parameters);
+        }
+        KeyTransport::RsaOaep { .. } | KeyTransport::Other(_) => return None,
+    }
+    Some(())
+}
+
+fn hash_name(hash: Hash) -> &'static str {
+    match hash {
+        Hash::Sha1 => oid::SHA1,
+        Hash::Sha224 => oid::SHA224,
+        Hash::Sha256 => oid::SHA256,
+        Hash::Sha384 => oid::SHA384,
+        Hash::Sha512 => oid::SHA512,
     }
 }

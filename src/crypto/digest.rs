@@ -1,0 +1,15 @@
+//! SHA-256 over bytes that come piece by piece.
+
+/// A digest on its way.
+#[derive(Clone, Default)]
+pub struct Sha256(openssl::sha::Sha256);
+
+impl Sha256 {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finish()
+    }
+}

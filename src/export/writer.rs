@@ -1,0 +1,309 @@
+//! From content to stored parts, in one pass and in bounded memory: a zip, perhaps split, each part encrypted.
+//!
+//! ```text
+//! caller          content, cut into blocks
+//!   |   \
+//!   |    deflate    each block by itself, on several threads
+//!   |   /
+//! assemble        blocks in their order: headers, digests of members, segments of the zip
+//!   |
+//! seal            each segment: CMS, base64, hashes, temporary file
+//!   |
+//! sync            fsync, so that nobody waits for it
+//! ```
+//!
+//! Every stage is a thread, and channels of bounded length are all that is between them. A stage that fails leaves
+//! its error for the caller and goes; its neighbours notice that the other end of a channel has gone, and go too.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+use crate::crypto::{Certificate, KeyTransport};
+use crate::error::{At, Error, Kind, Result};
+use crate::format::part_name::Ordinal;
+
+mod assemble;
+mod deflate;
+mod part;
+mod seal;
+mod segments;
+
+use assemble::{Assembler, Event};
+pub use deflate::BLOCK;
+use deflate::Job;
+use part::Sealed;
+use seal::Sealer;
+use segments::Segments;
+
+/// A split zip has no smaller segments.
+pub const MIN_SPLIT_SIZE: u64 = 64 << 10;
+/// A longer member name is no path that Linux takes.
+const MAX_NAME: usize = 4096;
+/// Pieces of zip between assembling and sealing.
+const PIECES: usize = 4;
+/// Finished parts that may wait for their fsync, each with a file open.
+const UNSYNCED: usize = 16;
+
+/// How a zip is written.
+pub struct Settings {
+    pub certificate: Arc<Certificate>,
+    pub transport: KeyTransport,
+    /// Bytes of zip in each part but the last, at most; `None` for one part.
+    pub split_size: Option<u64>,
+    /// Threads that deflate.
+    pub threads: usize,
+}
+
+/// A member that has been written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    pub size: u64,
+    pub compressed: u64,
+    pub crc: u32,
+    /// Of the content.
+    pub sha256: [u8; 32],
+}
+
+/// A stored part, complete and on disk under a temporary name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub ordinal: Ordinal,
+    /// The name that it should get.
+    pub name: String,
+    pub temporary: PathBuf,
+    /// Bytes of the stored file.
+    pub size: u64,
+    /// Bytes of zip in it.
+    pub plain_size: u64,
+    /// Of the stored file.
+    pub sha256: [u8; 32],
+    /// See [`crate::format::block_hashes`].
+    pub root: [u8; 32],
+    pub blocks: Vec<[u8; 32]>,
+}
+
+/// All parts of a zip, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    pub parts: Vec<Part>,
+    /// Of the zip: of all its segments together.
+    pub bytes: u64,
+}
+
+/// Why a stage ends before the zip does.
+enum Stop {
+    Failed(Error),
+    /// The neighbouring stage has gone: it knows why.
+    Gone,
+}
+
+type Staged<T> = std::result::Result<T, Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl<T> From<SendError<T>> for Stop {
+    fn from(_: SendError<T>) -> Stop {
+        Stop::Gone
+    }
+}
+
+impl From<RecvError> for Stop {
+    fn from(_: RecvError) -> Stop {
+        Stop::Gone
+    }
+}
+
+/// Writes one zip. Dropped before it is finished, it leaves nothing behind.
+pub struct Writer {
+    /// Content that has not been sent on.
+    block: Vec<u8>,
+    in_member: bool,
+    stages: Option<Stages>,
+    failure: Arc<OnceLock<Error>>,
+    written: Arc<AtomicU64>,
+}
+
+/// The caller's ends of the channels, and the threads behind them.
+struct Stages {
+    events: SyncSender<Event>,
+    jobs: Sender<Job>,
+    /// Buffers that can be used again.
+    spare: Receiver<Vec<u8>>,
+    threads: Vec<JoinHandle<Option<()>>>,
+    sync: JoinHandle<Option<Vec<Sealed>>>,
+}
+
+impl Stages {
+    /// Sends a block to be deflated, and its place in the order to where it is wanted. Waits while all are busy.
+    fn send(&self, content: Vec<u8>, is_last: bool) -> Staged<()> {
+        let (done, block) = sync_channel(1);
+        self.events.send(Event::Block(block))?;
+        self.jobs.send(Job { content, is_last, done })?;
+        Ok(())
+    }
+
+    /// Lets all stages end, and returns the parts if all came to the end of the zip.
+    fn join(self) -> Option<Vec<Sealed>> {
+        let Stages { events, jobs, threads, sync, .. } = self;
+        drop((events, jobs));
+        let mut complete = true;
+        for thread in threads {
+            complete &= thread.join().is_ok_and(|done| done.is_some());
+        }
+        sync.join().ok().flatten().filter(|_| complete)
+    }
+}
+
+impl Writer {
+    /// Begins a zip. Its parts are written to `dir` as `.<stem>.<n>.tmp`, for their owner alone; nothing is visible
+    /// under a part's name. `modified` is that of all members.
+    pub fn create(dir: &Path, stem: &str, modified: SystemTime, settings: &Settings) -> Result<Writer> {
+        if settings.split_size.is_some_and(|size| size < MIN_SPLIT_SIZE) {
+            let message = format!("parts cannot be smaller than {MIN_SPLIT_SIZE} bytes");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        let failure = Arc::new(OnceLock::new());
+        let written = Arc::new(AtomicU64::new(0));
+        let deflaters = settings.threads.max(1);
+        let (events, assemble_from) = sync_channel(deflaters + deflaters / 2 + 2);
+        let (jobs, deflate_from) = channel();
+        let (spare_to, spare) = channel();
+        let (pieces, seal_from) = sync_channel(PIECES);
+        let (sealed, sync_from) = sync_channel(UNSYNCED);
+
+        // What could fail at once does so here, before there are threads.
+        let sealer = Sealer::create(dir, stem, settings, sealed, written.clone())?;
+        let segments = Segments::new(settings.split_size, pieces);
+        let assembler = Assembler::new(segments, modified, spare_to);
+
+        let sync = spawn("sync", &failure, move || seal::sync(sync_from))?;
+        let mut threads = vec![
+            spawn("seal", &failure, move || sealer.run(seal_from))?,
+            spawn("assemble", &failure, move || assembler.run(assemble_from))?,
+        ];
+        let deflate_from = Arc::new(Mutex::new(deflate_from));
+        for _ in 0..deflaters {
+            let jobs = deflate_from.clone();
+            threads.push(spawn("deflate", &failure, move || deflate::run(&jobs))?);
+        }
+        let stages = Some(Stages { events, jobs, spare, threads, sync });
+        Ok(Writer { block: Vec::new(), in_member: false, stages, failure, written })
+    }
+
+    pub fn start_member(&mut self, name: &str) -> Result<()> {
+        if self.in_member || name.is_empty() || name.len() > MAX_NAME {
+            let message = format!("a member name of {} bytes, or one within another", name.len());
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        self.with_stages(|stages, _| Ok(stages.events.send(Event::Start(name.into()))?))?;
+        self.in_member = true;
+        Ok(())
+    }
+
+    /// Adds to the content of the member. Waits while the stages have as much to do as memory is meant for.
+    pub fn write(&mut self, content: &[u8]) -> Result<()> {
+        self.expect_member()?;
+        self.with_stages(|stages, block| {
+            let mut content = content;
+            while !content.is_empty() {
+                // A full block is kept back until more comes: the last one is closed in another way.
+                if block.len() == BLOCK {
+                    let empty = stages.spare.try_recv().unwrap_or_default();
+                    stages.send(std::mem::replace(block, empty), false)?;
+                }
+                block.reserve_exact(BLOCK - block.len());
+                let (head, tail) = content.split_at(content.len().min(BLOCK - block.len()));
+                block.extend_from_slice(head);
+                content = tail;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the member; waits until all of it has gone through.
+    pub fn finish_member(&mut self) -> Result<Member> {
+        self.expect_member()?;
+        self.in_member = false;
+        self.with_stages(|stages, block| {
+            let empty = stages.spare.try_recv().unwrap_or_default();
+            stages.send(std::mem::replace(block, empty), true)?;
+            let (reply, member) = sync_channel(1);
+            stages.events.send(Event::Finish(reply))?;
+            Ok(member.recv()?)
+        })
+    }
+
+    /// Returns the bytes of stored parts so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Ends the zip; every part is on disk then. The parts belong to the caller from here on.
+    pub fn finish(mut self) -> Result<Finished> {
+        if self.in_member {
+            return Err(Error::new(Kind::Invalid, "a member that is not finished"));
+        }
+        self.with_stages(|stages, _| Ok(stages.events.send(Event::End)?))?;
+        let sealed = self.stages.take().and_then(Stages::join);
+        let sealed = sealed.filter(|_| self.failure.get().is_none()).ok_or_else(|| self.failure())?;
+        let parts: Vec<Part> = sealed.into_iter().map(Sealed::keep).collect();
+        let bytes = parts.iter().map(|part| part.plain_size).sum();
+        Ok(Finished { parts, bytes })
+    }
+
+    fn expect_member(&self) -> Result<()> {
+        let no_member = || Error::new(Kind::Invalid, "content without a member");
+        self.in_member.then_some(()).ok_or_else(no_member)
+    }
+
+    /// Does something with the stages. If one of them has failed, all end, and its error is returned.
+    fn with_stages<T>(&mut self, work: impl FnOnce(&Stages, &mut Vec<u8>) -> Staged<T>) -> Result<T> {
+        let failed = self.failure.get().is_some();
+        if let Some(stages) = self.stages.as_ref().filter(|_| !failed)
+            && let Ok(done) = work(stages, &mut self.block)
+        {
+            return Ok(done);
+        }
+        // Only after a join has the stage that failed surely left its error.
+        drop(self.stages.take().and_then(Stages::join));
+        Err(self.failure())
+    }
+
+    fn failure(&self) -> Error {
+        let lost = || Error::new(Kind::Os(libc::EIO), "a thread of the writer has ended too early");
+        self.failure.get().cloned().unwrap_or_else(lost)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.stages.take().and_then(Stages::join));
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    failure: &Arc<OnceLock<Error>>,
+    work: impl FnOnce() -> Staged<T> + Send + 'static,
+) -> Result<JoinHandle<Option<T>>> {
+    let failure = failure.clone();
+    let thread = thread::Builder::new().name(format!("export-{name}")).spawn(move || match work() {
+        Ok(done) => Some(done),
+        Err(Stop::Gone) => None,
+        Err(Stop::Failed(error)) => {
+            // The first failure is the cause of the others.
+            let _ = failure.set(error);
+            None
+        }
+    });
+    thread.at("a thread of the writer")
+}

@@ -1,0 +1,183 @@
+//! Makes the zip of deflated blocks: headers, descriptors, and at the end the central directory.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::time::SystemTime;
+
+use super::deflate::{BLOCK, Block};
+use super::segments::Segments;
+use super::{Member, Staged};
+use crate::crypto::Sha256;
+use crate::format::seek_table;
+use crate::format::zip::write::{
+    Directory, Listed, Place, Sizes, central_header, descriptor, end_records, local_header,
+};
+
+/// What happens to the zip, in its order.
+pub enum Event {
+    Start(Box<str>),
+    /// A block of the member that was started last, once it has been deflated.
+    Block(Receiver<Block>),
+    Finish(SyncSender<Member>),
+    End,
+}
+
+pub struct Assembler {
+    segments: Segments,
+    modified: SystemTime,
+    listed: Vec<Listed>,
+    member: Option<Open>,
+    /// Where content goes that is not needed any more, for its memory.
+    spare: Sender<Vec<u8>>,
+    scratch: Vec<u8>,
+}
+
+/// A member whose end has not come yet.
+struct Open {
+    name: Box<str>,
+    /// Of its local header, which is written with the first block: if that is also the last, it has the sizes.
+    place: Option<Place>,
+    descriptor: bool,
+    compressed: u64,
+    crc: crc32fast::Hasher,
+    size: u64,
+    sha256: Sha256,
+    seek_table: seek_table::Builder,
+}
+
+impl Open {
+    fn new(name: Box<str>) -> Open {
+        Open {
+            name,
+            place: None,
+            descriptor: false,
+            compressed: 0,
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+            sha256: Sha256::default(),
+            seek_table: seek_table::Builder::new(BLOCK),
+        }
+    }
+}
+
+impl Assembler {
+    pub fn new(segments: Segments, modified: SystemTime, spare: Sender<Vec<u8>>) -> Assembler {
+        Assembler { segments, modified, listed: Vec::new(), member: None, spare, scratch: Vec::new() }
+    }
+
+    /// Works until the end of the zip, or until the other ends of the channels have gone.
+    pub fn run(mut self, events: Receiver<Event>) -> Staged<()> {
+        loop {
+            match events.recv()? {
+                Event::Start(name) => self.member = Some(Open::new(name)),
+                Event::Block(block) => self.block(block.recv()?)?,
+                Event::Finish(reply) => {
+                    if let Some(member) = self.member.take() {
+                        let member = self.finish_member(member)?;
+                        // The caller waits for it, or has gone.
+                        let _ = reply.send(member);
+                    }
+                }
+                Event::End => return self.finish(),
+            }
+        }
+    }
+
+    fn block(&mut self, block: Block) -> Staged<()> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        let (compressed, size) = (block.compressed.len() as u64, block.content.len() as u64);
+        if member.place.is_none() {
+            let sizes = block.is_last.then_some(Sizes { crc: block.crc, compressed, size });
+            self.scratch.clear();
+            local_header(&mut self.scratch, &member.name, self.modified, sizes);
+            member.place = Some(self.segments.record(&self.scratch)?);
+            member.descriptor = sizes.is_none();
+        }
+        self.segments.data(&block.compressed)?;
+        member.compressed += compressed;
+        member.size += size;
+        member.crc.combine(&crc32fast::Hasher::new_with_initial_len(block.crc, size));
+        member.sha256.update(&block.content);
+        member.seek_table.push(compressed, block.crc, size);
+        let mut content = block.content;
+        content.clear();
+        let _ = self.spare.send(content);
+        Ok(())
+    }
+
+    fn finish_member(&mut self, member: Open) -> Staged<Member> {
+        let sizes = Sizes { crc: member.crc.finalize(), compressed: member.compressed, size: member.size };
+        if member.descriptor {
+            self.scratch.clear();
+            descriptor(&mut self.scratch, &sizes);
+            self.segments.record(&self.scratch)?;
+        }
+        let mut extra = Vec::new();
+        member.seek_table.write(&mut extra);
+        self.listed.push(Listed {
+            name: member.name.clone(),
+            sizes,
+            descriptor: member.descriptor,
+            place: member.place.unwrap_or_default(),
+            extra: extra.into(),
+        });
+        Ok(Member {
+            name: member.name.into(),
+            size: sizes.size,
+            compressed: sizes.compressed,
+            crc: sizes.crc,
+            sha256: member.sha256.finish(),
+        })
+    }
+
+    fn finish(mut self) -> Staged<()> {
+        let rest = self.rest_len();
+        if self.segments.is_unsplit_with(rest) {
+            let less = self.segments.unsplit()?;
+            self.listed.iter_mut().for_each(|member| member.place.offset -= less);
+        }
+        let mut directory = Directory { start: self.segments.place(), ..Directory::default() };
+        let mut disk = directory.start.disk;
+        for member in &self.listed {
+            self.scratch.clear();
+            central_header(&mut self.scratch, member, self.modified);
+            let place = self.segments.record(&self.scratch)?;
+            if directory.entries == 0 {
+                directory.start = place;
+            }
+            if place.disk != disk {
+                (disk, directory.entries_on_last) = (place.disk, 0);
+            }
+            directory.size += self.scratch.len() as u64;
+            directory.entries += 1;
+            directory.entries_on_last += 1;
+        }
+        let end = end_of(&directory, self.segments.place());
+        let here = self.segments.place_for(end.len())?;
+        if here.disk != disk {
+            directory.entries_on_last = 0;
+        }
+        if directory.entries == 0 {
+            directory.start = here;
+        }
+        self.segments.record(&end_of(&directory, here))?;
+        self.segments.end()
+    }
+
+    /// Returns the length of the directory and the end records, if they all come here and now.
+    fn rest_len(&mut self) -> u64 {
+        let mut directory = Directory { start: self.segments.place(), ..Directory::default() };
+        for member in &self.listed {
+            self.scratch.clear();
+            central_header(&mut self.scratch, member, self.modified);
+            directory.size += self.scratch.len() as u64;
+            directory.entries += 1;
+        }
+        directory.size + end_of(&directory, directory.start).len() as u64
+    }
+}
+
+fn end_of(directory: &Directory, here: Place) -> Vec<u8> {
+    let mut end = Vec::new();
+    end_records(&mut end, directory, here);
+    end
+}

@@ -1,0 +1,109 @@
+//! Encrypts the segments of a zip into stored parts, and has them synced.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use super::part::{PartWriter, Sealed, Unsynced};
+use super::segments::Piece;
+use super::{Settings, Staged, Stop};
+use crate::error::Result;
+use crate::format::part_name::Ordinal;
+use crate::format::zip::write::SPANNING_MARKER;
+
+/// Number of the one part of a zip that is not split, for its temporary name; segments count from 1.
+const WHOLE: u32 = 0;
+
+pub struct Sealer {
+    dir: PathBuf,
+    stem: String,
+    settings: Settings,
+    /// The zip as it is unless it is split; none as soon as it surely is.
+    whole: Option<PartWriter>,
+    /// The present segment of the zip as it is when it is split; none if that surely is not.
+    segment: Option<PartWriter>,
+    /// Of that segment, counted from 1.
+    number: u32,
+    /// Bytes in the parts that are complete.
+    complete: u64,
+    written: Arc<AtomicU64>,
+    sealed: SyncSender<Unsynced>,
+}
+
+impl Sealer {
+    pub fn create(
+        dir: &Path,
+        stem: &str,
+        settings: &Settings,
+        sealed: SyncSender<Unsynced>,
+        written: Arc<AtomicU64>,
+    ) -> Result<Sealer> {
+        let mut sealer = Sealer {
+            dir: dir.to_path_buf(),
+            stem: stem.to_string(),
+            settings: Settings { certificate: settings.certificate.clone(), ..*settings },
+            whole: None,
+            segment: None,
+            number: 1,
+            complete: 0,
+            written,
+            sealed,
+        };
+        sealer.whole = Some(sealer.part(WHOLE)?);
+        if settings.split_size.is_some() {
+            let mut first = sealer.part(sealer.number)?;
+            first.write(&SPANNING_MARKER)?;
+            sealer.segment = Some(first);
+        }
+        Ok(sealer)
+    }
+
+    fn part(&self, number: u32) -> Result<PartWriter> {
+        PartWriter::create(&self.dir, &self.stem, number, &self.settings)
+    }
+
+    /// Works until the end of the zip, or until the other ends of the channels have gone.
+    pub fn run(mut self, pieces: Receiver<Piece>) -> Staged<()> {
+        loop {
+            match pieces.recv()? {
+                Piece::Bytes(bytes) => {
+                    for part in self.whole.iter_mut().chain(&mut self.segment) {
+                        part.write(&bytes)?;
+                    }
+                }
+                Piece::Next => {
+                    self.whole = None;
+                    let full = self.segment.take();
+                    self.complete(full, Ordinal::Split(self.number))?;
+                    self.number += 1;
+                    self.segment = Some(self.part(self.number)?);
+                }
+                Piece::Unsplit => self.segment = None,
+                Piece::End => {
+                    let last = self.whole.take().or(self.segment.take());
+                    return self.complete(last, Ordinal::Last);
+                }
+            }
+            let present = self.segment.as_ref().or(self.whole.as_ref()).map_or(0, PartWriter::size);
+            self.written.store(self.complete + present, Ordering::Relaxed);
+        }
+    }
+
+    fn complete(&mut self, part: Option<PartWriter>, ordinal: Ordinal) -> Staged<()> {
+        let part = part.ok_or(Stop::Gone)?.finish(&self.stem, ordinal)?;
+        self.complete += part.size();
+        self.written.store(self.complete, Ordering::Relaxed);
+        self.sealed.send(part)?;
+        Ok(())
+    }
+}
+
+/// Syncs parts as they come, and holds them until all are there.
+pub fn sync(parts: Receiver<Unsynced>) -> Staged<Vec<Sealed>> {
+    let mut sealed = Vec::new();
+    for part in parts {
+        sealed.push(part.sync()?);
+    }
+    Ok(sealed)
+}
