@@ -6,6 +6,7 @@
 //! ```
 
 pub mod disposal;
+pub mod jobs;
 pub mod json;
 pub mod record;
 pub mod schedule;

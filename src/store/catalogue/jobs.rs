@@ -41,6 +41,15 @@ impl Catalogue {
         })
     }
 
+    /// Returns the jobs that have no run to come and none under way.
+    pub fn jobs_without_a_run(&self) -> Result<Vec<Job>> {
+        self.read(|c| {
+            let sql = "SELECT * FROM job WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.job = job.name
+                       AND run.status IN ('Scheduled', 'Queued', 'In Progress')) ORDER BY name";
+            c.prepare_cached(sql)?.query_map([], Job::of)?.collect()
+        })
+    }
+
     /// Defines a job, or changes the one of that name, and puts `run` in the place of its run that is still to come.
     pub fn define_job(
         &self,

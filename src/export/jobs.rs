@@ -1,0 +1,219 @@
+//! Handing in specs: for a run now, for one later, or for a job that runs again and again.
+//!
+//! A job that is to run has one run with the status `Scheduled` that says when. Whoever runs jobs (the engine)
+//! queues it when it is due, and afterwards schedules the next one.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::spec::{MAX_BYTES, Refusal, Spec};
+use crate::error::{Error, Kind, Result};
+use crate::store::catalogue::{RefusedSpec, Run, Status};
+use crate::store::managed::Managed;
+
+/// Names of jobs that are derived from a title have at most so many characters.
+const MAX_SLUG: usize = 60;
+
+/// Why a spec is not taken.
+#[derive(Debug)]
+pub enum Rejected {
+    /// It is wrong.
+    Refused(Refusal),
+    /// It could not be written down.
+    Failed(Error),
+}
+
+impl From<Refusal> for Rejected {
+    fn from(refusal: Refusal) -> Rejected {
+        Rejected::Refused(refusal)
+    }
+}
+
+impl From<Error> for Rejected {
+    fn from(error: Error) -> Rejected {
+        Rejected::Failed(error)
+    }
+}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Error {
+        match rejected {
+            Rejected::Refused(refusal) => Error::new(Kind::Invalid, refusal.to_string()),
+            Rejected::Failed(error) => error,
+        }
+    }
+}
+
+/// Hands in a spec, and returns the id of the run that it leads to. A spec that runs more than once becomes a job,
+/// which gets its name from the title.
+pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Result<String, Rejected> {
+    let spec = Spec::parse(text)?;
+    if spec.run.is_some() {
+        let name = free_name(store, &spec.title)?;
+        return define_parsed(store, &name, &text_of(text)?, &spec, now).map_err(Rejected::from);
+    }
+    let run = run_of(&spec, None, now)?;
+    store.catalogue.add_run(&run)?;
+    Ok(run.id)
+}
+
+/// Defines a job, or changes the one of that name, and returns the id of the run that it leads to. A job that runs
+/// once runs again whenever it is changed.
+pub fn define(
+    store: &Managed,
+    name: &str,
+    text: &[u8],
+    now: SystemTime,
+) -> std::result::Result<(), Rejected> {
+    let spec = Spec::parse(text)?;
+    let text = text_of(text)?;
+    if store.catalogue.job(name)?.is_some_and(|job| job.text == text) {
+        return Ok(());
+    }
+    define_parsed(store, name, &text, &spec, now)?;
+    Ok(())
+}
+
+fn define_parsed(store: &Managed, name: &str, text: &str, spec: &Spec, now: SystemTime) -> Result<String> {
+    let run = run_of(spec, Some(name), now)?;
+    store.catalogue.define_job(name, text, now, Some(&run))?;
+    Ok(run.id)
+}
+
+fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
+    // A spec that was parsed is UTF-8.
+    String::from_utf8(text.to_vec()).map_err(|_| Refusal::new("", "this is not UTF-8", "write UTF-8"))
+}
+
+/// Makes the run that a spec leads to: at its time, or now.
+fn run_of(spec: &Spec, job: Option<&str>, now: SystemTime) -> Result<Run> {
+    let instant = Timestamp::try_from(now).map_err(|_| Error::new(Kind::Invalid, "the clock is wrong"))?;
+    let start = spec.start.map_or(instant, |start| start.max(instant));
+    let due = match &spec.run {
+        Some(recurrence) => recurrence.first_from(start),
+        None => Some(start).filter(|&start| start > instant),
+    };
+    let status = if due.is_some() { Status::Scheduled } else { Status::Queued };
+    let mut run = Run::new(Uuid::new_v4().to_string(), spec.to_json(), status);
+    run.job = job.map(str::to_string);
+    run.scheduled = due.map(SystemTime::from);
+    run.queued = due.is_none().then_some(now);
+    Ok(run)
+}
+
+/// Schedules the next run of every job that has none to come and none under way.
+pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
+    for job in store.catalogue.jobs_without_a_run()? {
+        let Ok(spec) = Spec::parse(job.text.as_bytes()) else {
+            log::warn!("jobs/{}.json cannot be read as a spec any more", job.name);
+            continue;
+        };
+        if spec.run.is_some() {
+            // Later than now: what was missed while nothing ran jobs has just been run once.
+            let mut run = run_of(&spec, Some(&job.name), now + std::time::Duration::from_millis(1))?;
+            run.job = Some(job.name);
+            store.catalogue.add_run(&run)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes down that a spec was refused, as it was received.
+pub fn keep_refusal(
+    store: &Managed,
+    target: &str,
+    refusal: &Refusal,
+    spec: &[u8],
+    now: SystemTime,
+) -> Result<()> {
+    store.catalogue.add_refusal(&RefusedSpec {
+        at: now,
+        target: target.into(),
+        field: refusal.field.clone(),
+        wrong: refusal.wrong.clone(),
+        remedy: refusal.right.clone(),
+        spec: spec[..spec.len().min(MAX_BYTES)].to_vec(),
+    })
+}
+
+/// Returns a name for a job of that title that no other job has.
+fn free_name(store: &Managed, title: &str) -> Result<String> {
+    let slug = slug(title);
+    let names: Vec<String> = store.catalogue.jobs()?.into_iter().map(|job| job.name).collect();
+    let numbered = (2..).map(|n| format!("{slug}-{n}"));
+    let free = std::iter::once(slug.clone()).chain(numbered).find(|name| !names.contains(name));
+    Ok(free.unwrap_or(slug))
+}
+
+/// Returns a title as a file name: letters and digits, with one `-` for whatever else is between them.
+fn slug(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let joined = words.collect::<Vec<_>>().join("-").to_lowercase();
+    let short: String = joined.chars().take(MAX_SLUG).collect();
+    // `jobs/new` and `jobs/errors` have no `.json`, so that no name is taken.
+    if short.is_empty() { "job".into() } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn store() -> (tempfile::TempDir, Managed) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Managed::init(&dir.path().join("s")).unwrap();
+        (dir, store)
+    }
+
+    fn at(text: &str) -> SystemTime {
+        text.parse::<Timestamp>().unwrap().into()
+    }
+
+    const NOON: &str = "2026-11-23T12:00:00Z";
+
+    #[test]
+    fn once_and_now_is_queued() {
+        let (_dir, store) = store();
+        let id = submit(&store, br#"{"title":"t","type":"Contact"}"#, at(NOON)).unwrap();
+        let run = store.catalogue.run(&id).unwrap().unwrap();
+        assert_eq!((run.status, run.queued, run.job), (Status::Queued, Some(at(NOON)), None));
+        assert!(store.catalogue.jobs().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_recurring_spec_is_a_job_with_a_run_to_come() {
+        let (_dir, store) = store();
+        let text = br#"{"title":"Nightly: all!","type":"Contact","run":{"every":"day","at":"02:00"}}"#;
+        let first = submit(&store, text, at(NOON)).unwrap();
+        submit(&store, text, at(NOON)).unwrap();
+        let names: Vec<_> = store.catalogue.jobs().unwrap().into_iter().map(|job| job.name).collect();
+        assert_eq!(names, ["nightly-all", "nightly-all-2"]);
+        let run = store.catalogue.run(&first).unwrap().unwrap();
+        assert_eq!((run.status, run.scheduled), (Status::Scheduled, Some(at("2026-11-24T02:00:00Z"))));
+        schedule_next(&store, at(NOON)).unwrap();
+        assert_eq!(store.catalogue.runs().unwrap().len(), 2, "there is one to come for each");
+    }
+
+    #[test]
+    fn the_same_text_again_changes_nothing() {
+        let (_dir, store) = store();
+        let text = br#"{"title":"t","type":"Contact","start":"2027-01-01T00:00:00Z"}"#;
+        define(&store, "later", text, at(NOON)).unwrap();
+        let before = store.catalogue.runs().unwrap();
+        define(&store, "later", text, at(NOON) + Duration::from_secs(1)).unwrap();
+        assert_eq!(store.catalogue.runs().unwrap(), before);
+        define(
+            &store,
+            "later",
+            br#"{"title":"t","type":"Interaction","start":"2027-01-01T00:00:00Z"}"#,
+            at(NOON),
+        )
+        .unwrap();
+        let after = store.catalogue.runs().unwrap();
+        assert_eq!((after.len(), after[0].id == before[0].id), (1, false));
+        assert!(store.catalogue.delete_job("later").unwrap());
+        assert!(store.catalogue.runs().unwrap().is_empty());
+    }
+}
