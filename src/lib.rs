@@ -57,6 +57,7 @@ pub mod artifact;
 pub mod cli;
 pub mod crypto;
 pub mod error;
+pub mod export;
 pub mod format;
 pub mod io;
 pub mod mount;
