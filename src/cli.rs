@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod background;
 mod browse;
 mod exit;
+mod init;
 mod keys;
 mod logging;
 mod mount;
@@ -35,6 +36,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a store that exports are written to, or change its settings
+    Init(init::Arguments),
     /// Mount a store on a directory
     Mount(mount::Arguments),
     /// Take a mount away
@@ -50,6 +53,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let outcome = match options::expand(args.clone()) {
         Ok(expanded) => match Arguments::try_parse_from(expanded) {
             Ok(arguments) => match arguments.command {
+                Command::Init(arguments) => init::run(&arguments),
                 Command::Mount(arguments) => mount::run(&arguments, &args),
                 Command::Unmount(arguments) => unmount::run(&arguments),
                 Command::Ls(arguments) => browse::list(&arguments),

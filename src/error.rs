@@ -45,6 +45,8 @@ pub enum Kind {
     Invalid,
     /// The store did not answer in time.
     TimedOut,
+    /// Someone asked for the work to end.
+    Cancelled,
     /// A system call failed; the raw errno.
     Os(i32),
 }
@@ -68,6 +70,7 @@ impl Kind {
             Kind::IsADirectory => libc::EISDIR,
             Kind::Invalid => libc::EINVAL,
             Kind::TimedOut => libc::ETIMEDOUT,
+            Kind::Cancelled => libc::ECANCELED,
             Kind::Os(errno) => errno,
         }
     }
@@ -161,6 +164,7 @@ mod tests {
             (Kind::ReadOnly, libc::EROFS),
             (Kind::NotPermitted, libc::EPERM),
             (Kind::NoAttribute, libc::ENODATA),
+            (Kind::Cancelled, libc::ECANCELED),
             (Kind::Os(libc::EMFILE), libc::EMFILE),
         ];
         for (kind, errno) in table {

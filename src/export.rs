@@ -1,14 +1,25 @@
 //! Exports: from a job spec to an encrypted, split artifact.
 //!
 //! ```text
-//! source rows -> JSON Lines -> deflate in blocks, on all cores -> zip segments -> CMS EnvelopedData -> S/MIME
-//!             -> temporary files -> fsync -> rename -> catalogue
+//! jobs      a spec is handed in and becomes a run in the catalogue
+//! engine    starts what is due, stops what is cancelled, clears away what has expired
+//! run       one execution:
+//!   source rows -> JSON Lines -> deflate in blocks, on all cores -> zip segments -> CMS EnvelopedData -> S/MIME
+//!               -> temporary files -> fsync -> rename -> catalogue
 //! ```
 
+pub mod cancel;
 pub mod disposal;
+pub mod engine;
 pub mod jobs;
 pub mod json;
+mod manifest;
+pub mod progress;
 pub mod record;
+pub mod run;
+pub mod sample;
 pub mod schedule;
+pub mod source;
 pub mod spec;
+mod stepping;
 pub mod writer;

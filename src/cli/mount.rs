@@ -11,6 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::{background, logging};
+use crate::export::engine::Engine;
 use crate::mount::{Access, Settings, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
@@ -111,7 +112,15 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
             background::ready();
         }
     };
-    serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint)
+    let engine = match tree.store().managed().filter(|_| tree.is_writable()) {
+        Some(store) => {
+            Some(Engine::start(store.clone(), SystemClock::shared(), None).because(Reason::Store)?)
+        }
+        None => None,
+    };
+    let served = serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint);
+    drop(engine);
+    served
 }
 
 /// Every part of an open zip holds a descriptor.

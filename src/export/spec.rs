@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::json::{self, Object};
 use super::schedule::Recurrence;
+use super::source::Kind;
 
 pub const SOURCE: &str = "Contact History";
 /// A longer spec is refused.
@@ -51,22 +52,6 @@ const RUN_KEYS: [&str; 18] = [
     "error",
 ];
 
-/// What is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportType {
-    Interaction,
-    Contact,
-}
-
-impl ExportType {
-    pub fn name(self) -> &'static str {
-        match self {
-            ExportType::Interaction => "Interaction",
-            ExportType::Contact => "Contact",
-        }
-    }
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Timeframe {
     #[default]
@@ -82,7 +67,7 @@ pub enum Timeframe {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub title: String,
-    pub export_type: ExportType,
+    pub export_type: Kind,
     pub media_types: Option<Vec<String>>,
     /// `None`: once.
     pub run: Option<Recurrence>,
@@ -230,20 +215,20 @@ fn source(value: Option<&Value>) -> Checked<()> {
     }
 }
 
-fn export_type(value: Option<&Value>) -> Checked<ExportType> {
+fn export_type(value: Option<&Value>) -> Checked<Kind> {
     const RIGHT: &str = "\"Interaction\" or \"Contact\"";
     let value = value.ok_or_else(|| missing("type", RIGHT))?;
     match text_of("type", value, RIGHT)? {
-        "Interaction" => Ok(ExportType::Interaction),
-        "Contact" => Ok(ExportType::Contact),
+        "Interaction" => Ok(Kind::Interaction),
+        "Contact" => Ok(Kind::Contact),
         _ => Err(not_a("type", value, RIGHT)),
     }
 }
 
-fn media_types(value: Option<&Value>, of: ExportType) -> Checked<Option<Vec<String>>> {
+fn media_types(value: Option<&Value>, of: Kind) -> Checked<Option<Vec<String>>> {
     const RIGHT: &str = "a list of at least one media type, such as [\"chat\", \"email\"]";
     let Some(value) = value else { return Ok(None) };
-    if of == ExportType::Contact {
+    if of == Kind::Contact {
         return Err(Refusal::new(
             "media_types",
             "goes with type \"Interaction\" only",

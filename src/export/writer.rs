@@ -16,7 +16,7 @@
 //! its error for the caller and goes; its neighbours notice that the other end of a channel has gone, and go too.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -242,9 +242,9 @@ impl Writer {
         })
     }
 
-    /// Returns the bytes of stored parts so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+    /// Returns the counter of bytes in stored parts so far.
+    pub fn written(&self) -> Arc<AtomicU64> {
+        self.written.clone()
     }
 
     /// Ends the zip; every part is on disk then. The parts belong to the caller from here on.

@@ -89,6 +89,13 @@ impl Catalogue {
         })
     }
 
+    /// Returns when the oldest artifact that is there was made.
+    pub fn oldest_artifact(&self) -> Result<Option<SystemTime>> {
+        let ms: Option<i64> = self
+            .read(|c| c.query_row("SELECT min(finished) FROM run WHERE present = 1", [], |row| row.get(0)))?;
+        Ok(ms.map(from_ms))
+    }
+
     /// Returns the parts of a run's artifact; none if it is not there.
     pub fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>> {
         self.read(|c| parts_of(c, run))

@@ -284,9 +284,8 @@ impl Catalogue {
         .map(drop)
     }
 
-    /// Completes a run: with this its artifact, whose files are in place, is there. `mark` is for its job; `next` is
-    /// the job's run that follows.
-    #[allow(clippy::too_many_arguments)]
+    /// Completes a run: with this its artifact, whose files are in place, is there. `mark` is for its job. False: it has been cancelled
+    /// meanwhile, and there is no artifact.
     pub fn complete(
         &self,
         id: &str,
@@ -295,27 +294,30 @@ impl Catalogue {
         rows: u64,
         stored: &[(StoredPartRecord, Vec<Hash>)],
         mark: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let size: u64 = stored.iter().map(|(part, _)| part.size).sum();
         self.write(|tx| {
-            parts::insert(tx, id, stored)?;
-            tx.execute(
+            let completed = tx.execute(
                 "UPDATE run SET status = 'Completed', finished = ?2, bytes = ?3, present = 1, rows_done = ?4,
-                 rows_total = ?4, bytes_written = ?5, eta_seconds = NULL, error = NULL WHERE id = ?1",
+                 rows_total = ?4, bytes_written = ?5, eta_seconds = NULL, error = NULL
+                 WHERE id = ?1 AND status = 'In Progress' AND cancel = 0",
                 params![id, to_ms(finished), bytes as i64, rows as i64, size as i64],
             )?;
-            keep_mark(tx, id, mark)
+            if completed == 0 {
+                return Ok(false);
+            }
+            parts::insert(tx, id, stored)?;
+            keep_mark(tx, id, mark).map(|()| true)
         })
     }
 
     /// Ends a run that has no artifact.
-    pub fn end(&self, id: &str, end: &RunUpdate, mark: Option<&str>) -> Result<()> {
+    pub fn end(&self, id: &str, end: &RunUpdate) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "UPDATE run SET status = ?2, finished = ?3, error = ?4, eta_seconds = NULL WHERE id = ?1",
                 params![id, end.status.name(), to_ms(end.finished), end.error],
             )?;
-            keep_mark(tx, id, mark)?;
             tx.execute("DELETE FROM run WHERE id = ?1 AND hidden = 1", [id]).map(drop)
         })
     }

@@ -1,0 +1,114 @@
+//! `cddsfs init STORE --cert CERT.pem [--source DB] [--retention DAYS|never]`
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::exit::{Because, Failure, Reason};
+use super::logging;
+use crate::crypto::Certificate;
+use crate::error::{At, Error, Kind, Result};
+use crate::export::record::{expiry_warning, timestamp};
+use crate::export::run::describe;
+use crate::export::source::ContactHistory;
+use crate::store::managed::Managed;
+use crate::store::retention::Retention;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  openssl req -x509 -newkey rsa:3072 -nodes -keyout private.pem -out cert.pem -days 365 -subj /O=Example/CN=exports
+  cddsfs init ~/exports-store --cert cert.pem --source history.db
+  cddsfs init ~/exports-store --cert next-year.pem      (replaces the certificate; artifacts keep theirs)
+
+The private key stays with you: exports are encrypted to the certificate, and only the key opens them.")]
+pub struct Arguments {
+    /// New or empty directory, or a store that is there already
+    store: PathBuf,
+    /// X.509 certificate, PEM, that exports are encrypted to (RSA of 2048 bits or more)
+    #[arg(long, value_name = "CERT.pem")]
+    cert: Option<PathBuf>,
+    /// Contact-history database (SQLite) that exports come from
+    #[arg(long, value_name = "DB")]
+    source: Option<PathBuf>,
+    /// Days that exports are kept, or never to delete any (default: 30)
+    #[arg(long, value_name = "DAYS|never", value_parser = parse_retention)]
+    retention: Option<Retention>,
+}
+
+fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
+    const MAX_DAYS: u32 = 36_500;
+    if text == "never" {
+        return Ok(Retention::Never);
+    }
+    let days = text.parse().ok().filter(|days| (1..=MAX_DAYS).contains(days));
+    days.map(Retention::Days).ok_or_else(|| format!("a number of days from 1 to {MAX_DAYS}, or never"))
+}
+
+pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+    logging::start(None, 0).because(Reason::Usage)?;
+    let is_new = !Managed::is_at(&arguments.store);
+    if is_new && arguments.cert.is_none() {
+        return Err(Failure::usage(
+            "a new store needs a certificate: give --cert CERT.pem (see cddsfs init --help)",
+        ));
+    }
+    // Everything is looked at before anything is changed.
+    let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;
+    let source = arguments.source.as_deref().map(source).transpose().because(Reason::Store)?;
+    let store = Managed::init(&arguments.store).because(Reason::Store)?;
+    if let Some(certificate) = &certificate {
+        certificate.to_pem().and_then(|pem| store.set_certificate(&pem)).because(Reason::Store)?;
+    }
+    if let Some(source) = &source {
+        store.catalogue.set_source(source).because(Reason::Store)?;
+    }
+    if let Some(retention) = arguments.retention {
+        store.catalogue.set_retention(retention).because(Reason::Store)?;
+    }
+    report(arguments, &store, is_new, certificate.as_ref()).because(Reason::Store)
+}
+
+fn load(path: &std::path::Path) -> Result<Certificate> {
+    let pem = std::fs::read(path).at(path.display())?;
+    let certificate = Certificate::from_pem(&pem).at(path.display())?;
+    certificate.check(SystemTime::now()).at(path.display())?;
+    Ok(certificate)
+}
+
+/// Checks that a database can be exported from, and returns its absolute path.
+fn source(path: &std::path::Path) -> Result<String> {
+    let absolute = std::fs::canonicalize(path).at(path.display())?;
+    ContactHistory::new(&absolute).check()?;
+    let not_unicode = || Error::new(Kind::Invalid, format!("{}: the path is not UTF-8", path.display()));
+    absolute.into_os_string().into_string().map_err(|_| not_unicode())
+}
+
+fn report(
+    arguments: &Arguments,
+    store: &Managed,
+    is_new: bool,
+    certificate: Option<&Certificate>,
+) -> Result<()> {
+    let name = arguments.store.display();
+    eprintln!("{name}: {}", if is_new { "a new store" } else { "the store is there already" });
+    if let Some(certificate) = certificate {
+        eprintln!(
+            "  certificate  {}, valid to {}",
+            certificate.subject(),
+            timestamp(certificate.not_after())
+        );
+        if let Some(warning) = expiry_warning(&describe(certificate), SystemTime::now()) {
+            eprintln!("  warning      {warning}");
+        }
+    }
+    match store.catalogue.source()? {
+        Some(source) => eprintln!("  source       {}", source.display()),
+        None => eprintln!("  source       none yet: cddsfs init {name} --source DB"),
+    }
+    match store.catalogue.retention()? {
+        Retention::Days(days) => eprintln!("  retention    {days} days"),
+        Retention::Never => eprintln!("  retention    artifacts are never deleted"),
+    }
+    Ok(())
+}

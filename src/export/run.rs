@@ -1,0 +1,317 @@
+//! One execution of a job: from the snapshot of the source to an artifact in its place.
+//!
+//! Nothing is visible before the end. The stored parts are written under temporary names; when all of them are on
+//! disk they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
+//! before that commit, the next start finds a run in progress, clears away its files and starts it again.
+
+use std::fs::{self, File, FileTimes};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::cancel::Cancel;
+use super::manifest;
+use super::progress::Estimate;
+use super::record::{expiry_warning, hex, timestamp};
+use super::source::{ContactHistory, Mark, Selection, Snapshot, Source, Timeframe};
+use super::spec::{self, Spec};
+use super::writer::{Finished, Settings, Writer};
+use crate::crypto::{Certificate, KeyTransport};
+use crate::error::{At, Error, Kind, Result};
+use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord};
+use crate::store::clock::Clock;
+use crate::store::managed::{Managed, sync_dir};
+
+/// Lines are passed on in pieces of about this many bytes.
+const CHUNK: usize = 64 << 10;
+/// Progress is written down this often.
+const REPORT: Duration = Duration::from_millis(500);
+/// How often the end of a run is tried to be written down. What fails is taken up at the next start.
+const ATTEMPTS: u32 = 20;
+
+/// What a run needs.
+pub struct Execution<'a> {
+    pub store: &'a Managed,
+    pub clock: &'a Arc<dyn Clock>,
+    pub cancel: &'a Cancel,
+    /// It is cancelled, but not for good: the run goes back into the queue.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// What a run has come to.
+struct Made {
+    finished: Finished,
+    rows: u64,
+    mark: Option<Mark>,
+}
+
+impl Execution<'_> {
+    /// Executes a run that has been started, and writes down how it ended.
+    pub fn execute(&self, run: &Run) {
+        let outcome = self.export(run).and_then(|made| match made {
+            Some(made) => self.publish(run, &made).map(|()| Status::Completed),
+            None => Ok(Status::NoData),
+        });
+        let (status, error) = match outcome {
+            Ok(Status::Completed) => return,
+            Ok(status) => (status, None),
+            Err(error) if error.kind() == Kind::Cancelled => (Status::Cancelled, None),
+            Err(error) => (Status::Failed, Some(error.to_string())),
+        };
+        if let Some(error) = &error {
+            log::warn!("{}: failed: {error}", run.stem());
+        }
+        remove_files(self.store, &run.id);
+        let interrupted = status == Status::Cancelled && self.interrupted.load(Ordering::Relaxed);
+        let end = RunUpdate { status, finished: self.clock.now(), error };
+        // Where the disk is full, there is room again as soon as the parts are gone; a busy catalogue becomes free.
+        for _ in 0..ATTEMPTS {
+            let written = match interrupted {
+                true => self.store.catalogue.requeue(&run.id),
+                false => self.store.catalogue.end(&run.id, &end),
+            };
+            match written {
+                Ok(()) => return,
+                Err(error) => log::error!("{}: its end is not written down: {error}", run.stem()),
+            }
+            std::thread::sleep(REPORT);
+        }
+    }
+
+    /// Writes the parts under temporary names; `None` if there are no rows.
+    fn export(&self, run: &Run) -> Result<Option<Made>> {
+        let spec = Spec::parse(run.spec.as_bytes())
+            .map_err(|refusal| Error::new(Kind::Invalid, format!("the spec is not valid: {refusal}")))?;
+        let certificate = self.certificate(&run.id)?;
+        let mut snapshot = source(self.store)?.snapshot(&self.selection(run, &spec)?, self.cancel)?;
+        let total: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+        if total == 0 {
+            return Ok(None);
+        }
+        let settings = Settings {
+            certificate: certificate.certificate,
+            transport: KeyTransport::Pkcs1,
+            split_size: spec.split_size,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let created = self.clock.now();
+        let mut writer = Writer::create(&self.store.artifacts(), &run.stem(), created, &settings)?;
+        let reporter = Reporter::new(self, &run.id, total);
+        let written = writer.written();
+        let members = reporter
+            .follow(&written, || self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done))?;
+        let manifest = manifest::render(&run.id, created, &spec.given, &certificate.description, &members);
+        writer.start_member(manifest::NAME)?;
+        writer.write(manifest.as_bytes())?;
+        writer.finish_member()?;
+        let finished = writer.finish()?;
+        self.cancel.check()?;
+        let rows = members.iter().map(|(_, rows)| rows).sum();
+        Ok(Some(Made { finished, rows, mark: snapshot.mark() }))
+    }
+
+    fn write_files(
+        &self,
+        snapshot: &mut dyn Snapshot,
+        writer: &mut Writer,
+        run: &str,
+        done: &AtomicU64,
+    ) -> Result<Vec<(super::writer::Member, u64)>> {
+        let files = snapshot.files().to_vec();
+        let mut members = Vec::with_capacity(files.len());
+        let mut lines = Vec::with_capacity(2 * CHUNK);
+        for (i, file) in files.iter().enumerate() {
+            writer.start_member(&file.path.member(run))?;
+            let mut rows = 0;
+            snapshot.rows(i, &mut |row| {
+                row.append_json(&mut lines);
+                rows += 1;
+                if lines.len() >= CHUNK {
+                    self.cancel.check()?;
+                    writer.write(&lines)?;
+                    lines.clear();
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })?;
+            writer.write(&lines)?;
+            lines.clear();
+            members.push((writer.finish_member()?, rows));
+        }
+        Ok(members)
+    }
+
+    /// Loads the certificate and writes down which one the run has used.
+    fn certificate(&self, run: &str) -> Result<Used> {
+        let now = self.clock.now();
+        let used = Used::load(self.store)?;
+        self.store.catalogue.set_certificate_of(run, &used.description.to_string())?;
+        used.certificate.check(now)?;
+        if let Some(warning) = expiry_warning(&used.description, now) {
+            log::warn!("{warning}");
+        }
+        Ok(used)
+    }
+
+    fn selection(&self, run: &Run, spec: &Spec) -> Result<Selection> {
+        let timeframe = match &spec.timeframe {
+            spec::Timeframe::All => Timeframe::All,
+            spec::Timeframe::Between { start, end } => Timeframe::Between { start: *start, end: *end },
+            spec::Timeframe::SinceLastRun => {
+                let job =
+                    run.job.as_deref().map(|name| self.store.catalogue.job(name)).transpose()?.flatten();
+                let prefix = mark_prefix(spec);
+                let mark = job.and_then(|job| Some(Mark::from(job.mark?.strip_prefix(&prefix)?.to_string())));
+                Timeframe::Since(mark)
+            }
+        };
+        Ok(Selection { kind: spec.export_type, media_types: spec.media_types.clone(), timeframe })
+    }
+
+    /// Puts the parts in their place and completes the run.
+    fn publish(&self, run: &Run, made: &Made) -> Result<()> {
+        let dir = self.store.artifacts();
+        let now = self.clock.now();
+        for part in &made.finished.parts {
+            File::options()
+                .write(true)
+                .open(&part.temporary)?
+                .set_times(FileTimes::new().set_modified(now))?;
+            fs::rename(&part.temporary, dir.join(&part.name)).at(&part.name)?;
+        }
+        sync_dir(&dir).at(dir.display())?;
+        let stored: Vec<_> = made
+            .finished
+            .parts
+            .iter()
+            .map(|part| {
+                let record = StoredPartRecord {
+                    name: part.name.clone(),
+                    size: part.size,
+                    sha256: part.sha256,
+                    root: part.root,
+                };
+                (record, part.blocks.clone())
+            })
+            .collect();
+        let spec = Spec::parse(run.spec.as_bytes()).map_err(|r| Error::new(Kind::Invalid, r.to_string()))?;
+        let mark = made.mark.as_ref().map(|mark| format!("{}{mark}", mark_prefix(&spec)));
+        let catalogue = &self.store.catalogue;
+        match catalogue.complete(&run.id, now, made.finished.bytes, made.rows, &stored, mark.as_deref())? {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Cancelled, "cancelled")),
+        }
+    }
+}
+
+/// A mark is kept with the type that it is of: when a job changes its type, it begins anew.
+fn mark_prefix(spec: &Spec) -> String {
+    format!("{} ", spec.export_type.name())
+}
+
+/// The certificate of a store, with what records say of it.
+struct Used {
+    certificate: Arc<Certificate>,
+    description: Value,
+}
+
+impl Used {
+    fn load(store: &Managed) -> Result<Used> {
+        let path = store.certificate_path();
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let pem = fs::read(&path).map_err(Error::from).and_then(|pem| Certificate::from_pem(&pem)).map_err(
+            |error| {
+                let text =
+                    format!("{name}: {error}; give the store one with: cddsfs init STORE --cert CERT.pem");
+                Error::new(error.kind(), text)
+            },
+        )?;
+        let description = describe(&pem);
+        Ok(Used { certificate: Arc::new(pem), description })
+    }
+}
+
+/// Returns what records say of a certificate.
+pub fn describe(certificate: &Certificate) -> Value {
+    json!({
+        "subject": certificate.subject(),
+        "serial": certificate.serial(),
+        "not_after": timestamp(certificate.not_after()),
+        "sha256": hex(&certificate.sha256()),
+    })
+}
+
+fn source(store: &Managed) -> Result<ContactHistory> {
+    let path = store.catalogue.source()?.ok_or_else(|| {
+        Error::new(Kind::Invalid, "the store has no source; give it one with: cddsfs init STORE --source DB")
+    })?;
+    Ok(ContactHistory::new(&path))
+}
+
+/// Removes what an interrupted or failed run has left in the store.
+pub fn remove_files(store: &Managed, run: &str) {
+    let dir = store.artifacts();
+    let stem = format!("export-{run}");
+    let Ok(entries) = fs::read_dir(&dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_ours = name
+            .strip_prefix('.')
+            .unwrap_or(name)
+            .strip_prefix(&stem)
+            .is_some_and(|rest| rest.starts_with('.'));
+        if is_ours && let Err(error) = fs::remove_file(entry.path()) {
+            log::warn!("{name}: not removed: {error}");
+        }
+    }
+    if let Err(error) = sync(&dir) {
+        log::warn!("{}: {error}", dir.display());
+    }
+}
+
+fn sync(dir: &Path) -> Result<()> {
+    sync_dir(dir).at(dir.display())
+}
+
+/// Writes down the progress of a run from time to time.
+struct Reporter<'a> {
+    execution: &'a Execution<'a>,
+    run: &'a str,
+    total: u64,
+    done: AtomicU64,
+}
+
+impl<'a> Reporter<'a> {
+    fn new(execution: &'a Execution<'a>, run: &'a str, total: u64) -> Reporter<'a> {
+        Reporter { execution, run, total, done: AtomicU64::new(0) }
+    }
+
+    /// Does the work while another thread reports on it.
+    fn follow<T>(&self, written: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let clock = self.execution.clock;
+                let mut estimate = Estimate::new(self.total, clock.passed());
+                loop {
+                    let done = self.done.load(Ordering::Relaxed);
+                    let progress = estimate.progress(clock.passed(), done, written.load(Ordering::Relaxed));
+                    let catalogue = &self.execution.store.catalogue;
+                    if let Err(error) = catalogue.set_progress(self.run, &progress, clock.now()) {
+                        log::debug!("progress is not written down: {error}");
+                    }
+                    if ended.recv_timeout(REPORT) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                }
+            });
+            let result = work();
+            drop(end);
+            result
+        })
+    }
+}

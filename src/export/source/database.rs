@@ -1,0 +1,335 @@
+//! The embedded source: a contact history in an SQLite database.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, params_from_iter};
+
+use super::mark::{self, Since};
+use super::open::{Sqlite, open};
+use super::plan::{Child, Filter, Group, Parent, Walk, check};
+use super::row::{Columns, Row, Value};
+use super::schema::Table;
+use super::{FileInfo, FilePath, Kind, Mark, Selection, Snapshot, Source, Timeframe};
+use crate::error::{self, At, Error, Result};
+use crate::export::cancel::Cancel;
+
+/// The words of file names, and which `entitytypeid` they are. Any value, of any type, is of exactly one.
+const ENTITY_TYPES: [(&str, Group); 7] = [
+    ("EmailIn", &["$ = 0"]),
+    ("EmailOut", &["$ = 1"]),
+    ("Chat", &["$ = 2"]),
+    ("PhoneCall", &["$ = 3"]),
+    ("CallBack", &["$ = 5"]),
+    ("CoBrowse", &["$ = 6"]),
+    (
+        "Interaction",
+        &[
+            "$ IS NULL",
+            "$ < 0",
+            "$ > 0 AND $ < 1",
+            "$ > 1 AND $ < 2",
+            "$ > 2 AND $ < 3",
+            "$ > 3 AND $ < 5",
+            "$ > 5 AND $ < 6",
+            "$ > 6 AND $ < 7",
+            "$ = 7",
+            "$ > 7",
+        ],
+    ),
+];
+
+/// A contact-history database.
+#[derive(Debug, Clone)]
+pub struct ContactHistory {
+    path: PathBuf,
+}
+
+impl ContactHistory {
+    /// Nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>) -> ContactHistory {
+        ContactHistory { path: path.into() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fails if neither interactions nor contacts can be exported from it.
+    pub fn check(&self) -> Result<()> {
+        let connection = open(&self.path, &Cancel::new()).at(self.path.display())?;
+        let has = |name: &str, columns: &[&str]| {
+            let table = required(&connection, name)?;
+            columns.iter().try_for_each(|column| table.require(column, name).map(drop))
+        };
+        has("interaction", &["id", "entitytypeid", "mediatypeid", "startdate"])
+            .or_else(|error| has("contact", &["contactid"]).map_err(|_| error))
+            .at(self.path.display())
+    }
+}
+
+impl Source for ContactHistory {
+    fn snapshot(&self, selection: &Selection, cancel: &Cancel) -> Result<Box<dyn Snapshot>> {
+        cancel.check()?;
+        let connection = open(&self.path, cancel).at(self.path.display())?;
+        let read = plan(&connection, selection).at(self.path.display())?;
+        let (path, cancel) = (self.path.clone(), cancel.clone());
+        Ok(Box::new(Reading { connection, path, cancel, planned: read }))
+    }
+}
+
+/// What a snapshot has found out before its first row.
+struct Planned {
+    files: Vec<FileInfo>,
+    /// Of each file: its columns, and the statements that give its rows.
+    walks: Vec<(Columns, Vec<String>)>,
+    /// What is bound to every statement.
+    values: Vec<SqlValue>,
+    mark: Option<Mark>,
+}
+
+struct Reading {
+    /// Its read transaction ends with it.
+    connection: Connection,
+    path: PathBuf,
+    cancel: Cancel,
+    planned: Planned,
+}
+
+impl Snapshot for Reading {
+    fn files(&self) -> &[FileInfo] {
+        &self.planned.files
+    }
+
+    fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        let walk = self.planned.walks.get(file);
+        let (columns, statements) =
+            walk.ok_or_else(|| Error::new(error::Kind::Invalid, format!("there is no file {file}")))?;
+        let mut room = Vec::with_capacity(columns.names().len());
+        for sql in statements {
+            let mut statement = self.connection.prepare(sql).sqlite().at(self.path.display())?;
+            let mut rows =
+                statement.query(params_from_iter(&self.planned.values)).sqlite().at(self.path.display())?;
+            while let Some(found) = rows.next().sqlite().at(self.path.display())? {
+                self.cancel.check()?;
+                let mut values = emptied(room);
+                for i in 0..columns.names().len() {
+                    values.push(match found.get_ref(i).sqlite()? {
+                        ValueRef::Null => Value::Null,
+                        ValueRef::Integer(number) => Value::Integer(number),
+                        ValueRef::Real(number) => Value::Real(number),
+                        ValueRef::Text(text) => Value::Text(text),
+                        ValueRef::Blob(bytes) => Value::Blob(bytes),
+                    });
+                }
+                row(&Row::new(columns, &values))?;
+                room = emptied(values);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.planned.mark.clone()
+    }
+}
+
+/// The same allocation for values of another row.
+fn emptied<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
+    values.clear();
+    values.into_iter().map(|_| Value::Null).collect()
+}
+
+fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
+    match selection.kind {
+        Kind::Interaction => {
+            let table = required(connection, "interaction")?;
+            let parent = Parent {
+                id: table.require("id", "interaction")?,
+                group: Some(table.require("entitytypeid", "interaction")?),
+                date: Some(table.require("startdate", "interaction")?),
+                table: &table,
+            };
+            let media = table.require("mediatypeid", "interaction")?;
+            let mut files = Planning::new(connection, parent, selection)?;
+            if let Some(types) = &selection.media_types {
+                files.filter.among(media, types);
+            }
+            let child = Table::load(connection, "attachment")?;
+            files.plan("UCS/Interaction", &ENTITY_TYPES, child.as_ref(), &["entityid", "documentid"])
+        }
+        Kind::Contact => {
+            if selection.media_types.is_some() {
+                let text = "media types are of interactions: contacts have none";
+                return Err(Error::new(error::Kind::Invalid, text));
+            }
+            let table = required(connection, "contact")?;
+            let date = match selection.timeframe {
+                Timeframe::Between { .. } => Some(table.require("createddate", "contact")?),
+                _ => table.column("createddate"),
+            };
+            let id = table.require("contactid", "contact")?;
+            let parent = Parent { id, group: None, date, table: &table };
+            let files = Planning::new(connection, parent, selection)?;
+            let child = Table::load(connection, "contactattribute")?;
+            files.plan("UCS", &[("Contact", &["TRUE"])], child.as_ref(), &["contactid", "attrname"])
+        }
+    }
+}
+
+fn required(connection: &Connection, name: &str) -> Result<Table> {
+    Table::load(connection, name)?.ok_or_else(|| {
+        let text = format!("there is no table {name}; the database must have one");
+        Error::new(error::Kind::Invalid, text)
+    })
+}
+
+struct Planning<'a> {
+    connection: &'a Connection,
+    parent: Parent<'a>,
+    filter: Filter,
+    mark: Option<Mark>,
+}
+
+impl<'a> Planning<'a> {
+    fn new(connection: &'a Connection, parent: Parent<'a>, selection: &Selection) -> Result<Planning<'a>> {
+        let (table, id, date) = (parent.table, parent.id, parent.date);
+        let mut filter = Filter::default();
+        let mut bound = |operator, text: String| {
+            if let Some(date) = date {
+                filter.compare(date, operator, SqlValue::Text(text));
+                filter.is_dated = true;
+            }
+        };
+        let mut old = None;
+        match &selection.timeframe {
+            Timeframe::All => {}
+            Timeframe::Between { start, end } => {
+                start.iter().for_each(|&start| bound(">=", as_text(start)));
+                end.iter().for_each(|&end| bound("<", as_text(end)));
+            }
+            Timeframe::Since(None) if table.rowid.is_some() => {}
+            Timeframe::Since(mark) => {
+                old = mark.clone();
+                let mark = mark.clone().unwrap_or_else(|| Mark(String::new()));
+                match (mark::find(connection, table, id, &mark)?, table.rowid) {
+                    (Since::Rowid(last), Some(rowid)) => {
+                        filter.after(rowid, last);
+                    }
+                    (Since::Date(date), _) => bound(">=", date),
+                    _ => {}
+                }
+            }
+        }
+        let mark = mark::take(connection, table, id, date)?.or(old);
+        Ok(Planning { connection, parent, filter, mark })
+    }
+
+    /// `links` is the child's column with the parent's id, and another that it has to have.
+    fn plan(
+        self,
+        folder: &str,
+        groups: &[(&str, Group)],
+        child: Option<&Table>,
+        links: &[&str; 2],
+    ) -> Result<Planned> {
+        let ranges: Vec<Group> = groups.iter().map(|group| group.1).collect();
+        let is_contact = self.parent.group.is_none();
+        let (parent_name, child_name) =
+            if is_contact { ("contact", "contactattribute") } else { ("interaction", "attachment") };
+        let own = Walk::of_parents(&self.parent, &self.filter);
+        let own_counts = self.counts(&own, &ranges)?;
+        let own_columns = self.parent.table.in_order(parent_name)?;
+        let mut belonging = None;
+        if let Some(table) = child {
+            let child = self.child(table, child_name, parent_name, links)?;
+            let counting = Walk::counting_children(&self.parent, &child, &self.filter);
+            let walk = Walk::of_children(&self.parent, &child, &self.filter);
+            belonging = Some((walk, self.counts(&counting, &ranges)?, table.in_order(child_name)?));
+        }
+        let (mut files, mut walks) = (Vec::new(), Vec::new());
+        let mut add = |path, rows, columns: &[&str], statements: Vec<String>, id| -> Result<()> {
+            if rows > 0 {
+                statements.iter().try_for_each(|sql| check(self.connection, sql))?;
+                files.push(FileInfo { path, rows });
+                let keys = columns.iter().map(|column| key(column, id)).collect();
+                walks.push((Columns::new(keys), statements));
+            }
+            Ok(())
+        };
+        for (i, &(word, range)) in groups.iter().enumerate() {
+            let folder = format!("{folder}/{word}");
+            let stem = if is_contact { "ContactAttribute".to_owned() } else { format!("{word}-Attachment") };
+            let path = FilePath { folder: folder.clone(), stem: word.to_owned() };
+            let id = (!is_contact).then_some("id");
+            add(path, own_counts[i], &own_columns, own.rows("p", &own_columns, range), id)?;
+            if let Some((walk, counts, columns)) = &belonging {
+                let path = FilePath { folder, stem };
+                add(path, counts[i], columns, walk.rows("c", columns, range), None)?;
+            }
+        }
+        Ok(Planned { files, walks, values: self.filter.values, mark: self.mark })
+    }
+
+    fn child<'t>(
+        &'t self,
+        table: &'t Table,
+        name: &str,
+        parent: &str,
+        links: &[&str; 2],
+    ) -> Result<Child<'t>> {
+        for link in links {
+            table.require(link, name)?;
+        }
+        let key = self.parent.table.key(self.parent.id).ok_or_else(|| {
+            let id = self.parent.id;
+            let text = format!(
+                "{parent}.{id} has no unique index; the database must have one, because {name} belongs to it: \
+                 CREATE UNIQUE INDEX {parent}_{id} ON {parent} ({id})"
+            );
+            Error::new(error::Kind::Invalid, text)
+        })?;
+        Ok(Child { table, parent: table.require(links[0], name)?, key })
+    }
+
+    /// Returns the number of rows of every group.
+    fn counts(&self, walk: &Walk, groups: &[Group]) -> Result<Vec<u64>> {
+        let mut counts = Vec::with_capacity(groups.len());
+        for statements in walk.counts(groups) {
+            let mut sums: Vec<u64> = Vec::new();
+            for sql in statements {
+                check(self.connection, &sql)?;
+                let mut statement = self.connection.prepare(&sql).sqlite()?;
+                let width = statement.column_count();
+                sums.resize(width, 0);
+                let mut rows = statement.query(params_from_iter(&self.filter.values)).sqlite()?;
+                while let Some(row) = rows.next().sqlite()? {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum += row.get::<_, i64>(i).sqlite()? as u64;
+                    }
+                }
+            }
+            counts.extend(sums);
+        }
+        Ok(counts)
+    }
+}
+
+/// The key of a column in the export. `id` is the column that is called so there, if any.
+fn key(column: &str, id: Option<&str>) -> String {
+    let name = column.to_ascii_lowercase();
+    match name.as_str() {
+        "contactid" => "ContactId".to_owned(),
+        _ if id == Some(name.as_str()) => "IXNID".to_owned(),
+        _ => name,
+    }
+}
+
+/// An instant as the database has it, in its shortest form: that is a beginning of all others, so as text it is the
+/// least of them, and what is earlier is less than it.
+fn as_text(instant: jiff::Timestamp) -> String {
+    instant.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
+}
+
+#[cfg(test)]
+mod tests;

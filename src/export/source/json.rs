@@ -1,0 +1,126 @@
+//! Values as JSON (RFC 8259). Text is UTF-8, escaped only where it must be.
+
+use base64_simd::STANDARD;
+
+/// Bytes that are looked at together; the compiler makes vector instructions of it.
+const STEP: usize = 32;
+
+/// The byte after the backslash, `u` for the long form, 0 for what stands as it is.
+static ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = b'u';
+        control += 1;
+    }
+    table[0x08] = b'b';
+    table[b'\t' as usize] = b't';
+    table[b'\n' as usize] = b'n';
+    table[0x0c] = b'f';
+    table[b'\r' as usize] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+pub fn append_integer(out: &mut Vec<u8>, number: i64) {
+    // Writing into a Vec does not fail.
+    let _ = serde_json::to_writer(out, &number);
+}
+
+/// JSON has no infinity: that is a text. SQLite stores no NaN.
+pub fn append_real(out: &mut Vec<u8>, number: f64) {
+    if number.is_finite() {
+        let _ = serde_json::to_writer(out, &number);
+    } else {
+        out.extend_from_slice(if number > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
+    }
+}
+
+/// In the standard alphabet, padded.
+pub fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(STANDARD.encoded_length(bytes.len()) + 2);
+    out.push(b'"');
+    STANDARD.encode_append(bytes, out);
+    out.push(b'"');
+}
+
+/// Bytes that are not UTF-8 become U+FFFD.
+pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    // Going by chunks is several times slower than the check.
+    if std::str::from_utf8(text).is_ok() {
+        append_escaped(out, text);
+    } else {
+        for chunk in text.utf8_chunks() {
+            append_escaped(out, chunk.valid().as_bytes());
+            if !chunk.invalid().is_empty() {
+                out.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let mut steps = text.chunks_exact(STEP);
+    // What is clean is copied in runs as long as they come.
+    let (mut run, mut at) = (0, 0);
+    for step in &mut steps {
+        let dirty = step.iter().fold(false, |dirty, &b| dirty | (b < 0x20) | (b == b'"') | (b == b'\\'));
+        if dirty {
+            run = append_dirty(out, text, run, at..at + STEP);
+        }
+        at += STEP;
+    }
+    run = append_dirty(out, text, run, at..text.len());
+    out.extend_from_slice(&text[run..]);
+}
+
+/// Escapes what must be in a range; the bytes from `run` on have not been written. Returns the new `run`.
+fn append_dirty(out: &mut Vec<u8>, text: &[u8], mut run: usize, range: std::ops::Range<usize>) -> usize {
+    for i in range {
+        let byte = text[i];
+        let escape = ESCAPES[byte as usize];
+        if escape == 0 {
+            continue;
+        }
+        out.extend_from_slice(&text[run..i]);
+        run = i + 1;
+        if escape == b'u' {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            let digits = [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
+        } else {
+            out.extend_from_slice(&[b'\\', escape]);
+        }
+    }
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_written_as_serde_json_writes_it() {
+        let all: String = (0..=0x2100).filter_map(char::from_u32).collect();
+        for text in ["", "a", "\"", "\u{7f}\u{2028}", &all, &"x\n".repeat(100), &"ü".repeat(1000)] {
+            for skip in (0..40).filter(|&skip| text.is_char_boundary(skip)) {
+                let mut out = b"before".to_vec();
+                append_text(&mut out, &text.as_bytes()[skip..]);
+                assert_eq!(&out[6..], serde_json::to_vec(&text[skip..]).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_replaced() {
+        for bytes in [&b"a\xffb"[..], b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80x", b"\x80\"\xc0"] {
+            let mut out = Vec::new();
+            append_text(&mut out, bytes);
+            assert_eq!(out, serde_json::to_vec(&String::from_utf8_lossy(bytes)).unwrap());
+        }
+    }
+}

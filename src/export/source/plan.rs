@@ -1,0 +1,268 @@
+//! The SQL of an export: which way through tables and indexes each file's rows are reached.
+//!
+//! ```text
+//! p   interaction, contact          the rows that a selection is about
+//! c   attachment, contactattribute  what belongs to them
+//! ```
+//!
+//! Every walk is fixed by INDEXED BY, NOT INDEXED and CROSS JOIN, whatever statistics the database has. None sorts, so
+//! that none needs memory in proportion to its rows; [`check`] makes sure of it.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::open::Sqlite;
+use super::schema::{Key, Table};
+use crate::error::{Error, Kind, Result};
+
+/// Which rows go to one file. `$` is the column that tells; each condition is one range of an index on it.
+pub type Group = &'static [&'static str];
+
+/// What a selection is about.
+#[derive(Debug)]
+pub struct Parent<'a> {
+    pub table: &'a Table,
+    pub id: &'a str,
+    /// The column that tells which group a row is of.
+    pub group: Option<&'a str>,
+    pub date: Option<&'a str>,
+}
+
+/// What belongs to it.
+#[derive(Debug)]
+pub struct Child<'a> {
+    pub table: &'a Table,
+    /// The column with the parent's id.
+    pub parent: &'a str,
+    /// How a parent is found by it.
+    pub key: Key<'a>,
+}
+
+/// What every statement asks for, beside the group.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub conditions: Vec<String>,
+    pub values: Vec<Value>,
+    /// There is a bound on the date.
+    pub is_dated: bool,
+    /// There is a bound on the rowid.
+    pub is_recent: bool,
+}
+
+impl Filter {
+    /// Adds `p.column operator value`.
+    pub fn compare(&mut self, column: &str, operator: &str, value: Value) {
+        self.values.push(value);
+        self.conditions.push(format!("p.{} {operator} ?{}", quoted(column), self.values.len()));
+    }
+
+    /// Adds that a row was inserted after another.
+    pub fn after(&mut self, rowid: &str, last: i64) {
+        self.values.push(Value::Integer(last));
+        self.conditions.push(format!("p.{rowid} > ?{}", self.values.len()));
+        self.is_recent = true;
+    }
+
+    /// Adds that a column has one of these values, compared byte by byte.
+    pub fn among(&mut self, column: &str, values: &[String]) {
+        let first = self.values.len() + 1;
+        self.values.extend(values.iter().map(|value| Value::Text(value.clone())));
+        let list: Vec<String> = (first..=self.values.len()).map(|i| format!("?{i}")).collect();
+        self.conditions.push(format!("p.{} COLLATE BINARY IN ({})", quoted(column), list.join(", ")));
+    }
+}
+
+/// A way through the tables.
+#[derive(Debug)]
+pub struct Walk {
+    from: String,
+    conditions: Vec<String>,
+    order: String,
+    /// The column that tells the group, as SQL.
+    group: String,
+    /// Each range of a group is a walk of its own, along an index that begins with the group.
+    is_by_range: bool,
+}
+
+impl Walk {
+    /// The way along the selected parents.
+    pub fn of_parents(parent: &Parent<'_>, filter: &Filter) -> Walk {
+        let table = parent.table;
+        let group = parent.group.as_slice();
+        let date = parent.date.as_slice();
+        let both: Vec<&str> = group.iter().chain(date).copied().collect();
+        let mut wanted: Vec<&[&str]> = Vec::new();
+        if !filter.is_recent {
+            if group.len() == 1 {
+                wanted.push(&both);
+            }
+            if filter.is_dated {
+                wanted.push(date);
+            }
+            wanted.push(group);
+        }
+        let index = wanted
+            .into_iter()
+            .filter(|columns| !columns.is_empty())
+            .find_map(|columns| Some((columns, table.ordered_by(columns)?)));
+        let is_by_range = index.is_some_and(|(columns, _)| columns.first() == parent.group.as_ref());
+        let (hint, order) = match index {
+            Some((_, index)) => (indexed_by(&index.name), order(table, "p", &index.parts)),
+            None => ("NOT INDEXED".to_owned(), table_order(table, "p")),
+        };
+        Walk {
+            from: format!("{} AS p {hint}", quoted(&table.name)),
+            conditions: filter.conditions.clone(),
+            order,
+            group: parent.group.map(|group| format!("p.{}", quoted(group))).unwrap_or_default(),
+            is_by_range,
+        }
+    }
+
+    /// The way along what belongs to the selected parents: with them, where there is an index that leads to it, and
+    /// otherwise through all of it, looking each one's parent up.
+    pub fn of_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
+        let Some(index) = child.table.grouped_by(child.parent, child.key.collation) else {
+            return Walk::through_children(parent, child, filter);
+        };
+        let mut walk = Walk::of_parents(parent, filter);
+        let from = &mut walk.from;
+        *from = format!("{from} CROSS JOIN {} AS c {}", quoted(&child.table.name), indexed_by(&index.name));
+        walk.conditions.push(belongs(parent, child));
+        // The order within one parent: the column with its id is the same for all.
+        let rest = order(child.table, "c", &index.parts[1..]);
+        if !rest.is_empty() {
+            walk.order = format!("{}, {rest}", walk.order);
+        }
+        walk
+    }
+
+    fn through_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
+        let by_id = child.key.index.map_or_else(|| "NOT INDEXED".to_owned(), |index| indexed_by(&index.name));
+        let (p, c) = (quoted(&parent.table.name), quoted(&child.table.name));
+        let mut conditions = vec![belongs(parent, child)];
+        conditions.extend(filter.conditions.iter().cloned());
+        Walk {
+            from: format!("{c} AS c NOT INDEXED CROSS JOIN {p} AS p {by_id}"),
+            conditions,
+            order: table_order(child.table, "c"),
+            group: parent.group.map(|group| format!("p.{}", quoted(group))).unwrap_or_default(),
+            is_by_range: false,
+        }
+    }
+
+    /// The way on which children are counted. Each has one parent, so both ways meet the same ones.
+    pub fn counting_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
+        if filter.is_dated || filter.is_recent {
+            Walk::of_children(parent, child, filter)
+        } else {
+            Walk::through_children(parent, child, filter)
+        }
+    }
+
+    /// Returns the statements that one after another give the rows of a group.
+    pub fn rows(&self, alias: &str, columns: &[&str], group: Group) -> Vec<String> {
+        let columns: Vec<String> = columns.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
+        let select = |condition: String| {
+            let order = &self.order;
+            format!(
+                "SELECT {} FROM {}{} ORDER BY {order}",
+                columns.join(", "),
+                self.from,
+                self.filter(&[condition])
+            )
+        };
+        if self.is_by_range {
+            group.iter().map(|range| select(self.range(range))).collect()
+        } else {
+            vec![select(self.any_range(group))]
+        }
+    }
+
+    /// Returns the statements that together count the rows of every group: each gives a row of counts.
+    pub fn counts(&self, groups: &[Group]) -> Vec<Vec<String>> {
+        if self.is_by_range {
+            let count = |range: &&str| {
+                format!("SELECT count(*) FROM {}{}", self.from, self.filter(&[self.range(range)]))
+            };
+            return groups.iter().map(|group| group.iter().map(count).collect()).collect();
+        }
+        let count = |group: &Group| format!("count(*) FILTER (WHERE {})", self.any_range(group));
+        let counts: Vec<String> = groups.iter().map(count).collect();
+        vec![vec![format!("SELECT {} FROM {}{}", counts.join(", "), self.from, self.filter(&[]))]]
+    }
+
+    fn range(&self, range: &str) -> String {
+        format!("({})", range.replace('$', &self.group))
+    }
+
+    fn any_range(&self, group: Group) -> String {
+        let ranges: Vec<String> = group.iter().map(|range| self.range(range)).collect();
+        format!("({})", ranges.join(" OR "))
+    }
+
+    fn filter(&self, more: &[String]) -> String {
+        let conditions: Vec<&str> = more.iter().chain(&self.conditions).map(String::as_str).collect();
+        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+    }
+}
+
+/// The parent's id stands first: its collation is that of the comparison.
+fn belongs(parent: &Parent<'_>, child: &Child<'_>) -> String {
+    format!("p.{} = c.{}", quoted(parent.id), quoted(child.parent))
+}
+
+fn table_order(table: &Table, alias: &str) -> String {
+    match (table.rowid, table.primary()) {
+        (Some(rowid), _) => format!("{alias}.{rowid}"),
+        (None, Some(primary)) => order(table, alias, primary.key()),
+        (None, None) => "1".to_owned(),
+    }
+}
+
+fn order(table: &Table, alias: &str, parts: &[super::schema::Part]) -> String {
+    let part = |part: &super::schema::Part| {
+        let name = part.column.as_deref().map(quoted).or(table.rowid.map(str::to_owned))?;
+        let collation = part.column.as_ref().map(|_| format!(" COLLATE {}", quoted(&part.collation)));
+        let direction = if part.is_descending { " DESC" } else { "" };
+        Some(format!("{alias}.{name}{}{direction}", collation.unwrap_or_default()))
+    };
+    let parts: Vec<String> = parts.iter().filter_map(part).collect();
+    parts.join(", ")
+}
+
+fn indexed_by(index: &str) -> String {
+    format!("INDEXED BY {}", quoted(index))
+}
+
+/// Returns a name as SQL.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Returns what SQLite says it does for a statement.
+pub fn explained(connection: &Connection, sql: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).sqlite()?;
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().sqlite()? {
+        steps.push(row.get(3).sqlite()?);
+    }
+    Ok(steps)
+}
+
+/// Refuses a statement whose memory grows with the data.
+pub fn check(connection: &Connection, sql: &str) -> Result<()> {
+    let steps = explained(connection, sql).map_err(|error| {
+        // An index that was asked for does not fit: a comparison that converts types, for instance.
+        let text = "the columns of its indexes are declared with types that cannot be compared";
+        if error.to_string().contains("no query solution") { Error::new(Kind::Invalid, text) } else { error }
+    })?;
+    match steps.iter().find(|step| step.contains("TEMP B-TREE") || step.contains("AUTOMATIC")) {
+        Some(step) => {
+            let text = format!("its indexes lead to no order without sorting ({step})");
+            Err(Error::new(Kind::Unsupported, text))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,249 @@
+//! What a database has: columns, their order, and the indexes that a walk can follow.
+
+use rusqlite::Connection;
+
+use super::SCHEMA;
+use super::open::Sqlite;
+use crate::error::{Error, Kind, Result};
+
+/// A table as it is in the database at hand.
+#[derive(Debug)]
+pub struct Table {
+    pub name: String,
+    /// In the table's order.
+    columns: Vec<String>,
+    /// A name of the rowid that no column takes; `None` for a table WITHOUT ROWID.
+    pub rowid: Option<&'static str>,
+    /// What the rowid is also called: the column that is declared INTEGER PRIMARY KEY.
+    alias: Option<String>,
+    indexes: Vec<Index>,
+}
+
+/// An index over whole columns and all rows.
+#[derive(Debug)]
+pub struct Index {
+    pub name: String,
+    is_unique: bool,
+    is_primary: bool,
+    /// How many of the parts are in the key; after them comes what makes an entry unique.
+    key_len: usize,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+pub struct Part {
+    /// `None` is the rowid.
+    pub column: Option<String>,
+    pub is_descending: bool,
+    pub collation: String,
+}
+
+/// How a row is found by its id.
+#[derive(Debug)]
+pub struct Key<'a> {
+    /// `None` where the id is the rowid.
+    pub index: Option<&'a Index>,
+    pub collation: &'a str,
+}
+
+impl Table {
+    /// Returns the table of that name, in any case, if there is one.
+    pub fn load(connection: &Connection, name: &str) -> Result<Option<Table>> {
+        let sql = "SELECT name, type, wr FROM pragma_table_list
+                   WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+        let mut statement = connection.prepare(sql).sqlite()?;
+        let mut rows = statement.query([name]).sqlite()?;
+        let Some(row) = rows.next().sqlite()? else { return Ok(None) };
+        let (found, kind, without_rowid): (String, String, bool) =
+            (row.get(0).sqlite()?, row.get(1).sqlite()?, row.get(2).sqlite()?);
+        if kind != "table" {
+            let text = format!("{name} is a {kind}; the database must have it as a table");
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        let (columns, primary) = columns(connection, &found)?;
+        let indexes = indexes(connection, &found)?;
+        let mut table = Table { name: found, columns, rowid: None, alias: None, indexes };
+        if !without_rowid {
+            let free = ["rowid", "_rowid_", "oid"].into_iter().find(|name| table.column(name).is_none());
+            table.rowid = Some(free.ok_or_else(|| {
+                let text = format!("{name} has columns called rowid, _rowid_ and oid; one name must be left");
+                Error::new(Kind::Invalid, text)
+            })?);
+            // Every other primary key has an index.
+            if primary.len() == 1 && !table.indexes.iter().any(|index| index.is_primary) {
+                table.alias = primary.into_iter().next();
+            }
+        }
+        Ok(Some(table))
+    }
+
+    /// Returns a column as the database spells it.
+    pub fn column(&self, name: &str) -> Option<&str> {
+        self.columns.iter().find(|column| column.eq_ignore_ascii_case(name)).map(String::as_str)
+    }
+
+    /// The same for one that has to be there.
+    pub fn require(&self, name: &str, table: &str) -> Result<&str> {
+        self.column(name).ok_or_else(|| {
+            let text =
+                format!("the table {table} has no column {name}; the database must have {table}.{name}");
+            Error::new(Kind::Invalid, text)
+        })
+    }
+
+    /// Returns all columns: the documented ones in their order, then the others in the table's.
+    pub fn in_order(&self, table: &str) -> Result<Vec<&str>> {
+        let documented = documented(table)?;
+        let mut columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        let place = |column: &str| documented.iter().position(|name| column.eq_ignore_ascii_case(name));
+        // The sort is stable.
+        columns.sort_by_key(|column| place(column).unwrap_or(documented.len()));
+        Ok(columns)
+    }
+
+    /// Returns an index whose key begins with these columns, compared byte by byte and ascending.
+    pub fn ordered_by(&self, columns: &[&str]) -> Option<&Index> {
+        self.indexes.iter().find(|index| {
+            index.key_len >= columns.len()
+                && columns.iter().zip(&index.parts).all(|(column, part)| {
+                    part.is(column) && !part.is_descending && part.collation == "BINARY"
+                })
+        })
+    }
+
+    /// Returns an index by which all rows with one value of a column are found.
+    pub fn grouped_by(&self, column: &str, collation: &str) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.parts[0].is(column) && index.parts[0].collation == collation)
+    }
+
+    /// Returns how the one row with a value of this column is found.
+    pub fn key(&self, column: &str) -> Option<Key<'_>> {
+        if self.alias.as_deref() == Some(column) {
+            return Some(Key { index: None, collation: "BINARY" });
+        }
+        let is_key = |index: &&Index| index.is_unique && index.key_len == 1 && index.parts[0].is(column);
+        let index = self.indexes.iter().find(is_key)?;
+        Some(Key { index: Some(index), collation: &index.parts[0].collation })
+    }
+
+    /// The index that is the table, for one without a rowid.
+    pub fn primary(&self) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.is_primary)
+    }
+}
+
+impl Index {
+    pub fn key(&self) -> &[Part] {
+        &self.parts[..self.key_len]
+    }
+}
+
+impl Part {
+    fn is(&self, column: &str) -> bool {
+        self.column.as_deref() == Some(column)
+    }
+}
+
+/// Returns the names of all columns, and those in the primary key.
+fn columns(connection: &Connection, table: &str) -> Result<(Vec<String>, Vec<String>)> {
+    // 1 is a hidden column of a virtual table; 2 and 3 are generated ones.
+    let sql = "SELECT name, pk FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";
+    let mut statement = connection.prepare(sql).sqlite()?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).sqlite()?;
+    let rows: Vec<(String, i64)> = rows.collect::<rusqlite::Result<_>>().sqlite()?;
+    let primary = rows.iter().filter(|row| row.1 > 0).map(|row| row.0.clone()).collect();
+    Ok((rows.into_iter().map(|row| row.0).collect(), primary))
+}
+
+fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
+    let sql =
+        r#"SELECT name, "unique", origin = 'pk' FROM pragma_index_list(?1) WHERE NOT partial ORDER BY name"#;
+    let mut statement = connection.prepare(sql).sqlite()?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).sqlite()?;
+    let mut indexes = Vec::new();
+    for row in rows {
+        let (name, is_unique, is_primary): (String, bool, bool) = row.sqlite()?;
+        let sql = r#"SELECT cid, name, "desc", coll, key FROM pragma_index_xinfo(?1) ORDER BY seqno"#;
+        let mut statement = connection.prepare(sql).sqlite()?;
+        let mut parts = statement.query([&name]).sqlite()?;
+        let mut index = Index { name: name.clone(), is_unique, is_primary, key_len: 0, parts: Vec::new() };
+        let mut has_expression = false;
+        while let Some(part) = parts.next().sqlite()? {
+            has_expression |= part.get::<_, i64>(0).sqlite()? == -2;
+            index.key_len += usize::from(part.get::<_, bool>(4).sqlite()?);
+            index.parts.push(Part {
+                column: part.get(1).sqlite()?,
+                is_descending: part.get(2).sqlite()?,
+                collation: part.get::<_, String>(3).sqlite()?.to_ascii_uppercase(),
+            });
+        }
+        if !has_expression && index.key_len > 0 {
+            indexes.push(index);
+        }
+    }
+    Ok(indexes)
+}
+
+/// Returns the columns of a table of [`SCHEMA`].
+fn documented(table: &str) -> Result<Vec<String>> {
+    let connection = Connection::open_in_memory().sqlite()?;
+    connection.execute_batch(SCHEMA).sqlite()?;
+    Ok(columns(&connection, table)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(sql: &str) -> Result<Option<Table>> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(sql).unwrap();
+        Table::load(&connection, "t")
+    }
+
+    fn found(sql: &str) -> Table {
+        table(sql).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_key_is_what_is_unique() {
+        let keys = [
+            ("CREATE TABLE T (Id TEXT PRIMARY KEY)", true),
+            ("CREATE TABLE T (Id INTEGER PRIMARY KEY)", true),
+            ("CREATE TABLE T (Id TEXT PRIMARY KEY) WITHOUT ROWID", true),
+            ("CREATE TABLE T (Id TEXT, b, PRIMARY KEY (Id, b))", false),
+            ("CREATE TABLE T (Id TEXT); CREATE UNIQUE INDEX x ON t (id)", true),
+            ("CREATE TABLE T (Id TEXT); CREATE INDEX x ON t (id)", false),
+            ("CREATE TABLE T (Id TEXT); CREATE UNIQUE INDEX x ON t (id) WHERE id > 'a'", false),
+            ("CREATE TABLE T (Id TEXT); CREATE UNIQUE INDEX x ON t (lower(id))", false),
+            ("CREATE TABLE T (Id TEXT)", false),
+        ];
+        for (sql, expected) in keys {
+            let table = found(sql);
+            assert_eq!(table.key(table.column("ID").unwrap()).is_some(), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_index_serves_what_its_key_begins_with() {
+        let table = found(
+            "CREATE TABLE t (a, b, c COLLATE NOCASE);
+             CREATE INDEX t1 ON t (a, b, c); CREATE INDEX t2 ON t (c); CREATE INDEX t3 ON t (b DESC)",
+        );
+        assert_eq!(table.ordered_by(&["a", "b"]).unwrap().name, "t1");
+        assert!(table.ordered_by(&["c"]).is_none());
+        assert!(table.ordered_by(&["b"]).is_none());
+        assert!(table.grouped_by("b", "BINARY").is_some());
+        assert!(table.grouped_by("c", "BINARY").is_none());
+        assert!(table.grouped_by("c", "NOCASE").is_some());
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        assert!(table("").unwrap().is_none());
+        let error = table("CREATE VIEW t AS SELECT 1").map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "t is a view; the database must have it as a table");
+        assert_eq!(found("CREATE TABLE t (rowid, b)").rowid, Some("_rowid_"));
+        assert!(table("CREATE TABLE t (rowid, oid, _rowid_)").is_err());
+    }
+}
