@@ -21,6 +21,7 @@ use super::spec::{self, Spec};
 use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
+use crate::format::zip::SPANNING_MARKERS;
 use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord};
 use crate::store::clock::Clock;
 use crate::store::managed::{Managed, sync_dir};
@@ -44,6 +45,8 @@ pub struct Execution<'a> {
 /// What a run has come to.
 struct Made {
     finished: Finished,
+    /// Of the zip that the parts are together.
+    bytes: u64,
     rows: u64,
     mark: Option<Mark>,
 }
@@ -110,7 +113,9 @@ impl Execution<'_> {
         let finished = writer.finish()?;
         self.cancel.check()?;
         let rows = members.iter().map(|(_, rows)| rows).sum();
-        Ok(Some(Made { finished, rows, mark: snapshot.mark() }))
+        // Joined to one zip, a split one has no marker in front.
+        let marker = if finished.parts.len() > 1 { SPANNING_MARKERS[0].len() as u64 } else { 0 };
+        Ok(Some(Made { bytes: finished.bytes - marker, finished, rows, mark: snapshot.mark() }))
     }
 
     fn write_files(
@@ -200,7 +205,7 @@ impl Execution<'_> {
         let spec = Spec::parse(run.spec.as_bytes()).map_err(|r| Error::new(Kind::Invalid, r.to_string()))?;
         let mark = made.mark.as_ref().map(|mark| format!("{}{mark}", mark_prefix(&spec)));
         let catalogue = &self.store.catalogue;
-        match catalogue.complete(&run.id, now, made.finished.bytes, made.rows, &stored, mark.as_deref())? {
+        match catalogue.complete(&run.id, now, made.bytes, made.rows, &stored, mark.as_deref())? {
             true => Ok(()),
             false => Err(Error::new(Kind::Cancelled, "cancelled")),
         }
