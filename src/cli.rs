@@ -13,6 +13,7 @@ mod logging;
 mod mount;
 mod options;
 mod passphrase;
+mod sample;
 mod unmount;
 
 use exit::Failure;
@@ -43,6 +44,8 @@ enum Command {
     Ls(browse::ListArguments),
     /// Write a file inside an export to standard output, without a mount
     Cat(browse::CatArguments),
+    /// Make a contact-history database to try things on
+    Sample(sample::Arguments),
 }
 
 /// Runs the program.
@@ -54,6 +57,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Unmount(arguments) => unmount::run(&arguments),
                 Command::Ls(arguments) => browse::list(&arguments),
                 Command::Cat(arguments) => browse::cat(&arguments),
+                Command::Sample(arguments) => sample::run(&arguments),
             },
             Err(error) => {
                 // Clap's own texts and exit codes: 0 for --help, 2 for a mistake.

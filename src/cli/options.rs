@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Commands that may stand first; anything else there is a store.
-const COMMANDS: [&str; 5] = ["mount", "unmount", "ls", "cat", "help"];
+const COMMANDS: [&str; 6] = ["mount", "unmount", "ls", "cat", "sample", "help"];
 
 /// What mount(8), fstab and systemd say to one another, and flags that every mount of ours has or does without.
 const IGNORED: [&str; 26] = [

@@ -55,6 +55,7 @@ mod row;
 mod schema;
 
 pub use database::ContactHistory;
+pub(super) use open::Sqlite;
 pub use row::{Columns, Row, Value};
 
 /// The tables and indexes of a contact-history database.
@@ -72,7 +73,10 @@ pub enum Kind {
 pub enum Timeframe {
     All,
     /// `start` is included, `end` is not.
-    Between { start: Option<jiff::Timestamp>, end: Option<jiff::Timestamp> },
+    Between {
+        start: Option<jiff::Timestamp>,
+        end: Option<jiff::Timestamp>,
+    },
     /// What was inserted after the mark, whatever its date; without a mark everything.
     Since(Option<Mark>),
 }

@@ -85,7 +85,8 @@ impl Table {
     /// The same for one that has to be there.
     pub fn require(&self, name: &str, table: &str) -> Result<&str> {
         self.column(name).ok_or_else(|| {
-            let text = format!("the table {table} has no column {name}; the database must have {table}.{name}");
+            let text =
+                format!("the table {table} has no column {name}; the database must have {table}.{name}");
             Error::new(Kind::Invalid, text)
         })
     }
@@ -155,7 +156,8 @@ fn columns(connection: &Connection, table: &str) -> Result<(Vec<String>, Vec<Str
 }
 
 fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
-    let sql = r#"SELECT name, "unique", origin = 'pk' FROM pragma_index_list(?1) WHERE NOT partial ORDER BY name"#;
+    let sql =
+        r#"SELECT name, "unique", origin = 'pk' FROM pragma_index_list(?1) WHERE NOT partial ORDER BY name"#;
     let mut statement = connection.prepare(sql).sqlite()?;
     let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).sqlite()?;
     let mut indexes = Vec::new();
