@@ -1,9 +1,9 @@
 //! The command line: one file per command. Data goes to standard output, talk to standard error.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod background;
 mod browse;
@@ -14,6 +14,7 @@ mod logging;
 mod mount;
 mod options;
 mod passphrase;
+mod sample;
 mod unmount;
 
 use exit::Failure;
@@ -46,11 +47,17 @@ enum Command {
     Ls(browse::ListArguments),
     /// Write a file inside an export to standard output, without a mount
     Cat(browse::CatArguments),
+    /// Make a contact-history database to try things on
+    Sample(sample::Arguments),
+}
+
+fn is_command(word: &OsStr) -> bool {
+    word == "help" || Arguments::command().get_subcommands().any(|command| word == command.get_name())
 }
 
 /// Runs the program.
 pub fn run(args: Vec<OsString>) -> ExitCode {
-    let outcome = match options::expand(args.clone()) {
+    let outcome = match options::expand(args.clone(), is_command) {
         Ok(expanded) => match Arguments::try_parse_from(expanded) {
             Ok(arguments) => match arguments.command {
                 Command::Init(arguments) => init::run(&arguments),
@@ -58,6 +65,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Unmount(arguments) => unmount::run(&arguments),
                 Command::Ls(arguments) => browse::list(&arguments),
                 Command::Cat(arguments) => browse::cat(&arguments),
+                Command::Sample(arguments) => sample::run(&arguments),
             },
             Err(error) => {
                 // Clap's own texts and exit codes: 0 for --help, 2 for a mistake.

@@ -84,7 +84,9 @@ fn a_recurring_job_runs_when_it_is_due_and_missed_times_once() {
     drop(engine);
     bench.clock.set(at("2026-11-25T17:10:00Z"));
     let _engine = bench.engine();
-    bench.until("what was missed", || runs(Status::Completed).len() == 2 && runs(Status::Scheduled).len() == 1);
+    bench.until("what was missed", || {
+        runs(Status::Completed).len() == 2 && runs(Status::Scheduled).len() == 1
+    });
     assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2026-11-25T20:00:00Z")));
     bench.settle();
     assert_eq!(runs(Status::Completed).len(), 2);
@@ -103,7 +105,10 @@ fn since_last_run_exports_every_row_once() {
     jobs::define(&bench.store, "new", text, bench.now()).unwrap();
     let ended = || -> BTreeMap<_, _> {
         let runs = bench.store.catalogue.runs().unwrap();
-        runs.into_iter().filter(|r| r.status.is_final()).map(|r| (r.scheduled, (r.status, r.progress.map_or(0, |p| p.rows_done)))).collect()
+        runs.into_iter()
+            .filter(|r| r.status.is_final())
+            .map(|r| (r.scheduled, (r.status, r.progress.map_or(0, |p| p.rows_done))))
+            .collect()
     };
     let mut seen = Vec::new();
     for (hour, added) in [(13, 0), (14, 0), (15, 7), (16, 3)] {
@@ -172,7 +177,11 @@ fn a_run_cancelled_at_a_random_moment_leaves_nothing() {
         match run.status {
             Status::Cancelled => {
                 cancelled += 1;
-                assert!(!run.present && !bench.files().iter().any(|name| name.contains(&id)), "{:?}", bench.files());
+                assert!(
+                    !run.present && !bench.files().iter().any(|name| name.contains(&id)),
+                    "{:?}",
+                    bench.files()
+                );
             }
             Status::Completed => assert!(run.present),
             other => panic!("{other}: {:?}", run.error),

@@ -8,9 +8,6 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Commands that may stand first; anything else there is a store.
-const COMMANDS: [&str; 6] = ["init", "mount", "unmount", "ls", "cat", "help"];
-
 /// What mount(8), fstab and systemd say to one another, and flags that every mount of ours has or does without.
 const IGNORED: [&str; 25] = [
     "auto",
@@ -40,15 +37,12 @@ const IGNORED: [&str; 25] = [
     "nodiratime",
 ];
 
-/// Returns the arguments with every `-o` spelled out.
-pub fn expand(args: Vec<OsString>) -> Result<Vec<OsString>, String> {
+/// Returns the arguments with every `-o` spelled out. What stands first and is no command is a store to mount.
+pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, String> {
     let mut args = args.into_iter();
     let mut out: Vec<OsString> = args.next().into_iter().collect();
     let mut rest = args.peekable();
-    let is_command = |first: &OsString| {
-        first.as_bytes().starts_with(b"-") || COMMANDS.iter().any(|command| first == command)
-    };
-    if rest.peek().is_some_and(|first| !is_command(first)) {
+    if rest.peek().is_some_and(|first| !first.as_bytes().starts_with(b"-") && !is_command(first)) {
         out.push("mount".into());
     }
     while let Some(arg) = rest.next() {
@@ -109,7 +103,12 @@ mod tests {
 
     fn expanded(args: &[&str]) -> Vec<String> {
         let args = std::iter::once("cddsfs").chain(args.iter().copied()).map(OsString::from).collect();
-        expand(args).unwrap().into_iter().skip(1).map(|a| a.into_string().unwrap()).collect()
+        expand(args, |first| first == "unmount" || first == "mount")
+            .unwrap()
+            .into_iter()
+            .skip(1)
+            .map(|a| a.into_string().unwrap())
+            .collect()
     }
 
     #[test]
@@ -132,6 +131,6 @@ mod tests {
         for (args, expected) in table {
             assert_eq!(expanded(args), expected, "{args:?}");
         }
-        assert!(expand(vec!["cddsfs".into(), "/s".into(), "-o".into()]).is_err());
+        assert!(expand(vec!["cddsfs".into(), "/s".into(), "-o".into()], |_| false).is_err());
     }
 }

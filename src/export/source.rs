@@ -55,6 +55,7 @@ mod row;
 mod schema;
 
 pub use database::ContactHistory;
+pub(super) use open::Sqlite;
 pub use row::{Columns, Row, Value};
 
 /// The tables and indexes of a contact-history database.

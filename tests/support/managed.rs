@@ -39,7 +39,8 @@ impl FakeClock {
     /// Lets time pass until then, or puts the clock back.
     pub fn set(&self, to: SystemTime) {
         let mut both = self.0.lock().unwrap();
-        both.0 += to.duration_since(both.1).unwrap_or_default();
+        let passes = to.duration_since(both.1).unwrap_or_default();
+        both.0 += passes;
         both.1 = to;
     }
 
@@ -148,7 +149,9 @@ impl Bench {
 
     pub fn count(&self, table: &str) -> u64 {
         let connection = rusqlite::Connection::open(self.source()).unwrap();
-        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap() as u64
+        connection
+            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))
+            .unwrap() as u64
     }
 
     pub fn contacts_and_attributes(&self, without: u64) -> u64 {

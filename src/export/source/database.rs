@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::mark::{self, Since};
 use super::open::{Sqlite, open};
-use super::plan::{Child, Filter, Group, Parent, Walk, check};
+use super::plan::{Child, Filter, Group, Ordered, Parent, Walk, check};
 use super::row::{Columns, Row, Value};
 use super::schema::Table;
 use super::{FileInfo, FilePath, Kind, Mark, Selection, Snapshot, Source, Timeframe};
@@ -248,9 +248,10 @@ impl<'a> Planning<'a> {
             belonging = Some((walk, self.counts(&counting, &ranges)?, table.in_order(child_name)?));
         }
         let (mut files, mut walks) = (Vec::new(), Vec::new());
-        let mut add = |path, rows, columns: &[&str], statements: Vec<String>, id| -> Result<()> {
+        let mut add = |path, rows, columns: &[&str], statements: Vec<Ordered>, id| -> Result<()> {
             if rows > 0 {
-                statements.iter().try_for_each(|sql| check(self.connection, sql))?;
+                let settled = statements.into_iter().map(|statement| statement.settle(self.connection));
+                let statements = settled.collect::<Result<_>>()?;
                 files.push(FileInfo { path, rows });
                 let keys = columns.iter().map(|column| key(column, id)).collect();
                 walks.push((Columns::new(keys), statements));

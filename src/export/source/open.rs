@@ -103,6 +103,7 @@ impl<T> Sqlite<T> for rusqlite::Result<T> {
             }
             Some(ErrorCode::NotADatabase) => Error::damaged("not an SQLite database, or an encrypted one"),
             Some(ErrorCode::DatabaseCorrupt) => Error::damaged("the database is damaged"),
+            Some(ErrorCode::DiskFull) => Error::new(Kind::Os(libc::ENOSPC), "no space left on the device"),
             Some(ErrorCode::OutOfMemory) => Error::new(Kind::Os(libc::ENOMEM), "SQLite is out of memory"),
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
                 let text = "cannot be read without writing beside it, because a write was not finished; \

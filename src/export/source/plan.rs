@@ -72,6 +72,28 @@ impl Filter {
     }
 }
 
+/// A statement, and the order that its walk is in.
+#[derive(Debug)]
+pub struct Ordered {
+    select: String,
+    order: String,
+}
+
+impl Ordered {
+    /// Returns it as SQL. SQLite does not always see that a walk is in order, that along an index of a table
+    /// WITHOUT ROWID for instance, and would sort: then it is not asked for the order, and the walk is the same.
+    pub fn settle(self, connection: &Connection) -> Result<String> {
+        let sql = format!("{} ORDER BY {}", self.select, self.order);
+        match check(connection, &sql) {
+            Err(error) if error.kind() == Kind::Unsupported => {
+                check(connection, &self.select)?;
+                Ok(self.select)
+            }
+            result => result.map(|()| sql),
+        }
+    }
+}
+
 /// A way through the tables.
 #[derive(Debug)]
 pub struct Walk {
@@ -160,17 +182,13 @@ impl Walk {
         }
     }
 
-    /// Returns the statements that one after another give the rows of a group.
-    pub fn rows(&self, alias: &str, columns: &[&str], group: Group) -> Vec<String> {
+    /// Returns the statements that one after another give the rows of a group: what they select, and in which order.
+    pub fn rows(&self, alias: &str, columns: &[&str], group: Group) -> Vec<Ordered> {
         let columns: Vec<String> = columns.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
         let select = |condition: String| {
-            let order = &self.order;
-            format!(
-                "SELECT {} FROM {}{} ORDER BY {order}",
-                columns.join(", "),
-                self.from,
-                self.filter(&[condition])
-            )
+            let select =
+                format!("SELECT {} FROM {}{}", columns.join(", "), self.from, self.filter(&[condition]));
+            Ordered { select, order: self.order.clone() }
         };
         if self.is_by_range {
             group.iter().map(|range| select(self.range(range))).collect()

@@ -169,7 +169,8 @@ mod tests {
                 let value = match value {
                     Owned::Null => continue,
                     Owned::Integer(n) => (*n).into(),
-                    Owned::Real(n) => (*n).into(),
+                    // As far as serde_json is exact: it reads the last digit without float_roundtrip.
+                    Owned::Real(n) => serde_json::from_str(&serde_json::to_string(n).unwrap()).unwrap(),
                     Owned::Text(text) if text.is_empty() => continue,
                     Owned::Text(text) => String::from_utf8_lossy(text).into(),
                     Owned::Blob(bytes) if bytes.is_empty() => continue,

@@ -1,0 +1,31 @@
+//! How fast rows become lines: `cargo run --release --example source_rate DB`.
+
+use std::time::Instant;
+
+use cddsfs::export::cancel::Cancel;
+use cddsfs::export::source::{ContactHistory, Kind, Selection, Source, Timeframe};
+
+fn main() {
+    let path = std::env::args_os().nth(1).expect("a database");
+    for kind in [Kind::Interaction, Kind::Contact] {
+        let selection = Selection { kind, media_types: None, timeframe: Timeframe::All };
+        let start = Instant::now();
+        let mut snapshot = ContactHistory::new(&path).snapshot(&selection, &Cancel::new()).unwrap();
+        println!("{kind:?}: counted in {:.3} s", start.elapsed().as_secs_f64());
+        for (i, file) in snapshot.files().to_vec().into_iter().enumerate() {
+            let start = Instant::now();
+            let (mut line, mut bytes) = (Vec::new(), 0);
+            snapshot
+                .rows(i, &mut |row| {
+                    line.clear();
+                    row.append_json(&mut line);
+                    bytes += line.len();
+                    Ok(())
+                })
+                .unwrap();
+            let seconds = start.elapsed().as_secs_f64();
+            let (rate, rows) = (bytes as f64 / seconds / 1e6, file.rows as f64 / seconds);
+            println!("  {:24} {:>9} rows {rate:>6.0} MB/s {rows:>9.0} rows/s", file.path.stem, file.rows);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The contact-history source against `sqlite3` and `jq`, which work the same rows out independently.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use base64_simd::STANDARD;
+use cddsfs::error::{self, Result};
+use cddsfs::export::cancel::Cancel;
+use cddsfs::export::sample::{Size, make};
+use cddsfs::export::source::{ContactHistory, Kind, SCHEMA, Selection, Snapshot, Source, Timeframe, Value};
+use rusqlite::Connection;
+
+const TYPES: [(&str, &str); 7] = [
+    ("EmailIn", "= 0"),
+    ("EmailOut", "= 1"),
+    ("Chat", "= 2"),
+    ("PhoneCall", "= 3"),
+    ("CallBack", "= 5"),
+    ("CoBrowse", "= 6"),
+    ("Interaction", "NOT IN (0, 1, 2, 3, 5, 6)"),
+];
+
+fn sample(path: &Path, contacts: u64, interactions: u64) {
+    make(path, Size { contacts, interactions, seed: 7 }).unwrap();
+}
+
+fn all(kind: Kind) -> Selection {
+    Selection { kind, media_types: None, timeframe: Timeframe::All }
+}
+
+fn open(path: &Path, selection: &Selection) -> Result<Box<dyn Snapshot>> {
+    ContactHistory::new(path).snapshot(selection, &Cancel::new())
+}
+
+/// The lines of a file, with blobs in hexadecimal as SQLite's `hex` writes them.
+fn lines(snapshot: &mut dyn Snapshot, file: usize) -> Vec<u8> {
+    let mut lines = Vec::new();
+    snapshot
+        .rows(file, &mut |row| {
+            row.append_json(&mut lines);
+            Ok(())
+        })
+        .unwrap();
+    let mut out = Vec::new();
+    for line in lines.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+        let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).unwrap();
+        for key in ["content", "allattributes"] {
+            if let Some(text) = row.get_mut(key) {
+                let bytes = STANDARD.decode_to_vec(text.as_str().unwrap()).unwrap();
+                *text = bytes.iter().map(|b| format!("{b:02X}")).collect::<String>().into();
+            }
+        }
+        serde_json::to_writer(&mut out, &row).unwrap();
+        out.push(b'\n');
+    }
+    out
+}
+
+fn piped(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/setup --test");
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{command:?}");
+    output.stdout
+}
+
+/// What `sqlite3` and `jq` make of a query.
+fn expected(path: &Path, sql: &str) -> Vec<u8> {
+    let rows = piped(Command::new("sqlite3").arg("-readonly").arg("-json").arg(path).arg(sql), b"");
+    let filter = r#".[] | with_entries(select(.value != null and .value != "") | .key |=
+        if . == "id" then "IXNID" elif . == "contactid" then "ContactId" else . end)"#;
+    piped(Command::new("jq").args(["-cS", filter]), &rows)
+}
+
+fn sorted_keys(lines: &[u8]) -> Vec<u8> {
+    piped(Command::new("jq").args(["-cS", "."]), lines)
+}
+
+/// Every column of a table, blobs in hexadecimal.
+fn columns(path: &Path, table: &str) -> String {
+    let connection = Connection::open(path).unwrap();
+    let statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+    let column = |name: &str| match name {
+        "content" | "allattributes" => format!("hex({table}.{name}) AS {name}"),
+        _ => format!("{table}.{name}"),
+    };
+    statement.column_names().into_iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn files_are_what_sqlite3_and_jq_make_of_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    sample(&path, 60, 800);
+    let (start, end) = ("2025-06-01T00:00:00Z", "2026-03-01T12:00:00.5Z");
+    let between = Timeframe::Between { start: start.parse().ok(), end: end.parse().ok() };
+    let texts = "BETWEEN '2025-06-01 00:00:00' AND '2026-03-01 12:00:00.4999'";
+    let mut compared = 0;
+    for (timeframe, dates) in [(Timeframe::All, None), (Timeframe::Since(None), None), (between, Some(texts))]
+    {
+        let dated = |column: &str| dates.map_or_else(String::new, |dates| format!(" AND {column} {dates}"));
+        let by_date = !matches!(timeframe, Timeframe::Since(_));
+        for media in [None, Some(vec!["chat".to_owned(), "email".to_owned()]), Some(vec!["voice".to_owned()])]
+        {
+            let kind = Kind::Interaction;
+            let selection = Selection { kind, media_types: media.clone(), timeframe: timeframe.clone() };
+            let mut snapshot = open(&path, &selection).unwrap();
+            let files = snapshot.files().to_vec();
+            let mut left = files.iter().enumerate();
+            for (word, is) in TYPES {
+                let media = media.as_ref().map_or_else(String::new, |types| {
+                    format!(" AND mediatypeid IN ('{}')", types.join("', '"))
+                });
+                let rows = format!("entitytypeid {is}{media}{}", dated("startdate"));
+                let order = if by_date { "startdate, interaction.rowid" } else { "interaction.rowid" };
+                let own = format!(
+                    "SELECT {} FROM interaction WHERE {rows} ORDER BY {order}",
+                    columns(&path, "interaction")
+                );
+                let attached = format!(
+                    "SELECT {} FROM interaction JOIN attachment ON entityid = id WHERE {rows}
+                     ORDER BY {order}, attachment.rowid",
+                    columns(&path, "attachment")
+                );
+                for (stem, sql) in [(word.to_owned(), own), (format!("{word}-Attachment"), attached)] {
+                    let expected = expected(&path, &sql);
+                    if expected.is_empty() {
+                        continue;
+                    }
+                    let (i, file) = left.next().unwrap();
+                    assert_eq!(
+                        (file.path.folder.clone(), &file.path.stem),
+                        (format!("UCS/Interaction/{word}"), &stem)
+                    );
+                    assert_eq!(file.rows, expected.iter().filter(|&&b| b == b'\n').count() as u64);
+                    let lines = sorted_keys(&lines(snapshot.as_mut(), i));
+                    assert!(lines == expected, "{stem} of {selection:?}");
+                    compared += 1;
+                }
+            }
+            assert_eq!(left.next(), None);
+        }
+        let selection = Selection { timeframe: timeframe.clone(), ..all(Kind::Contact) };
+        let mut snapshot = open(&path, &selection).unwrap();
+        let order = if dates.is_some() { "createddate, contact.rowid" } else { "contact.rowid" };
+        let contacts = columns(&path, "contact");
+        let own = format!("SELECT {contacts} FROM contact WHERE 1{} ORDER BY {order}", dated("createddate"));
+        let attributes = format!(
+            "SELECT {} FROM contact JOIN contactattribute USING (contactid) WHERE 1{}
+             ORDER BY {order}, contactattribute.rowid",
+            columns(&path, "contactattribute"),
+            dated("createddate")
+        );
+        for (i, (stem, sql)) in [("Contact", own), ("ContactAttribute", attributes)].into_iter().enumerate() {
+            let path_of = &snapshot.files()[i].path;
+            assert_eq!((path_of.folder.as_str(), path_of.stem.as_str()), ("UCS/Contact", stem));
+            assert!(sorted_keys(&lines(snapshot.as_mut(), i)) == expected(&path, &sql), "{stem}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 50, "{compared}");
+}
+
+/// Runs through everything and returns the number of rows.
+fn count(snapshot: &mut dyn Snapshot) -> u64 {
+    let mut rows = 0;
+    for file in 0..snapshot.files().len() {
+        let mut each = |_: &cddsfs::export::source::Row<'_>| {
+            rows += 1;
+            Ok(())
+        };
+        snapshot.rows(file, &mut each).unwrap();
+    }
+    rows
+}
+
+#[test]
+fn a_snapshot_is_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    sample(&path, 10, 200);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    let mut before = open(&path, &all(Kind::Interaction)).unwrap();
+    let insert = "INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate)
+                  VALUES ('zzz', 0, 'email', '2024-01-01'); DELETE FROM attachment; DELETE FROM interaction WHERE rowid < 9";
+    other.execute_batch(insert).unwrap();
+    let known: u64 = before.files().iter().map(|file| file.rows).sum();
+    assert_eq!(count(before.as_mut()), known);
+    let mut after = open(&path, &all(Kind::Interaction)).unwrap();
+    assert_eq!(count(after.as_mut()), 200 + 1 - 8);
+    let since = Selection { timeframe: Timeframe::Since(before.mark()), ..all(Kind::Interaction) };
+    assert_eq!(count(open(&path, &since).unwrap().as_mut()), 1);
+}
+
+#[test]
+fn cancelling_ends_it_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    sample(&path, 10, 500);
+    let cancel = Cancel::new();
+    let mut snapshot = ContactHistory::new(&path).snapshot(&all(Kind::Interaction), &cancel).unwrap();
+    let mut seen = 0;
+    let mut each = |_: &cddsfs::export::source::Row<'_>| {
+        seen += 1;
+        if seen == 20 {
+            cancel.cancel();
+        }
+        Ok(())
+    };
+    assert_eq!(snapshot.rows(0, &mut each).unwrap_err().kind(), error::Kind::Cancelled);
+    assert_eq!(seen, 20);
+    let again = ContactHistory::new(&path).snapshot(&all(Kind::Interaction), &cancel);
+    assert_eq!(again.map(|_| ()).unwrap_err().kind(), error::Kind::Cancelled);
+    // What the caller refuses ends it too, in the caller's words.
+    let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+    let error = snapshot.rows(0, &mut |_| Err(error::Error::damaged("enough"))).unwrap_err();
+    assert_eq!(error.to_string(), "enough");
+}
+
+#[test]
+fn any_value_arrives_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(SCHEMA).unwrap();
+    let huge = "Größe \"x\"\n".repeat(3_000_000);
+    let insert = "INSERT INTO interaction (id, entitytypeid, startdate, subject, text, thecomment, allattributes, ownerid)
+                  VALUES ('0042', 0, '2026-01-01', CAST(x'61ff00e282' AS TEXT), ?1, 'a' || char(0) || 'b', x'00ff10', 7)";
+    connection.execute(insert, [&huge]).unwrap();
+    let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+    let mut line = Vec::new();
+    let mut each = |row: &cddsfs::export::source::Row<'_>| {
+        let at = row.columns().names().iter().position(|name| name == "subject").unwrap();
+        assert_eq!(row.values()[at], Value::Text(b"a\xff\0\xe2\x82"));
+        row.append_json(&mut line);
+        Ok(())
+    };
+    snapshot.rows(0, &mut each).unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!(row["IXNID"], "0042");
+    assert_eq!(row["subject"], "a\u{fffd}\0\u{fffd}");
+    assert_eq!(row["text"], huge);
+    assert_eq!(row["thecomment"], "a\0b");
+    assert_eq!(row["allattributes"], "AP8Q");
+    assert_eq!(row["ownerid"], 7);
+    assert_eq!(row.as_object().unwrap().len(), 8);
+}
+
+/// The peak of this process's memory in KiB, counted from now on.
+fn peak_from_now() -> impl Fn() -> u64 {
+    let peak = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    let start = peak();
+    move || peak() - start
+}
+
+/// Runs a test of this program again as a process of its own, so that others do not count.
+fn alone(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env("CDDSFS_ALONE", "1");
+    command
+}
+
+fn assert_passed(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn memory_does_not_grow_with_the_rows() {
+    if std::env::var_os("CDDSFS_ALONE").is_none() {
+        return assert_passed(&alone("memory_does_not_grow_with_the_rows").output().unwrap());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(SCHEMA).unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 299999)
+        INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate, text)
+        SELECT printf('%016d', i), (i * 7) % 8, 'email', '2026-01-01', hex(zeroblob(100)) FROM n;
+        INSERT INTO attachment (documentid, entityid) SELECT id, id FROM interaction WHERE rowid % 3 = 0;";
+    for more in ["", "DROP INDEX interaction_entity_start; DROP INDEX attachment_entity"] {
+        connection.execute_batch(if more.is_empty() { fill } else { more }).unwrap();
+        connection.execute_batch("PRAGMA shrink_memory").unwrap();
+        let grown = peak_from_now();
+        let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+        assert_eq!(count(snapshot.as_mut()), 400_000);
+        assert!(grown() < 12 * 1024, "{} KiB", grown());
+    }
+}
+
+#[test]
+fn a_database_in_wal_mode_is_read_where_nothing_can_be_written() {
+    if std::env::var_os("CDDSFS_ALONE").is_some() {
+        let path = std::env::var_os("CDDSFS_DB").unwrap();
+        assert!(fs::write(Path::new(&path).with_extension("x"), "").is_err());
+        assert_eq!(count(open(Path::new(&path), &all(Kind::Contact)).unwrap().as_mut()) / 10, 4);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h %41?.db");
+    sample(&path, 10, 0);
+    Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    assert!(!dir.path().join("h %41?.db-wal").exists());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let mut command = alone("a_database_in_wal_mode_is_read_where_nothing_can_be_written");
+    command.env("CDDSFS_DB", &path);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_passed(&output.unwrap());
+}
+
+#[test]
+fn the_command_makes_a_history_and_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cddsfs"));
+        command
+            .arg("sample")
+            .arg(&path)
+            .args(["--contacts", "20", "--interactions", "400", "--seed", "3"])
+            .output()
+    };
+    let output = run().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("20 contacts with "));
+    let again = run().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("h.db: there is such a file already"));
+    let integrity = piped(Command::new("sqlite3").arg(&path).arg("PRAGMA integrity_check"), b"");
+    assert_eq!(integrity, b"ok\n");
+    let connection = Connection::open(&path).unwrap();
+    let list = |sql: &str| -> HashSet<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<std::result::Result<_, _>>().unwrap()
+    };
+    assert_eq!(list("SELECT DISTINCT lang FROM interaction").len(), 6);
+    assert!(
+        list("SELECT id FROM interaction WHERE startdate >= '2026-11-01' OR startdate < '2024-11-01'")
+            .is_empty()
+    );
+    assert!(
+        list("SELECT parentid FROM interaction WHERE parentid NOT IN (SELECT id FROM interaction)")
+            .is_empty()
+    );
+    assert!(
+        list("SELECT entityid FROM attachment WHERE entityid NOT IN (SELECT id FROM interaction)").is_empty()
+    );
+    let snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+    let chats = snapshot.files().iter().any(|file| file.path.stem == "Chat" && file.rows > 0);
+    assert!(chats);
+}
