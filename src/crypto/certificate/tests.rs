@@ -7,7 +7,7 @@ use super::*;
 /// A certificate and its key, both in PEM, made by `openssl req` once for every kind of key and options.
 pub fn made(key: &str, options: &[&str]) -> (Vec<u8>, Vec<u8>) {
     type Made = HashMap<String, (Vec<u8>, Vec<u8>)>;
-    static MADE: LazyLock<Mutex<Made>> = LazyLock::default();
+    static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
     let mut all = MADE.lock().unwrap();
     let new = || {
         let dir = tempfile::tempdir().unwrap();
