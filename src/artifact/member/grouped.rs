@@ -66,13 +66,27 @@ impl Grouped {
     }
 }
 
-/// Returns the content of a group.
-fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<u8>> {
+/// Returns the content of a group, in blocks.
+fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<Block>> {
     let input = compressed.read_vec(group.start, group.compressed)?;
-    let mut content = vec![0; group.size];
-    let step = Inflate::new()?.step(&input, &mut content)?;
-    if step.produced == group.size && crc32fast::hash(&content) == group.crc {
-        return Ok(content);
+    let mut input = &input[..];
+    let mut inflate = Inflate::new()?;
+    let mut crc = crc32fast::Hasher::new();
+    let mut blocks = Vec::with_capacity(group.size.div_ceil(BLOCK as usize));
+    let mut left = group.size;
+    while left > 0 {
+        let mut block = vec![0; left.min(BLOCK as usize)];
+        let step = inflate.step(input, &mut block)?;
+        if step.produced < block.len() {
+            return Err(Error::damaged(format!("group {number} of the member's blocks is too short")));
+        }
+        input = &input[step.consumed..];
+        left -= block.len();
+        crc.update(&block);
+        blocks.push(Arc::new(block));
+    }
+    if crc.finalize() == group.crc {
+        return Ok(blocks);
     }
     Err(Error::damaged(format!("the CRC-32 of group {number} of the member's blocks is wrong")))
 }
@@ -96,7 +110,8 @@ impl Decode for Grouped {
             let threads: Vec<_> = others.iter().enumerate().map(spawn).collect();
             let content = inflated(compressed, first, mine);
             // What goes wrong ahead is told when somebody wants it.
-            let join = |thread: Option<thread::ScopedJoinHandle<'_, Option<Vec<u8>>>>| thread?.join().ok()?;
+            let join =
+                |thread: Option<thread::ScopedJoinHandle<'_, Option<Vec<Block>>>>| thread?.join().ok()?;
             (content, threads.into_iter().map_while(join).collect::<Vec<_>>())
         });
         let content = content?;
@@ -104,8 +119,7 @@ impl Decode for Grouped {
         let mut found = None;
         for (group, content) in (first..).zip(std::iter::once(content).chain(ahead)) {
             let start = group as u64 * self.group_size;
-            for (at, block) in (start..).step_by(BLOCK as usize).zip(content.chunks(BLOCK as usize)) {
-                let block = Arc::new(block.to_vec());
+            for (at, block) in (start..).step_by(BLOCK as usize).zip(content) {
                 if at == wanted {
                     found = Some(block);
                 } else {
