@@ -110,6 +110,7 @@ fn since_last_run_exports_every_row_once() {
             .map(|r| (r.scheduled, (r.status, r.progress.map_or(0, |p| p.rows_done))))
             .collect()
     };
+    let all = bench.contacts_and_attributes();
     let mut seen = Vec::new();
     for (hour, added) in [(13, 0), (14, 0), (15, 7), (16, 3)] {
         bench.add_contacts(added);
@@ -117,7 +118,6 @@ fn since_last_run_exports_every_row_once() {
         bench.until("a run", || ended().len() == seen.len() + 1);
         seen.push(*ended().values().last().unwrap());
     }
-    let all = bench.contacts_and_attributes(0);
     assert_eq!(seen[0], (Status::Completed, all));
     assert_eq!(seen[1], (Status::NoData, 0));
     assert_eq!(seen[2], (Status::Completed, 7));

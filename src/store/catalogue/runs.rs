@@ -237,7 +237,11 @@ impl Catalogue {
     pub fn queue(&self, id: &str, now: SystemTime) -> Result<()> {
         self.write(|tx| {
             let sql = "UPDATE run SET status = 'Queued', queued = ?2 WHERE id = ?1 AND status = 'Scheduled'";
-            tx.execute(sql, params![id, to_ms(now)])
+            tx.execute(sql, params![id, to_ms(now)])?;
+            tx.execute(
+                "UPDATE job SET due = ?2 WHERE name = (SELECT job FROM run WHERE id = ?1)",
+                params![id, to_ms(now)],
+            )
         })
         .map(drop)
     }
