@@ -16,6 +16,9 @@ use crate::store::managed::Managed;
 /// Names of jobs that are derived from a title have at most so many characters.
 const MAX_SLUG: usize = 60;
 
+/// No job runs less often.
+const MAX_PERIOD: Duration = Duration::from_secs(32 * 24 * 60 * 60);
+
 /// Why a spec is not taken.
 #[derive(Debug)]
 pub enum Rejected {
@@ -116,7 +119,8 @@ pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
         };
         let Some(recurrence) = &spec.run else { continue };
         // What was missed since then, while its last run was still under way, is made up for once.
-        let after = job.due.map_or(now, |due| due.min(now));
+        // A time that is further off than any next one is that of a clock that was wrong.
+        let after = job.due.filter(|due| *due <= now + MAX_PERIOD).unwrap_or(now);
         let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1))?;
         while let Some(due) = run.scheduled
             && let Some(later) = recurrence.next_after(instant(due)?)
