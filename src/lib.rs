@@ -6,7 +6,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> mount -> tree -> { artifact, store } -> crypto -> { format, io }
+//! main -> cli -> mount -> tree -> export -> { artifact, store } -> crypto -> { format, io }
 //! ```
 //!
 //! Arrows go one way, and every outside crate lives in one family of modules. `scripts/check` keeps both rules.
@@ -15,11 +15,12 @@
 //! |---|---|---|
 //! | [`cli`] | one file per command; the `-o` grammar; exit codes | clap |
 //! | [`mount`] | the FUSE adapter and the life of a mount | fuser |
-//! | [`tree`] | what is where: names, inodes, attributes, handles | |
+//! | [`tree`] | what is where: names, inodes, attributes, handles, `jobs/` | |
+//! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (sources) |
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
-//! | [`store`] | files on disk, grouping, watching, retention | notify |
-//! | [`crypto`] | keys, key transport, decryption of byte ranges | openssl |
-//! | [`format`](mod@format) | pure codecs: MIME, base64, BER, CMS, zip | |
+//! | [`store`] | files on disk, grouping, the catalogue, watching, retention | notify, rusqlite (catalogue) |
+//! | [`crypto`] | keys, certificates, key transport, decryption of byte ranges, encryption | openssl |
+//! | [`format`](mod@format) | pure codecs, both directions: MIME, base64, BER, CMS, zip | |
 //! | [`io`] | [`io::ReadAt`] and the readers that know no format | |
 //!
 //! [`error`] belongs to all of them: one type, one mapping to errno.
@@ -37,6 +38,7 @@
 //!   content     these 16-byte blocks, and the one before        crypto::cbc
 //!   segments    these 1000-byte segments                        artifact::segments
 //!   transfer    these base64 lines                              artifact::transfer
+//!   verified    these blocks of 64 KiB have the right hashes    artifact::Verified (parts that we wrote)
 //!   file        this range of export-<uuid>.z06.smime           io::FileReader
 //! ```
 //!
@@ -45,9 +47,26 @@
 //! expected, the part is indexed in one pass and read by that. Memory does not grow with an export, and no plaintext
 //! is ever written anywhere.
 //!
+//! # How a byte is written
+//!
+//! ```text
+//! write(2) to jobs/new
+//!   spec        strict JSON, or a refusal                       export::spec
+//!   jobs        a run in the catalogue, now or later            export::jobs
+//!   engine      one process per store starts it                 export::engine
+//!   source      rows of one snapshot, as JSON Lines             export::source
+//!   writer      blocks deflated on all cores, zip segments,     export::writer
+//!               each encrypted, under temporary names
+//!   run         fsync, rename, and one commit: it is there      export::run
+//! ```
+//!
+//! Everything that is to be done stands in the catalogue before it is begun, so that whoever opens the store next
+//! finishes it. An artifact is there when the commit says so, and gone when another one does; files come before and
+//! go after.
+//!
 //! # How a name is found
 //!
-//! [`store::plain::scan`] makes a snapshot of the directory, grouped into sets. [`tree::Tree`] makes a view of it:
+//! [`store::Store::snapshot`] looks at the directory, grouped into sets, and at the catalogue. [`tree::Tree`] makes a view of it:
 //! inode numbers are hashes of names and file versions, so that they are the same in the next mount and others for
 //! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
 //! which names to forget. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation

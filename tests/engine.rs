@@ -67,31 +67,31 @@ fn failures_say_why_and_leave_nothing() {
 #[test]
 fn a_recurring_job_runs_when_it_is_due_and_missed_times_once() {
     let bench = Bench::new(20);
-    bench.clock.set(at("2026-11-23T12:30:00Z"));
+    bench.clock.set(at("2027-11-23T12:30:00Z"));
     let engine = bench.engine();
     let text = br#"{"title":"t","type":"Contact","run":{"every":"hour","interval":4}}"#;
     jobs::define(&bench.store, "four", text, bench.now()).unwrap();
     bench.settle();
     let runs = |status| bench.store.catalogue.runs_that_are(status).unwrap();
-    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2026-11-23T16:00:00Z")));
-    bench.clock.set(at("2026-11-23T15:59:59Z"));
+    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2027-11-23T16:00:00Z")));
+    bench.clock.set(at("2027-11-23T15:59:59Z"));
     bench.settle();
     assert!(runs(Status::Completed).is_empty());
-    bench.clock.set(at("2026-11-23T16:00:00Z"));
+    bench.clock.set(at("2027-11-23T16:00:00Z"));
     bench.until("the first run", || runs(Status::Completed).len() == 1 && runs(Status::Scheduled).len() == 1);
-    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2026-11-23T20:00:00Z")));
+    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2027-11-23T20:00:00Z")));
     // The machine is off for two days: that was twelve times.
     drop(engine);
-    bench.clock.set(at("2026-11-25T17:10:00Z"));
+    bench.clock.set(at("2027-11-25T17:10:00Z"));
     let _engine = bench.engine();
     bench.until("what was missed", || {
         runs(Status::Completed).len() == 2 && runs(Status::Scheduled).len() == 1
     });
-    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2026-11-25T20:00:00Z")));
+    assert_eq!(runs(Status::Scheduled)[0].scheduled, Some(at("2027-11-25T20:00:00Z")));
     bench.settle();
     assert_eq!(runs(Status::Completed).len(), 2);
     // A clock that goes back runs nothing again.
-    bench.clock.set(at("2026-11-20T00:00:00Z"));
+    bench.clock.set(at("2027-11-20T00:00:00Z"));
     bench.settle();
     assert_eq!((runs(Status::Completed).len(), runs(Status::Scheduled).len()), (2, 1));
 }
@@ -99,7 +99,7 @@ fn a_recurring_job_runs_when_it_is_due_and_missed_times_once() {
 #[test]
 fn since_last_run_exports_every_row_once() {
     let bench = Bench::new(50);
-    bench.clock.set(at("2026-11-23T12:30:00Z"));
+    bench.clock.set(at("2027-11-23T12:30:00Z"));
     let _engine = bench.engine();
     let text = br#"{"title":"t","type":"Contact","run":{"every":"hour"},"timeframe":"since_last_run"}"#;
     jobs::define(&bench.store, "new", text, bench.now()).unwrap();
@@ -110,14 +110,14 @@ fn since_last_run_exports_every_row_once() {
             .map(|r| (r.scheduled, (r.status, r.progress.map_or(0, |p| p.rows_done))))
             .collect()
     };
+    let all = bench.contacts_and_attributes();
     let mut seen = Vec::new();
     for (hour, added) in [(13, 0), (14, 0), (15, 7), (16, 3)] {
         bench.add_contacts(added);
-        bench.clock.set(at(&format!("2026-11-23T{hour}:00:00Z")));
+        bench.clock.set(at(&format!("2027-11-23T{hour}:00:00Z")));
         bench.until("a run", || ended().len() == seen.len() + 1);
         seen.push(*ended().values().last().unwrap());
     }
-    let all = bench.contacts_and_attributes(0);
     assert_eq!(seen[0], (Status::Completed, all));
     assert_eq!(seen[1], (Status::NoData, 0));
     assert_eq!(seen[2], (Status::Completed, 7));
@@ -226,4 +226,19 @@ fn a_removed_record_takes_its_run_along_but_not_its_artifact() {
     assert_eq!(bench.store.catalogue.artifacts().unwrap().len(), 1);
     disposal::remove_artifact(&bench.store, &run.id, bench.now()).unwrap();
     assert!(bench.store.catalogue.run(&run.id).unwrap().is_none());
+}
+
+#[test]
+fn a_run_to_come_that_is_removed_is_left_out() {
+    let bench = Bench::new(20);
+    bench.clock.set(at("2027-11-23T12:30:00Z"));
+    let _engine = bench.engine();
+    let text = br#"{"title":"t","type":"Contact","run":{"every":"hour"}}"#;
+    jobs::define(&bench.store, "hourly", text, bench.now()).unwrap();
+    let to_come = || bench.store.catalogue.runs_that_are(Status::Scheduled).unwrap();
+    let first = to_come().remove(0);
+    assert_eq!(first.scheduled, Some(at("2027-11-23T13:00:00Z")));
+    bench.store.catalogue.remove_run(&first.id).unwrap();
+    bench.until("the next one", || to_come().len() == 1);
+    assert_eq!(to_come()[0].scheduled, Some(at("2027-11-23T14:00:00Z")));
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::format::seek_table::SeekTable;
 use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
 use crate::io::{Reader, Slice};
 
 mod blocks;
 mod deflated;
+mod grouped;
 mod inflate;
 mod sequential;
 mod stored;
@@ -16,6 +18,7 @@ pub use blocks::Blocks;
 use blocks::Blockwise;
 use deflated::Deflated;
 pub use deflated::SeekBudget;
+use grouped::Grouped;
 use sequential::Sequential;
 
 /// Compression methods (APPNOTE 4.4.5).
@@ -61,6 +64,12 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
         STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
         STORED => Err(Error::damaged("a stored member with two different sizes")),
         DEFLATED => {
+            let table = SeekTable::of(entry);
+            if let Some(decoder) =
+                table.and_then(|table| Grouped::new(compressed.clone(), entry.size, &table))
+            {
+                return Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)));
+            }
             let decoder = Deflated::new(compressed, entry.size, entry.crc, shared.clone());
             Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)))
         }

@@ -38,15 +38,11 @@ pub struct Certificate {
 impl Certificate {
     /// Reads the first certificate of a PEM file, or one in DER.
     pub fn from_pem(bytes: &[u8]) -> Result<Certificate> {
-        let x509 = if memchr::memmem::find(bytes, b"-----BEGIN ").is_some() {
-            let unreadable = |_| refused("the certificate in this PEM file cannot be read");
-            let mut all = X509::stack_from_pem(bytes).map_err(unreadable)?;
-            if all.is_empty() {
-                return Err(no_certificate(memchr::memmem::find(bytes, b"PRIVATE KEY-----").is_some()));
-            }
-            all.swap_remove(0)
+        let has = |label: &str| memchr::memmem::find(bytes, label.as_bytes()).is_some();
+        let x509 = if has("CERTIFICATE-----") {
+            X509::from_pem(bytes).map_err(|_| refused("the certificate in this PEM file cannot be read"))?
         } else {
-            let is_key = || PKey::private_key_from_der(bytes).is_ok();
+            let is_key = || has("PRIVATE KEY-----") || PKey::private_key_from_der(bytes).is_ok();
             X509::from_der(bytes).map_err(|_| no_certificate(is_key()))?
         };
         let der = x509.to_der().map_err(internal)?;

@@ -3,7 +3,7 @@
 //! A job that is to run has one run with the status `Scheduled` that says when. Whoever runs jobs (the engine)
 //! queues it when it is due, and afterwards schedules the next one.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -15,6 +15,9 @@ use crate::store::managed::Managed;
 
 /// Names of jobs that are derived from a title have at most so many characters.
 const MAX_SLUG: usize = 60;
+
+/// No job runs less often.
+const MAX_PERIOD: Duration = Duration::from_secs(32 * 24 * 60 * 60);
 
 /// Why a spec is not taken.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
 
 /// Makes the run that a spec leads to: at its time, or now.
 fn run_of(spec: &Spec, job: Option<&str>, now: SystemTime) -> Result<Run> {
-    let instant = Timestamp::try_from(now).map_err(|_| Error::new(Kind::Invalid, "the clock is wrong"))?;
+    let instant = instant(now)?;
     let start = spec.start.map_or(instant, |start| start.max(instant));
     let due = match &spec.run {
         Some(recurrence) => recurrence.first_from(start),
@@ -103,6 +106,10 @@ fn run_of(spec: &Spec, job: Option<&str>, now: SystemTime) -> Result<Run> {
     Ok(run)
 }
 
+fn instant(time: SystemTime) -> Result<Timestamp> {
+    Timestamp::try_from(time).map_err(|_| Error::new(Kind::Invalid, "the clock is wrong"))
+}
+
 /// Schedules the next run of every job that has none to come and none under way.
 pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     for job in store.catalogue.jobs_without_a_run()? {
@@ -110,12 +117,18 @@ pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
             log::warn!("jobs/{}.json cannot be read as a spec any more", job.name);
             continue;
         };
-        if spec.run.is_some() {
-            // Later than now: what was missed while nothing ran jobs has just been run once.
-            let mut run = run_of(&spec, Some(&job.name), now + std::time::Duration::from_millis(1))?;
-            run.job = Some(job.name);
-            store.catalogue.add_run(&run)?;
+        let Some(recurrence) = &spec.run else { continue };
+        // What was missed since then, while its last run was still under way, is made up for once.
+        // A time that is further off than any next one is that of a clock that was wrong.
+        let after = job.due.filter(|due| *due <= now + MAX_PERIOD).unwrap_or(now);
+        let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1))?;
+        while let Some(due) = run.scheduled
+            && let Some(later) = recurrence.next_after(instant(due)?)
+            && SystemTime::from(later) <= now
+        {
+            run.scheduled = Some(later.into());
         }
+        store.catalogue.add_run(&run)?;
     }
     Ok(())
 }
@@ -159,7 +172,6 @@ fn slug(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn store() -> (tempfile::TempDir, Managed) {
         let dir = tempfile::tempdir().unwrap();

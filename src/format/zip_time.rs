@@ -42,8 +42,8 @@ pub fn to_dos(instant: SystemTime) -> (u16, u16) {
     let seconds = instant.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()).clamp(FIRST, LAST);
     let (days, second) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = date_of(days);
-    let date = (year - 1980) << 9 | month << 5 | day;
-    let time = second / 3600 << 11 | second / 60 % 60 << 5 | second % 60 / 2;
+    let date = ((year - 1980) << 9) | (month << 5) | day;
+    let time = ((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2);
     (date as u16, time as u16)
 }
 

@@ -15,6 +15,8 @@ pub struct Job {
     /// The spec as it was written.
     pub text: String,
     pub modified: SystemTime,
+    /// When it was due last.
+    pub due: Option<SystemTime>,
     /// What has been exported, in the words of the source.
     pub mark: Option<String>,
 }
@@ -25,6 +27,7 @@ impl Job {
             name: row.get("name")?,
             text: row.get("text")?,
             modified: from_ms(row.get("modified")?),
+            due: row.get::<_, Option<i64>>("due")?.map(from_ms),
             mark: row.get("mark")?,
         })
     }

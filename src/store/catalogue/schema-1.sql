@@ -8,6 +8,7 @@ CREATE TABLE job (
   name     TEXT PRIMARY KEY,
   text     TEXT NOT NULL,     -- as it was written
   modified INTEGER NOT NULL,
+  due      INTEGER,           -- when it was due last
   mark     TEXT               -- what has been exported, for "since_last_run"
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,221 @@
+//! Random access into a deflated member that has a seek table: each group of its blocks is inflated by itself.
+//!
+//! Nothing of a group is given out before its CRC-32 has been checked. A reader that goes on where it was gets the
+//! next groups too, inflated beside the one that it waits for.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::blocks::{BLOCK, Block, Decode};
+use super::inflate::Inflate;
+use crate::error::{Error, Result};
+use crate::format::seek_table::SeekTable;
+use crate::io::{ReadAt, Reader};
+
+/// Members with larger groups (those of more than 16 GB) are read as if they had no table.
+const MAX_GROUP: u64 = 4 << 20;
+/// Bytes of content that are inflated at once, unless a group is larger.
+const MAX_AHEAD: u64 = 2 << 20;
+/// Threads that one member is inflated by.
+const MAX_THREADS: usize = 4;
+
+/// A group, ready to be inflated.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    /// Where its compressed data begins.
+    start: u64,
+    compressed: usize,
+    size: usize,
+    crc: u32,
+}
+
+/// The decoder of a deflated member with a seek table.
+pub struct Grouped {
+    compressed: Reader,
+    group_size: u64,
+    groups: Vec<Group>,
+    /// The group that comes next for a reader that goes on.
+    next: usize,
+    /// Groups that are inflated at once for such a reader.
+    ahead: usize,
+}
+
+impl Grouped {
+    /// Takes a table that agrees with a member of `len` bytes; `None` if its groups are not such as we write.
+    pub fn new(compressed: Reader, len: u64, table: &SeekTable) -> Option<Grouped> {
+        let group_size = table.group_size;
+        if !group_size.is_multiple_of(BLOCK) || group_size > MAX_GROUP {
+            return None;
+        }
+        let (mut start, mut left) = (0, len);
+        let mut groups = Vec::with_capacity(table.groups.len());
+        for group in &table.groups {
+            let size = left.min(group_size);
+            // Deflate never needs that much; memory is not to depend on what a file says.
+            if size == 0 || group.compressed > 2 * group_size {
+                return None;
+            }
+            let (compressed, crc) = (group.compressed as usize, group.crc);
+            groups.push(Group { start, compressed, size: size as usize, crc });
+            start += group.compressed;
+            left -= size;
+        }
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let ahead = threads.min((MAX_AHEAD / group_size) as usize).max(1);
+        Some(Grouped { compressed, group_size, groups, next: 0, ahead })
+    }
+}
+
+/// Returns the content of a group, in blocks.
+fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<Block>> {
+    let input = compressed.read_vec(group.start, group.compressed)?;
+    let mut input = &input[..];
+    let mut inflate = Inflate::new()?;
+    let mut crc = crc32fast::Hasher::new();
+    let mut blocks = Vec::with_capacity(group.size.div_ceil(BLOCK as usize));
+    let mut left = group.size;
+    while left > 0 {
+        let mut block = vec![0; left.min(BLOCK as usize)];
+        let step = inflate.step(input, &mut block)?;
+        if step.produced < block.len() {
+            return Err(Error::damaged(format!("group {number} of the member's blocks is too short")));
+        }
+        input = &input[step.consumed..];
+        left -= block.len();
+        crc.update(&block);
+        blocks.push(Arc::new(block));
+    }
+    if crc.finalize() == group.crc {
+        return Ok(blocks);
+    }
+    Err(Error::damaged(format!("the CRC-32 of group {number} of the member's blocks is wrong")))
+}
+
+impl Decode for Grouped {
+    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
+        let first = (wanted / self.group_size) as usize;
+        let count = if first == self.next { self.ahead } else { 1 };
+        let Some(groups) =
+            self.groups.get(first..self.groups.len().min(first + count)).filter(|g| !g.is_empty())
+        else {
+            return Err(Error::damaged("a read behind the last group of the member's blocks"));
+        };
+        let compressed = &*self.compressed;
+        let (mine, others) = (&groups[0], &groups[1..]);
+        let (content, ahead) = thread::scope(|scope| {
+            let spawn = |(n, group)| {
+                let work = move || inflated(compressed, first + 1 + n, group).ok();
+                thread::Builder::new().spawn_scoped(scope, work).ok()
+            };
+            let threads: Vec<_> = others.iter().enumerate().map(spawn).collect();
+            let content = inflated(compressed, first, mine);
+            // What goes wrong ahead is told when somebody wants it.
+            let join =
+                |thread: Option<thread::ScopedJoinHandle<'_, Option<Vec<Block>>>>| thread?.join().ok()?;
+            (content, threads.into_iter().map_while(join).collect::<Vec<_>>())
+        });
+        let content = content?;
+        self.next = first + 1 + ahead.len();
+        let mut found = None;
+        for (group, content) in (first..).zip(std::iter::once(content).chain(ahead)) {
+            let start = group as u64 * self.group_size;
+            for (at, block) in (start..).step_by(BLOCK as usize).zip(content) {
+                if at == wanted {
+                    found = Some(block);
+                } else {
+                    keep(at, &block);
+                }
+            }
+        }
+        found.ok_or_else(|| Error::damaged("a read behind the end of the member"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zlib_rs::{Deflate, DeflateFlush};
+
+    use super::*;
+    use crate::artifact::member::blocks::Blockwise;
+    use crate::format::seek_table::Group as Listed;
+
+    const GROUP: usize = 512 << 10;
+
+    fn content(len: usize) -> Vec<u8> {
+        let mut x = 1u32;
+        let mut next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b'a' + (x >> 28) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// Deflates groups, each by itself.
+    fn deflated(content: &[u8]) -> (Vec<u8>, SeekTable) {
+        let (mut all, mut groups) = (Vec::new(), Vec::new());
+        let count = content.len().div_ceil(GROUP);
+        for (n, group) in content.chunks(GROUP).enumerate() {
+            let flush = if n + 1 == count { DeflateFlush::Finish } else { DeflateFlush::FullFlush };
+            let mut out = vec![0; 2 * GROUP];
+            let mut deflate = Deflate::new(1, false, 15);
+            deflate.compress(group, &mut out, flush).unwrap();
+            let compressed = deflate.total_out();
+            all.extend_from_slice(&out[..compressed as usize]);
+            groups.push(Listed { compressed, crc: crc32fast::hash(group) });
+        }
+        (all, SeekTable { group_size: GROUP as u64, groups })
+    }
+
+    fn member(compressed: Vec<u8>, len: usize, table: &SeekTable) -> Blockwise<Grouped> {
+        let grouped = Grouped::new(Arc::new(compressed), len as u64, table).unwrap();
+        Blockwise::new(len as u64, Arc::default(), grouped)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn reads_in_any_order_equal_the_content(
+            len in 3_000_000usize..3_800_000,
+            reads in proptest::collection::vec((0u64..4_000_000, 0usize..900_000), 1..20),
+        ) {
+            let content = content(len);
+            let (compressed, table) = deflated(&content);
+            let member = member(compressed, len, &table);
+            for (offset, len) in reads {
+                let from = (offset as usize).min(content.len());
+                let to = (from + len).min(content.len());
+                prop_assert!(member.read_vec(offset, len).unwrap() == content[from..to]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_group_fails_and_the_others_do_not() {
+        let content = content(7 * GROUP);
+        let (mut compressed, table) = deflated(&content);
+        let third: u64 = table.groups[..3].iter().map(|group| group.compressed).sum();
+        compressed[third as usize + 1000] ^= 4;
+        let member = member(compressed, content.len(), &table);
+        for n in 0..7 {
+            let read = member.read_vec((n * GROUP) as u64, GROUP);
+            assert_eq!(read.is_err(), n == 3, "{n}");
+            assert!(read.is_err() || read.unwrap() == content[n * GROUP..(n + 1) * GROUP]);
+        }
+    }
+
+    #[test]
+    fn groups_that_would_take_much_memory_are_not_believed() {
+        let (compressed, table) = deflated(&content(2 * GROUP));
+        let taken = |table: &SeekTable, len: usize| {
+            Grouped::new(Arc::new(compressed.clone()), len as u64, table).is_some()
+        };
+        assert!(taken(&table, 2 * GROUP));
+        assert!(!taken(&table, GROUP));
+        let mut large = table.clone();
+        large.groups[0].compressed = 1 << 40;
+        assert!(!taken(&large, 2 * GROUP));
+        assert!(!taken(&SeekTable { group_size: 8 << 20, ..table.clone() }, 2 * GROUP));
+        assert!(!taken(&SeekTable { group_size: 4096, ..table.clone() }, 2 * GROUP));
+    }
+}
