@@ -101,7 +101,10 @@ fn records(tree: &Tree) -> error::Result<Vec<Object>> {
     let Some(store) = tree.store().managed() else { return tree.records() };
     let (now, retention) = (SystemTime::now(), store.catalogue.retention()?);
     let mut records = Vec::new();
-    for artifact in store.catalogue.artifacts()? {
+    let mut artifacts = store.catalogue.artifacts()?;
+    // Instants in records are whole seconds.
+    artifacts.sort_by_key(|artifact| artifact.made);
+    for artifact in artifacts {
         if !retention.has_expired(artifact.made, now)
             && let Some(run) = store.catalogue.run(&artifact.run)?
         {

@@ -107,9 +107,8 @@ impl Arguments {
             (self.status.is_empty() || self.status.iter().any(|status| is(record, "status", status.name())))
                 && self.kind.as_ref().is_none_or(|kind| is(record, "type", kind))
         });
-        match self.sort {
-            Some(sort) => records.sort_by(|a, b| cells::compare(sort.key(a).as_ref(), sort.key(b).as_ref())),
-            None => records.sort_by_key(|record| std::cmp::Reverse(latest(record))),
+        if let Some(sort) = self.sort {
+            records.sort_by(|a, b| cells::compare(sort.key(a).as_ref(), sort.key(b).as_ref()));
         }
         if self.reverse {
             records.reverse();
@@ -140,13 +139,6 @@ impl Sort {
             Sort::Remaining => own("remaining_days"),
         }
     }
-}
-
-/// When something first was known of a run; instants of one form sort as texts do.
-fn latest(record: &Object) -> String {
-    let keys = ["queued", "scheduled", "started", "mtime"];
-    let first = keys.iter().find_map(|key| record.get(key).and_then(Value::as_str));
-    first.unwrap_or_default().to_string()
 }
 
 fn progress(record: &Object, key: &str) -> Option<u64> {

@@ -125,10 +125,10 @@ fn place(fault: &Fault, names: bool) -> String {
 fn to_text(subject: &Subject, report: &Report, names: bool, colored: bool) -> Vec<String> {
     let (word, color) = word(report.verdict());
     let verdict = console::Style::new().fg(color).force_styling(colored).apply_to(format!("{word:<9}"));
-    let mut head = format!("{verdict}  {}  {} parts", show::clean(&subject.stem), report.parts);
+    let mut head = format!("{verdict}  {}  {}", show::clean(&subject.stem), count(report.parts, "part"));
     head += &format!(", {} stored", show::size(report.stored));
     if report.members > 0 {
-        head += &format!(", {} members of {}", report.members, show::size(report.content));
+        head += &format!(", {} of {}", count(report.members, "member"), show::size(report.content));
     }
     if report.has_manifest {
         head += ", manifest";
@@ -141,6 +141,11 @@ fn to_text(subject: &Subject, report: &Report, names: bool, colored: bool) -> Ve
     let unchecked =
         report.unchecked.iter().map(|why| format!("           not checked: {}", show::clean(why)));
     std::iter::once(head).chain(faults).chain(more).chain(unchecked).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }
 
 fn what(fault: &Fault) -> String {

@@ -85,19 +85,26 @@ fn gone() -> Error {
 }
 
 impl Tree {
-    /// Returns all records as they are now, in the order of their names.
+    /// Returns all records as they are now, the latest first.
     pub fn records(&self) -> Result<Vec<Object>> {
         let (view, now) = (self.view(), self.clock.now());
         let object = |record: &node::Record| match (record, &self.store) {
             (node::Record::OfRun(run), Store::Managed(store)) => {
-                record::record(store, &current(store, &run.id)?, now)
+                let run = current(store, &run.id)?;
+                let first = run.queued.or(run.scheduled).or(run.started);
+                Ok((first.unwrap_or(now), record::record(store, &run, now)?))
             }
-            (node::Record::OfSet(export), _) => of_set(export, &self.exports, view.retention(), now),
+            (node::Record::OfSet(export), _) => {
+                Ok((export.mtime(), of_set(export, &self.exports, view.retention(), now)?))
+            }
             (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
         };
-        let records = view.records().map(object);
         // What has been removed since the view was made is not there any more.
-        records.filter(|record| !record.as_ref().is_err_and(|error| error.kind() == Kind::Stale)).collect()
+        let is_there = |record: &Result<_>| !record.as_ref().is_err_and(|e| e.kind() == Kind::Stale);
+        let mut records =
+            view.records().map(object).filter(is_there).collect::<Result<Vec<(SystemTime, Object)>>>()?;
+        records.sort_by_key(|(first, _)| std::cmp::Reverse(*first));
+        Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 }
 

@@ -7,6 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::show;
 use crate::export::verify::Watch;
 
+/// Enough of a name to know it by: with the bar it fits into 80 columns.
+const SHORT: usize = 15;
+
 pub struct Bar {
     bar: ProgressBar,
     stem: String,
@@ -22,7 +25,7 @@ impl Bar {
         {
             bar.set_style(style.progress_chars("██░"));
         }
-        Bar { bar, stem: show::clean(stem) }
+        Bar { bar, stem: show::clean(stem).chars().take(SHORT).collect() }
     }
 
     pub fn clear(&self) {
