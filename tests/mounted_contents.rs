@@ -112,13 +112,15 @@ fn pagers_and_editors_show_the_last_line() {
     let begin = &last[..20];
     let less = format!("LESSCHARSET=utf-8 less -S +G '{}'", file.display());
     show_on_a_terminal(&place, &less, begin);
-    let vim = format!("vim -R -u NONE --cmd 'set nowrap shortmess=aoOtTIF' -c 'normal G' '{}'", file.display());
+    let vim =
+        format!("vim -R -u NONE --cmd 'set nowrap shortmess=aoOtTIF' -c 'normal G' '{}'", file.display());
     show_on_a_terminal(&place, &vim, begin);
 }
 
 /// Runs a program on a terminal until it shows something.
 fn show_on_a_terminal(place: &Place, command: &str, shows: &str) {
-    let socket = place.root().join("tmux");
+    // A server that is ending would take the next session with it.
+    let socket = place.root().join(format!("tmux-{}", command.len()));
     let tmux = |args: &[&str]| {
         let output = Command::new("tmux").arg("-S").arg(&socket).args(args).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
