@@ -16,6 +16,7 @@ mod options;
 mod passphrase;
 mod sample;
 mod unmount;
+mod watcher;
 
 use exit::Failure;
 
@@ -41,6 +42,9 @@ enum Command {
     Init(init::Arguments),
     /// Mount a store on a directory
     Mount(mount::Arguments),
+    /// Take a mount away when its server dies
+    #[command(name = watcher::COMMAND, hide = true)]
+    WatchMount,
     /// Take a mount away
     Unmount(unmount::Arguments),
     /// List what is inside an export, without a mount
@@ -62,6 +66,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Ok(arguments) => match arguments.command {
                 Command::Init(arguments) => init::run(&arguments),
                 Command::Mount(arguments) => mount::run(&arguments, &args),
+                Command::WatchMount => {
+                    watcher::run();
+                    Ok(())
+                }
                 Command::Unmount(arguments) => unmount::run(&arguments),
                 Command::Ls(arguments) => browse::list(&arguments),
                 Command::Cat(arguments) => browse::cat(&arguments),

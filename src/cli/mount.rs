@@ -10,6 +10,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
+use super::watcher::Watcher;
 use super::{background, logging};
 use crate::export::engine::Engine;
 use crate::mount::{Access, Settings, check_mountpoint, serve};
@@ -107,6 +108,9 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     if !has_keys {
         log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
     }
+    let watcher = Watcher::start(&mountpoint).inspect_err(|error| {
+        log::warn!("nobody takes the mount away if this process is killed: {error}");
+    });
     let ready = || {
         if arguments.in_background {
             background::ready();
@@ -119,7 +123,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         None => None,
     };
     let served = serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint);
-    drop(engine);
+    drop((engine, watcher));
     served
 }
 
