@@ -58,8 +58,6 @@ impl Filesystem for Adapter {
         rmdir(INodeNo, &OsStr) -> ReplyEmpty;
         symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
         link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
-        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
-        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
     }
 
     fn ioctl(
@@ -153,6 +151,23 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         self.write_at(fh, offset, data, reply);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.change_xattr(ino, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.change_xattr(ino, reply);
     }
 
     fn copy_file_range(

@@ -137,6 +137,18 @@ impl Tree {
         self.getattr(ino, None)
     }
 
+    /// Returns why no extended attribute can be set. Programs that copy permissions do it in another way if there are
+    /// none for the file, and give up if it is forbidden.
+    pub fn xattr_refusal(&self, ino: Ino) -> Error {
+        match self.node(ino) {
+            Ok(Node::Job(_)) if self.is_writable() => {
+                Error::unsupported("files in jobs/ have no extended attributes")
+            }
+            Ok(_) => self.refusal(),
+            Err(error) => error,
+        }
+    }
+
     pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
         match &*self.handles.get(handle)? {
             Opened::Writing(writing) if writing.writes => self.jobs()?.write(writing, offset, data),

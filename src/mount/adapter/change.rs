@@ -85,6 +85,14 @@ impl Adapter {
         });
     }
 
+    pub fn change_xattr(&self, ino: INodeNo, reply: ReplyEmpty) {
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let error = tree.xattr_refusal(ino.0);
+            reply.send(|reply| reply.error(errno(&error)));
+        });
+    }
+
     pub fn move_file(
         &self,
         from: (INodeNo, &OsStr),

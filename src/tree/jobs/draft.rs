@@ -202,6 +202,11 @@ fn too_long() -> Refusal {
     Refusal::new("", "this is longer than 1 MiB", "a spec has at most 1048576 bytes")
 }
 
+fn more() -> Refusal {
+    let wrong = "more was written after a spec that has been handed in";
+    Refusal::new("", wrong, "open jobs/new once for each spec")
+}
+
 impl Inner {
     fn write(&mut self, desk: &dyn Desk, offset: Option<u64>, data: &[u8]) -> Result<()> {
         let length = self.text.len();
@@ -221,15 +226,13 @@ impl Inner {
                 return Ok(());
             }
             Stage::HandedIn { more_refused, .. } => {
-                let refusal = Refusal::new(
-                    "",
-                    "more was written after a spec that has been handed in",
-                    "open jobs/new once for each spec",
-                );
+                let is_blank = data.trim_ascii().is_empty();
+                let (errno, refusal) =
+                    if is_blank { (libc::EFBIG, too_long()) } else { (libc::EINVAL, more()) };
                 if !std::mem::replace(more_refused, true) {
                     desk.keep(&self.role, &refusal, data);
                 }
-                return Err(refused(libc::EINVAL, &refusal));
+                return Err(refused(errno, &refusal));
             }
             Stage::Clean | Stage::Written => {}
         }

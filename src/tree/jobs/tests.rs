@@ -157,7 +157,7 @@ fn a_job_that_is_being_written_is_there_and_goes_if_it_comes_to_nothing() {
     );
     assert_eq!(jobs.rename("a.json", "b", false).unwrap_err().errno(), libc::EBUSY);
     jobs.close(&writing);
-    assert!(names(&jobs).is_empty() && jobs.by_ino(entry.ino()).unwrap().is_none());
+    assert!(names(&jobs).is_empty());
     save(&jobs, "a.json", SPEC).unwrap();
     let defined = jobs.find("a.json").unwrap().unwrap();
     assert_eq!(defined.ino(), entry.ino());
