@@ -113,7 +113,7 @@ mod tests {
             changed[at] ^= 0x10;
             match verified(changed, &written).unwrap().read_vec(from as u64, n) {
                 Ok(read) => prop_assert_eq!(&read, expected),
-                Err(_) => prop_assert!(expected.len() > 0),
+                Err(_) => prop_assert!(!expected.is_empty()),
             }
         }
     }

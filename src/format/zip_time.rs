@@ -43,7 +43,7 @@ pub fn to_dos(instant: SystemTime) -> (u16, u16) {
     let (days, second) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = date_of(days);
     let date = (year - 1980) << 9 | month << 5 | day;
-    let time = second / 3600 << 11 | second / 60 % 60 << 5 | second % 60 / 2;
+    let time = ((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2);
     (date as u16, time as u16)
 }
 
