@@ -180,7 +180,7 @@ fn whoever_writes_a_bad_spec_is_told() {
             "  field: titel",
             "  wrong: is not a key of a job spec",
             "  right: did you mean \"title\"?",
-            "  spec as it was received, 43 bytes:",
+            "  spec as it was received, 42 bytes:",
             "    {\"titel\": \"Chats\", \"type\": \"Interaction\"}",
         ]
     );

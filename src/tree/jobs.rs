@@ -241,7 +241,7 @@ impl Jobs {
         Ok(errors)
     }
 
-    /// Opens for writing. `None`: it is not to be written.
+    /// Opens what can be written. A defined job is only changed by what is written to the end and right.
     pub fn open(&self, entry: &Entry, writes: bool, truncates: bool, appends: bool) -> Result<Writing> {
         let draft = match entry {
             Entry::Errors => return Err(Error::new(Kind::NotPermitted, "jobs/errors is only read")),
