@@ -4,7 +4,7 @@
 //! is nothing, a spec that breaks off may still be completed, and only what is there at the end counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scratch::Share;
@@ -94,7 +94,8 @@ impl Draft {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap()
+        // One that a panic has left behind is still closed when the mount ends.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn size(&self) -> u64 {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 
 use super::*;
 use crate::store::catalogue::Status;
@@ -228,4 +229,66 @@ fn nobody_waits_for_a_writer() {
         other.execute_batch("ROLLBACK").unwrap();
         flushed.join().unwrap().unwrap();
     });
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Save(&'static str, &'static str),
+    Rename(&'static str, &'static str),
+    Unlink(&'static str),
+}
+
+const FILES: [&str; 5] = ["a.json", "b.json", "x", ".y", "a.json~"];
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let file = || proptest::sample::select(&FILES[..]);
+    let text = proptest::sample::select(vec![SPEC, OTHER, "nonsense", "{"]);
+    let op = prop_oneof![
+        3 => (file(), text).prop_map(|(file, text)| Op::Save(file, text)),
+        4 => (file(), file()).prop_map(|(from, to)| Op::Rename(from, to)),
+        1 => file().prop_map(Op::Unlink),
+    ];
+    proptest::collection::vec(op, 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn names_behave_as_in_any_directory_but_that_jobs_are_specs(ops in ops()) {
+        let (_dir, jobs) = jobs();
+        let mut model: BTreeMap<String, String> = BTreeMap::new();
+        let is_fit = |file: &str, text: &str| !file.ends_with(".json") || [SPEC, OTHER].contains(&text);
+        for op in ops {
+            match op {
+                Op::Save(file, text) => {
+                    prop_assert_eq!(save(&jobs, file, text).is_ok(), is_fit(file, text), "{:?}", op);
+                    if is_fit(file, text) {
+                        model.insert(file.into(), text.into());
+                    }
+                }
+                // The kernel does nothing then.
+                Op::Rename(from, to) if from == to => {}
+                Op::Rename(from, to) => {
+                    let fits = model.get(from).is_some_and(|text| is_fit(to, text));
+                    prop_assert_eq!(jobs.rename(from, to, false).is_ok(), fits, "{:?}", op);
+                    if fits && let Some(text) = model.remove(from) {
+                        model.insert(to.into(), text);
+                    }
+                }
+                Op::Unlink(file) => {
+                    prop_assert_eq!(jobs.unlink(file).is_ok(), model.remove(file).is_some(), "{:?}", op);
+                }
+            }
+            let shown: BTreeMap<String, String> =
+                names(&jobs).into_iter().map(|name| (name.clone(), text(&jobs, &name).unwrap())).collect();
+            prop_assert_eq!(&shown, &model);
+            // Each job has one run to come, and what is parked has its text under another name.
+            let defined = jobs.store.catalogue.jobs().unwrap();
+            prop_assert_eq!(scheduled(&jobs).len(), defined.len());
+            for job in defined {
+                let parked = jobs.state().parked.contains_key(&job.name);
+                prop_assert!(parked != model.contains_key(&names::file_of(&job.name)), "{}", job.name);
+            }
+        }
+    }
 }
