@@ -199,6 +199,11 @@ fn what_breaks_off_is_said_by_close_and_kept() {
     assert_eq!((site.runs(), site.jobs()), (0, vec![]));
     site.succeed(": > $J/new; : > $J/y.json; touch $J/new $J/z.json; exec 3<> $J/new; exec 3>&-");
     assert_eq!((site.runs(), site.jobs(), site.refusals()), (0, vec![], 2));
+    // The first program cannot know that another one goes on, and is told; so && ends it, and ; does not.
+    site.fail("( cat a && cat b ) > $J/new", "Invalid argument");
+    within(Duration::from_secs(2), "it is kept too", || site.refusals() == 3);
+    site.succeed("( cat a; cat b ) > $J/new");
+    assert_eq!((site.runs(), site.refusals()), (1, 3));
 }
 
 #[test]
