@@ -130,6 +130,11 @@ impl View {
         self.exports.values()
     }
 
+    /// Returns the records of the history, in the order of their names.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
     /// Returns the export that a stored file is a part of.
     pub fn set_of(&self, file: &str) -> Option<&Arc<Export>> {
         self.exports.get(part_name::parse(file)?.stem)
