@@ -26,6 +26,7 @@ mod store;
 mod table;
 mod unmount;
 mod verify;
+mod watcher;
 
 use exit::Failure;
 
@@ -51,6 +52,9 @@ enum Command {
     Init(init::Arguments),
     /// Mount a store on a directory
     Mount(mount::Arguments),
+    /// Take a mount away when its server dies
+    #[command(name = watcher::COMMAND, hide = true)]
+    WatchMount,
     /// Take a mount away
     Unmount(unmount::Arguments),
     /// Run an export and follow it to its end
@@ -82,6 +86,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Ok(arguments) => match arguments.command {
                 Command::Init(arguments) => init::run(&arguments),
                 Command::Mount(arguments) => mount::run(&arguments, &args),
+                Command::WatchMount => {
+                    watcher::run();
+                    Ok(())
+                }
                 Command::Unmount(arguments) => unmount::run(&arguments),
                 Command::Export(arguments) => export::run(&arguments),
                 Command::History(arguments) => history::run(&arguments),

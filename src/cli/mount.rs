@@ -11,6 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::store::cache_dir;
+use super::watcher::Watcher;
 use super::{background, logging};
 use crate::export::engine::Engine;
 use crate::mount::{Access, Settings, check_mountpoint, serve};
@@ -108,6 +109,9 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     if !has_keys {
         log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
     }
+    let watcher = Watcher::start(&mountpoint).inspect_err(|error| {
+        log::warn!("nobody takes the mount away if this process is killed: {error}");
+    });
     let ready = || {
         if arguments.in_background {
             background::ready();
@@ -120,7 +124,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         None => None,
     };
     let served = serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint);
-    drop(engine);
+    drop((engine, watcher));
     served
 }
 
