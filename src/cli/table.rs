@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_narrow_terminal_shortens_titles_and_then_leaves_columns_out() {
         let long = "a title that is much too long for this";
-        assert_eq!(lines(long, Some(30))[1], "1    a title that…       10 B");
+        assert_eq!(lines(long, Some(30))[1], "1    a title that is…     10 B");
         assert_eq!(lines(long, Some(22))[1], "1    a title that is …");
         assert!(lines(long, Some(22)).iter().all(|line| measure_text_width(line) <= 22));
         assert!(lines(long, None)[1].contains(long));
