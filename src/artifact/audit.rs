@@ -19,8 +19,8 @@ const STEP: usize = 256 << 10;
 pub struct Audit {
     zip: Arc<Zip>,
     shared: Arc<Shared>,
-    /// Positions of the headers in the directory.
-    entries: Vec<u64>,
+    /// Positions of the headers in the directory, and sizes of the members.
+    entries: Vec<(u64, u64)>,
     /// Bytes of all members, decoded.
     content: u64,
     /// What is wrong with the directory itself.
@@ -35,7 +35,7 @@ impl Audit {
         let mut entries = Vec::new();
         let mut content = 0u64;
         let end = each_entry(&zip, |entry, at| {
-            entries.push(at);
+            entries.push((at, entry.size));
             content = content.saturating_add(entry.size);
             Ok(())
         })?;
@@ -60,6 +60,13 @@ impl Audit {
     /// Number of members, directories included.
     pub fn members(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Returns all members, the largest first: who reads them on several cores should not begin with one of those last.
+    pub fn largest_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].1));
+        order
     }
 
     /// Bytes of all members, as the directory has them.
@@ -132,7 +139,7 @@ impl Audit {
     }
 
     fn with<T>(&self, i: usize, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
-        let at = self.entries.get(i).ok_or_else(|| Error::damaged("no such member"))?;
+        let (at, _) = self.entries.get(i).ok_or_else(|| Error::damaged("no such member"))?;
         entry_at(&self.zip, *at, work)
     }
 

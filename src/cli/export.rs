@@ -81,10 +81,7 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     if let Some(run) = scheduled {
         return report_scheduled(arguments, &store, &run).because(Reason::Store);
     }
-    let engine =
-        Engine::start(store.clone(), SystemClock::shared(), Some(id.clone())).because(Reason::Store)?;
     let ended = follow(&store, &id, Talk::new(arguments.json), &interrupt).because(Reason::Store)?;
-    drop(engine);
     report(arguments, &id, ended.as_ref())
 }
 
@@ -140,6 +137,7 @@ fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result
 /// Follows a run to its end; `None` if it has been removed.
 fn follow(store: &Arc<Managed>, id: &str, mut talk: Talk, interrupt: &Interrupt) -> Result<Option<Run>> {
     let mut is_cancelled = false;
+    let mut engine = None;
     loop {
         if interrupt.is_raised() && !is_cancelled {
             is_cancelled = true;
@@ -150,6 +148,12 @@ fn follow(store: &Arc<Managed>, id: &str, mut talk: Talk, interrupt: &Interrupt)
         talk.show(store, &run)?;
         if run.status.is_final() {
             return Ok(Some(run));
+        }
+        // As long as there is nothing to do, others may want to run jobs.
+        let is_due =
+            run.status != Status::Scheduled || run.scheduled.is_none_or(|due| due <= SystemTime::now());
+        if engine.is_none() && is_due {
+            engine = Some(Engine::start(store.clone(), SystemClock::shared(), Some(id.into()))?);
         }
         thread::sleep(TICK);
     }

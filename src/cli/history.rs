@@ -141,8 +141,10 @@ impl Sort {
     }
 }
 
+/// Of a run that has come to nothing there is nothing.
 fn progress(record: &Object, key: &str) -> Option<u64> {
-    record.get("progress")?.get(key)?.as_u64()
+    let is_in_progress = record.get("status").and_then(Value::as_str) == Some(Status::InProgress.name());
+    record.get("progress").filter(|_| is_in_progress)?.get(key)?.as_u64()
 }
 
 fn rows(record: &Object) -> Option<u64> {

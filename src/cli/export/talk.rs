@@ -90,8 +90,8 @@ impl Talk {
 fn draw(bar: &ProgressBar, run: &Run, is_new: bool, line: String) {
     if is_new {
         let template = match run.status {
-            Status::InProgress => "[{bar:30}] {msg}",
-            _ => "{spinner} {msg}",
+            Status::InProgress => "[{bar:20}] {wide_msg}",
+            _ => "{spinner} {wide_msg}",
         };
         // A template that is wrong is a mistake in this file, and leaves the bar as it was.
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -103,7 +103,8 @@ fn draw(bar: &ProgressBar, run: &Run, is_new: bool, line: String) {
         bar.set_length(rows_total);
         bar.set_position(rows_done);
     }
-    bar.set_message(line.clone());
+    let message = run.progress.filter(|_| run.status == Status::InProgress);
+    bar.set_message(message.map_or_else(|| line.clone(), |progress| in_progress(&progress)));
     if run.status.is_final() {
         bar.finish_and_clear();
         eprintln!("{line}");

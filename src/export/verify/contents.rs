@@ -22,7 +22,9 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
     watch.stage("contents", audit.content());
     let found: Mutex<BTreeMap<String, Listed>> = Mutex::default();
     let wrong: Mutex<Vec<(usize, Error)>> = Mutex::default();
-    on_all_cores(audit.members(), |i| {
+    let order = audit.largest_first();
+    on_all_cores(order.len(), |n| {
+        let i = order[n];
         let mut sum = Sum { hash: listed.is_some().then(Sha256::default), rows: 0, bytes: 0 };
         let read = audit.read(i, |bytes| {
             sum.add(bytes);
