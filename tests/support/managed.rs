@@ -238,3 +238,13 @@ pub fn sha256(path: &Path) -> [u8; 32] {
     }
     hash
 }
+
+/// What OpenSSL says of a message's structure.
+pub fn openssl_cms_print(path: &Path) -> String {
+    let output = Command::new("openssl")
+        .args(["cms", "-cmsout", "-print", "-noout", "-in"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
