@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use crate::artifact::members::{self, MemberKind};
@@ -124,12 +124,31 @@ impl Tree {
 
     /// The same, if the catalogue has changed or something has expired since the last time; `None` if not.
     pub fn refresh_if_changed(&self) -> Result<Option<Vec<Gone>>> {
-        let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
-        if expired || self.catalogue_has_changed()? {
-            return self.refresh().map(Some);
-        }
+        let looked = self.look_again_if_changed()?;
         let gone = std::mem::take(&mut self.seen.lock().unwrap().gone);
-        Ok(Some(gone).filter(|gone| !gone.is_empty()))
+        Ok(Some(gone).filter(|gone| looked || !gone.is_empty()))
+    }
+
+    /// The same for whoever misses a name or lists a directory: what a record in `history/` says is there, is there.
+    fn has_noticed(&self) -> bool {
+        self.look_again_if_changed().unwrap_or_else(|error| {
+            log::debug!("the store cannot be looked at: {error}");
+            false
+        })
+    }
+
+    /// Looks at the store, if the catalogue has changed or something has expired since the last time; false if not.
+    fn look_again_if_changed(&self) -> Result<bool> {
+        if self.store.managed().is_none() {
+            return Ok(false);
+        }
+        let one_at_a_time = self.refreshing.lock().unwrap();
+        let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
+        let changed = expired || self.catalogue_has_changed()?;
+        if changed {
+            self.replace_view(&one_at_a_time)?;
+        }
+        Ok(changed)
     }
 
     fn catalogue_has_changed(&self) -> Result<bool> {
@@ -146,7 +165,10 @@ impl Tree {
     }
 
     fn look_again(&self) -> Result<()> {
-        let _one_at_a_time = self.refreshing.lock().unwrap();
+        self.replace_view(&self.refreshing.lock().unwrap())
+    }
+
+    fn replace_view(&self, _one_at_a_time: &MutexGuard<'_, ()>) -> Result<()> {
         let old = self.view();
         let snapshot = self.store.snapshot(self.clock.now())?;
         let gone = self.replace(&old, View::new(snapshot, Some(&old)));
@@ -185,7 +207,13 @@ impl Tree {
         let missing = || Error::new(Kind::NotFound, "no such name");
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
-            Node::Dir(dir) => self.view().lookup(dir, name, &self.exports),
+            Node::Dir(dir) => {
+                let found = self.view().lookup(dir, name, &self.exports);
+                match found {
+                    None if self.has_noticed() => self.view().lookup(dir, name, &self.exports),
+                    found => found,
+                }
+            }
             Node::Member { export, id } => {
                 let child = export.members(&self.exports)?.child(id, name)?;
                 child.map(|id| Node::Member { export, id })
@@ -334,7 +362,10 @@ impl Tree {
     pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
         let node = self.node(ino)?;
         let listing = match &node {
-            Node::Dir(dir) => Listing::Fixed(self.view().list(*dir)),
+            Node::Dir(dir) => {
+                self.has_noticed();
+                Listing::Fixed(self.view().list(*dir))
+            }
             Node::Member { export, id } => {
                 let (members, id) = (export.members(&self.exports)?, *id);
                 if members.kind(id)? != MemberKind::Directory {
