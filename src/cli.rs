@@ -5,17 +5,28 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod artifacts;
 mod background;
 mod browse;
+mod cells;
 mod exit;
+mod export;
+mod history;
 mod init;
+mod interrupt;
 mod keys;
 mod logging;
 mod mount;
 mod options;
 mod passphrase;
+mod purge;
 mod sample;
+mod show;
+mod store;
+mod table;
 mod unmount;
+mod verify;
+mod watcher;
 
 use exit::Failure;
 
@@ -41,8 +52,21 @@ enum Command {
     Init(init::Arguments),
     /// Mount a store on a directory
     Mount(mount::Arguments),
+    /// Take a mount away when its server dies
+    #[command(name = watcher::COMMAND, hide = true)]
+    WatchMount,
     /// Take a mount away
     Unmount(unmount::Arguments),
+    /// Run an export and follow it to its end
+    Export(export::Arguments),
+    /// List the runs and how they stand
+    History(history::Arguments),
+    /// List what runs have produced
+    Artifacts(artifacts::Arguments),
+    /// Read everything and say what is damaged
+    Verify(verify::Arguments),
+    /// Delete what has expired
+    Purge(purge::Arguments),
     /// List what is inside an export, without a mount
     Ls(browse::ListArguments),
     /// Write a file inside an export to standard output, without a mount
@@ -62,7 +86,16 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Ok(arguments) => match arguments.command {
                 Command::Init(arguments) => init::run(&arguments),
                 Command::Mount(arguments) => mount::run(&arguments, &args),
+                Command::WatchMount => {
+                    watcher::run();
+                    Ok(())
+                }
                 Command::Unmount(arguments) => unmount::run(&arguments),
+                Command::Export(arguments) => export::run(&arguments),
+                Command::History(arguments) => history::run(&arguments),
+                Command::Artifacts(arguments) => artifacts::run(&arguments),
+                Command::Verify(arguments) => verify::run(&arguments),
+                Command::Purge(arguments) => purge::run(&arguments),
                 Command::Ls(arguments) => browse::list(&arguments),
                 Command::Cat(arguments) => browse::cat(&arguments),
                 Command::Sample(arguments) => sample::run(&arguments),

@@ -71,6 +71,13 @@
 //! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
 //! which names to forget. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation
 //! for each part: [`tree::Sizer`] works that out in the background, and [`store::sizes`] remembers it.
+//!
+//! # How a spec is handed in
+//!
+//! What is written into `jobs/` collects in a draft (`tree::jobs::draft`), which judges it as it grows: what can only
+//! be wrong is refused by the write that shows it, and what is complete goes into the catalogue with the first FLUSH,
+//! once. What is defined is asked for in the catalogue every time; drafts, and temporary files of editors, are in
+//! memory only. [`export::jobs`] makes runs of specs.
 
 pub mod artifact;
 pub mod cli;

@@ -7,6 +7,6 @@ mod session;
 mod ticker;
 mod unmount;
 
-pub use mountpoint::check as check_mountpoint;
+pub use mountpoint::{check as check_mountpoint, is_dead};
 pub use session::{Access, Settings, serve};
 pub use unmount::unmount;

@@ -19,6 +19,7 @@ mod change;
 mod export;
 mod handle;
 mod history;
+mod jobs;
 mod listing;
 mod node;
 mod recent;
@@ -26,11 +27,13 @@ mod sizer;
 mod view;
 mod xattr;
 
+pub use change::{Changes, OpenMode};
 pub use handle::Handle;
 use handle::Handles;
+use jobs::Jobs;
 pub use listing::{DirEntry, Listing};
 pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
-use node::{Node, Record, Shape};
+use node::{Dir, Node, Record, Shape};
 use recent::Recent;
 pub use sizer::Sizer;
 use view::View;
@@ -58,6 +61,8 @@ pub struct Tree {
     clock: Arc<dyn Clock>,
     options: Options,
     exports: export::Context,
+    /// Of a managed store.
+    jobs: Option<Jobs>,
     view: RwLock<Arc<View>>,
     handles: Handles,
     /// Held while a new view is made, so that they follow one another.
@@ -92,6 +97,7 @@ impl Tree {
         };
         let view = View::new(store.snapshot(clock.now())?, None);
         Ok(Tree {
+            jobs: store.managed().map(|store| Jobs::new(store.clone(), clock.clone())),
             store,
             clock,
             options,
@@ -194,7 +200,13 @@ impl Tree {
     }
 
     fn node(&self, ino: Ino) -> Result<Node> {
-        self.view().node(ino).ok_or_else(|| Error::new(Kind::Stale, "the file has been replaced or has gone"))
+        if let Some(node) = self.view().node(ino) {
+            return Ok(node);
+        }
+        let of_jobs = self.jobs.as_ref().map(|jobs| jobs.by_ino(ino)).transpose()?.flatten();
+        of_jobs
+            .map(Node::Job)
+            .ok_or_else(|| Error::new(Kind::Stale, "the file has been replaced or has gone"))
     }
 
     /// Finds a name; may have to open an export to know what it is.
@@ -207,6 +219,7 @@ impl Tree {
         let missing = || Error::new(Kind::NotFound, "no such name");
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
+            Node::Dir(Dir::Jobs) => self.jobs()?.find(name)?.map(Node::Job),
             Node::Dir(dir) => {
                 let found = self.view().lookup(dir, name, &self.exports);
                 match found {
@@ -240,7 +253,12 @@ impl Tree {
         let file = |size, mtime| Shape { kind: NodeKind::File, size, mtime };
         let directory = |mtime| Shape { kind: NodeKind::Directory, size: 0, mtime };
         let (shape, ttl) = match node {
+            Node::Dir(Dir::Jobs) => (directory(self.jobs()?.changed()), Duration::ZERO),
             Node::Dir(_) => (directory(self.view().mtime()), node::TTL_CHANGING),
+            Node::Job(entry) => {
+                let (size, mtime) = self.jobs()?.size_and_mtime(entry)?;
+                (file(size, mtime.unwrap_or_else(|| self.view().mtime())), Duration::ZERO)
+            }
             Node::Stored(stored) => (file(stored.size, stored.mtime), self.ttl_until_next_expiry()),
             Node::Zip(export) => (file(export.zip_size(&self.exports)?, export.mtime()), self.ttl(export)),
             Node::Incomplete(export) => {
@@ -257,7 +275,13 @@ impl Tree {
                 (export.members(&self.exports)?.attr(*id)?.into(), self.ttl(export))
             }
         };
-        Ok((Attr::new(ino, node, shape, &self.options), ttl))
+        let attr = Attr::new(ino, node, shape, &self.options);
+        let is_root = matches!(node, Node::Dir(Dir::Root));
+        Ok((if is_root { attr.of_directories(self.view().top().len()) } else { attr }, ttl))
+    }
+
+    fn jobs(&self) -> Result<&Jobs> {
+        self.jobs.as_ref().ok_or_else(|| self.refusal())
     }
 
     fn rendered(&self, record: &Record) -> Result<history::Rendered> {
@@ -287,6 +311,9 @@ impl Tree {
     /// Opens a file for reading.
     pub fn open(&self, ino: Ino) -> Result<(Handle, Caching)> {
         let node = self.node(ino)?;
+        if let Node::Job(entry @ jobs::Entry::Draft(_)) = &node {
+            return Ok((self.open_job(entry, OpenMode::default())?.0, Caching::Live));
+        }
         let (opened, caching) = self.open_node(&node)?;
         let (mut attr, _) = self.attributes(ino, &node)?;
         if let handle::Opened::Text(text) = &opened {
@@ -313,6 +340,7 @@ impl Tree {
                 let caching = if rendered.is_live { Caching::Live } else { Snapshot };
                 (handle::Opened::text(rendered.text), caching)
             }
+            Node::Job(entry) => (handle::Opened::Text(self.jobs()?.text(entry)?), Caching::Live),
             Node::Member { export, id } => {
                 let reader = export.open_member(&self.exports, *id)?;
                 (handle::Opened::Member { reader, export: export.clone(), number: *id }, Finished)
@@ -334,6 +362,11 @@ impl Tree {
     /// Reads from an open file.
     pub fn read(&self, handle: Handle, buf: &mut [u8], offset: u64) -> Result<usize> {
         let opened = self.handles.get(handle)?;
+        if let handle::Opened::Writing(writing) = &*opened {
+            let read = self.jobs()?.read(writing, buf, offset);
+            self.look_again_after_jobs();
+            return read;
+        }
         match opened.read_at(buf, offset) {
             Err(error) if error.kind() == Kind::Irregular => {
                 // The file has another length than its beginning and end promised: it becomes another inode.
@@ -355,6 +388,7 @@ impl Tree {
     }
 
     pub fn release(&self, handle: Handle) {
+        self.close_job(handle);
         self.handles.remove(handle);
     }
 
@@ -364,7 +398,11 @@ impl Tree {
         let listing = match &node {
             Node::Dir(dir) => {
                 self.has_noticed();
-                Listing::Fixed(self.view().list(*dir))
+                let mut entries = self.view().list(*dir);
+                if *dir == Dir::Jobs {
+                    entries.extend(self.jobs()?.list()?);
+                }
+                Listing::Fixed(entries)
             }
             Node::Member { export, id } => {
                 let (members, id) = (export.members(&self.exports)?, *id);
@@ -396,7 +434,7 @@ impl Tree {
             return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), node::TTL_FINISHED));
         }
         let known = match &node {
-            Node::Dir(_) | Node::Stored(_) | Node::Member { .. } => true,
+            Node::Dir(_) | Node::Stored(_) | Node::Member { .. } | Node::Job(_) => true,
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }

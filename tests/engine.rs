@@ -227,3 +227,18 @@ fn a_removed_record_takes_its_run_along_but_not_its_artifact() {
     disposal::remove_artifact(&bench.store, &run.id, bench.now()).unwrap();
     assert!(bench.store.catalogue.run(&run.id).unwrap().is_none());
 }
+
+#[test]
+fn a_run_to_come_that_is_removed_is_left_out() {
+    let bench = Bench::new(20);
+    bench.clock.set(at("2027-11-23T12:30:00Z"));
+    let _engine = bench.engine();
+    let text = br#"{"title":"t","type":"Contact","run":{"every":"hour"}}"#;
+    jobs::define(&bench.store, "hourly", text, bench.now()).unwrap();
+    let to_come = || bench.store.catalogue.runs_that_are(Status::Scheduled).unwrap();
+    let first = to_come().remove(0);
+    assert_eq!(first.scheduled, Some(at("2027-11-23T13:00:00Z")));
+    bench.store.catalogue.remove_run(&first.id).unwrap();
+    bench.until("the next one", || to_come().len() == 1);
+    assert_eq!(to_come()[0].scheduled, Some(at("2027-11-23T14:00:00Z")));
+}

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use mount::Place;
 
@@ -93,6 +94,46 @@ fn everyday_programs_read_members_as_if_they_lay_on_disk() {
     );
     assert_eq!(second, "", "times and sizes are those of the zip, and stay");
     stdout(Command::new("tar").arg("-C").arg(&dir).args(["-cf", "/dev/null", "."]));
+    assert_eq!(stdout(Command::new("rg").args(["-c", ""]).arg(&file)).trim(), lines.to_string());
+    assert_eq!(stdout(Command::new("rg").args(["--mmap", "-c", ""]).arg(&file)).trim(), lines.to_string());
+    assert!(stdout(Command::new("file").arg("-b").arg(&file)).contains("JSON"), "file(1)");
+}
+
+#[test]
+fn pagers_and_editors_show_the_last_line() {
+    let place = Place::new();
+    let stem = copy_set(&place, "iz-basic");
+    let mount = place.mount(&["k1.pem"], &[]);
+    let file = mount.path("contents").join(&stem).join("interactions-006.json");
+    let plain = fs::read_to_string(&file).unwrap();
+    let last = plain.lines().next_back().unwrap();
+    let print = ["-R", "-e", "-s", "-u", "NONE", "-c", "$print", "-c", "qa!"];
+    assert_eq!(stdout(Command::new("vim").args(print).arg(&file)).trim(), last);
+    let begin = &last[..20];
+    let less = format!("LESSCHARSET=utf-8 less -S +G '{}'", file.display());
+    show_on_a_terminal(&place, &less, begin);
+    let vim =
+        format!("vim -R -u NONE --cmd 'set nowrap shortmess=aoOtTIF' -c 'normal G' '{}'", file.display());
+    show_on_a_terminal(&place, &vim, begin);
+}
+
+/// Runs a program on a terminal until it shows something.
+fn show_on_a_terminal(place: &Place, command: &str, shows: &str) {
+    // A server that is ending would take the next session with it.
+    let socket = place.root().join(format!("tmux-{}", command.len()));
+    let tmux = |args: &[&str]| {
+        let output = Command::new("tmux").arg("-S").arg(&socket).args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    tmux(&["new-session", "-d", "-x", "100", "-y", "30", command]);
+    let started = Instant::now();
+    let mut screen = String::new();
+    while !screen.contains(shows) && started.elapsed() < Duration::from_secs(20) {
+        screen = tmux(&["capture-pane", "-p"]);
+        thread::sleep(Duration::from_millis(50));
+    }
+    tmux(&["kill-server"]);
+    assert!(screen.contains(shows), "{command}: {shows} is not on the screen:\n{screen}");
 }
 
 #[test]

@@ -209,25 +209,49 @@ fn it_can_be_mounted_again_at_once() {
     }
 }
 
+/// Processes that another one has started.
+fn children(parent: u32) -> Vec<u32> {
+    let output = Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(|pid| pid.parse().unwrap()).collect()
+}
+
 #[test]
-fn a_mount_whose_program_was_killed_is_healed_by_unmounting() {
+fn a_mount_whose_program_was_killed_is_taken_away() {
+    let (place, stem) = store("iz-one");
+    for options in [&[][..], &["-f"]] {
+        let mut command = place.cddsfs(["mount", "--key", &key()]);
+        command.args(options).arg(place.store()).arg(place.point());
+        let mut started = command.spawn().unwrap();
+        within(10 * SECOND, "it is mounted", || is_mounted(&place.point()));
+        let reader = fs::File::open(place.point().join(format!("artifacts/{stem}.zip"))).unwrap();
+        for server in processes_with(&place.point()) {
+            mount::send(server, libc::SIGKILL);
+        }
+        within(3 * SECOND, "it is gone", || !is_mounted(&place.point()));
+        drop(reader);
+        started.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_is_left_of_a_mount_is_replaced_by_the_next_one() {
     let (place, stem) = store("iz-one");
     let mut command = place.cddsfs(["mount", "--key", &key()]);
     assert!(run(command.arg(place.store()).arg(place.point())).status.success());
     let [server] = processes_with(&place.point())[..] else { panic!("one server") };
+    let [watcher] = children(server)[..] else { panic!("one watcher") };
+    let reader = fs::File::open(place.point().join(format!("artifacts/{stem}.zip"))).unwrap();
+    mount::send(watcher, libc::SIGKILL);
     mount::send(server, libc::SIGKILL);
     // The kernel believes what it knows of the root for a second.
     within(3 * SECOND, "it is dead", || errno(fs::metadata(place.point())) == libc::ENOTCONN);
-    let mut again = place.cddsfs(["mount"]);
+    let mut again = place.cddsfs(["mount", "--key", &key()]);
     let output = run(again.arg(place.store()).arg(place.point()));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(5));
-    let hint = format!("remove it with: cddsfs unmount {}", place.point().display());
-    assert!(said.contains("a mount whose server has died") && said.contains(&hint), "{said}");
+    assert!(output.status.success() && said.contains("has died; it is replaced"), "{said}");
+    assert!(fs::read(place.point().join(format!("artifacts/{stem}.zip"))).is_ok());
+    drop(reader);
     unmount(&place.point());
-    assert!(!is_mounted(&place.point()));
-    let mount = place.mount(&KEYS, &[]);
-    assert!(fs::read(mount.zip(&stem)).is_ok());
 }
 
 /// A copy of the store's directory that can be stopped: bindfs, in a process of its own.

@@ -18,7 +18,22 @@ pub enum Reason {
     Store = 4,
     /// The mount point cannot be used, or nothing is mounted there.
     MountPoint = 5,
+    /// A job spec is wrong.
+    Refused = 6,
+    /// The export has found nothing.
+    NoData = 7,
+    /// The export has failed.
+    Failed = 8,
+    /// The export was cancelled.
+    Cancelled = 9,
+    /// Something in the store is not as it was written.
+    Bad = 10,
+    /// Something in the store could not be checked.
+    Unchecked = 11,
 }
+
+/// Exit code of a program that was interrupted before it was done: as shells have it for SIGINT.
+pub const INTERRUPTED: u8 = 130;
 
 /// A failure that ends the program.
 #[derive(Debug)]

@@ -10,6 +10,8 @@ use nix::unistd::{getegid, geteuid};
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
+use super::store::cache_dir;
+use super::watcher::Watcher;
 use super::{background, logging};
 use crate::export::engine::Engine;
 use crate::mount::{Access, Settings, check_mountpoint, serve};
@@ -107,6 +109,9 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     if !has_keys {
         log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
     }
+    let watcher = Watcher::start(&mountpoint).inspect_err(|error| {
+        log::warn!("nobody takes the mount away if this process is killed: {error}");
+    });
     let ready = || {
         if arguments.in_background {
             background::ready();
@@ -119,7 +124,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         None => None,
     };
     let served = serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint);
-    drop(engine);
+    drop((engine, watcher));
     served
 }
 
@@ -160,13 +165,4 @@ fn settings(arguments: &Arguments, store: &Path) -> Settings {
         default_permissions: arguments.default_permissions,
         threads: arguments.threads.into(),
     }
-}
-
-/// Returns where sizes are remembered (XDG Base Directory Specification), or for a system service without a home.
-fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .or_else(|| geteuid().is_root().then(|| PathBuf::from("/var/cache")))
-        .map(|dir| dir.join("cddsfs"))
 }

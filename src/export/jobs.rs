@@ -16,6 +16,9 @@ use crate::store::managed::Managed;
 /// Names of jobs that are derived from a title have at most so many characters.
 const MAX_SLUG: usize = 60;
 
+/// No job runs less often.
+const MAX_PERIOD: Duration = Duration::from_secs(32 * 24 * 60 * 60);
+
 /// Why a spec is not taken.
 #[derive(Debug)]
 pub enum Rejected {
@@ -69,8 +72,15 @@ pub fn define(
 ) -> std::result::Result<(), Rejected> {
     let spec = Spec::parse(text)?;
     let text = text_of(text)?;
-    if store.catalogue.job(name)?.is_some_and(|job| job.text == text) {
-        return Ok(());
+    if let Some(job) = store.catalogue.job(name)? {
+        if job.text == text {
+            return Ok(());
+        }
+        // Only written in another way: that is no reason to run again.
+        if Spec::parse(job.text.as_bytes()).is_ok_and(|before| before.given == spec.given) {
+            store.catalogue.set_job_text(name, &text, now)?;
+            return Ok(());
+        }
     }
     define_parsed(store, name, &text, &spec, now)?;
     Ok(())
@@ -111,12 +121,14 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
 pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     for job in store.catalogue.jobs_without_a_run()? {
         let Ok(spec) = Spec::parse(job.text.as_bytes()) else {
-            log::warn!("jobs/{}.json cannot be read as a spec any more", job.name);
+            // Its name comes from its title, which may be personal.
+            log::warn!("a job in jobs/ cannot be read as a spec any more");
             continue;
         };
         let Some(recurrence) = &spec.run else { continue };
         // What was missed since then, while its last run was still under way, is made up for once.
-        let after = job.due.map_or(now, |due| due.min(now));
+        // A time that is further off than any next one is that of a clock that was wrong.
+        let after = job.due.filter(|due| *due <= now + MAX_PERIOD).unwrap_or(now);
         let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1))?;
         while let Some(due) = run.scheduled
             && let Some(later) = recurrence.next_after(instant(due)?)
@@ -220,6 +232,10 @@ mod tests {
         )
         .unwrap();
         let after = store.catalogue.runs().unwrap();
+        let spaced = br#"{"title":"t","type":"Interaction",  "start":"2027-01-01T00:00:00Z"}"#;
+        define(&store, "later", spaced, at(NOON)).unwrap();
+        assert_eq!(store.catalogue.runs().unwrap(), after, "it means the same");
+        assert_eq!(store.catalogue.job("later").unwrap().unwrap().text.as_bytes(), spaced);
         assert_eq!((after.len(), after[0].id == before[0].id), (1, false));
         assert!(store.catalogue.delete_job("later").unwrap());
         assert!(store.catalogue.runs().unwrap().is_empty());

@@ -111,6 +111,11 @@ pub fn expiry_warning(certificate: &Value, now: SystemTime) -> Option<String> {
     })
 }
 
+/// Returns the run's id: the stem without the word that CDDS puts before it.
+pub fn id_of(stem: &str) -> &str {
+    stem.strip_prefix("export-").unwrap_or(stem)
+}
+
 /// RFC 3339, UTC, whole seconds: those that stat(1) shows.
 pub fn timestamp(instant: SystemTime) -> String {
     let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Floor);

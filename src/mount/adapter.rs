@@ -4,21 +4,26 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 use nix::sys::statvfs::statvfs;
 
-use super::deadline::{Answer, Deadline};
-use crate::error::{Error, Result};
+use super::deadline::Deadline;
 use crate::io::with_scratch;
-use crate::tree::{Attr, Caching, NodeKind, Tree};
+use crate::tree::{Caching, Tree};
+
+mod answer;
+mod change;
+
+use answer::{answer_attr, answer_entry, answer_xattr, errno, file_attr, file_type};
+use change::may_change;
 
 /// Requests that the kernel sends ahead of a reader.
 const MAX_BACKGROUND: u16 = 64;
@@ -32,81 +37,6 @@ impl Adapter {
     /// `threads` is the number of event loops that call this.
     pub fn new(tree: Arc<Tree>, threads: usize) -> Adapter {
         Adapter { tree, deadline: Deadline::start(threads) }
-    }
-}
-
-fn errno(error: &Error) -> Errno {
-    Errno::from_i32(error.errno())
-}
-
-fn file_type(kind: NodeKind) -> FileType {
-    match kind {
-        NodeKind::Directory => FileType::Directory,
-        NodeKind::File => FileType::RegularFile,
-        NodeKind::Link => FileType::Symlink,
-    }
-}
-
-fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attr.ino),
-        size: attr.size,
-        blocks: attr.blocks,
-        atime: attr.mtime,
-        mtime: attr.mtime,
-        ctime: attr.mtime,
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: file_type(attr.kind),
-        perm: attr.mode,
-        nlink: attr.links,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: 0,
-        blksize: attr.block_size,
-        flags: 0,
-    }
-}
-
-macro_rules! answers {
-    ($($reply:ty),*) => { $(impl Answer for $reply {
-        fn fail(self, error: &Error) {
-            self.error(errno(error));
-        }
-    })* };
-}
-answers!(
-    ReplyAttr,
-    ReplyData,
-    ReplyEmpty,
-    ReplyEntry,
-    ReplyOpen,
-    ReplyStatfs,
-    ReplyXattr,
-    ReplyDirectory,
-    ReplyDirectoryPlus
-);
-
-fn answer_entry(reply: ReplyEntry, found: Result<(Attr, Duration)>) {
-    match found {
-        Ok((attr, ttl)) => reply.entry(&ttl, &file_attr(&attr), Generation(0)),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-fn answer_attr(reply: ReplyAttr, found: Result<(Attr, Duration)>) {
-    match found {
-        Ok((attr, ttl)) => reply.attr(&ttl, &file_attr(&attr)),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// Answers with a value, its size, or that the buffer is too small (getxattr(2)).
-fn answer_xattr(reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(error) => reply.error(errno(&error)),
     }
 }
 
@@ -124,21 +54,10 @@ type Time = Option<SystemTime>;
 
 impl Filesystem for Adapter {
     refuse! {
-        setattr(INodeNo, Option<u32>, Option<u32>, Option<u32>, Option<u64>, Option<TimeOrNow>, Option<TimeOrNow>,
-            Time, Option<FileHandle>, Time, Time, Time, Option<BsdFileFlags>) -> ReplyAttr;
-        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
         mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
         rmdir(INodeNo, &OsStr) -> ReplyEmpty;
         symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
-        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
         link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
-        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
-        write(INodeNo, FileHandle, u64, &[u8], WriteFlags, OpenFlags, Option<LockOwner>) -> ReplyWrite;
-        fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty;
-        copy_file_range(INodeNo, FileHandle, u64, INodeNo, FileHandle, u64, u64, CopyFileRangeFlags)
-            -> ReplyWrite;
-        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
-        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
     }
 
     fn ioctl(
@@ -155,15 +74,130 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOTTY);
     }
 
+    fn setattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Time,
+        fh: Option<FileHandle>,
+        _crtime: Time,
+        _chgtime: Time,
+        _bkuptime: Time,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.change(ino, size, mtime, fh, reply);
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.make_file(parent, name, mode, reply);
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        self.create_file(parent, name, flags, reply);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.move_file((parent, name), (newparent, newname), flags, reply);
+    }
+
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (tree, name) = (self.tree.clone(), name.to_owned());
-        self.deadline.run(reply, move |reply| {
-            let done = tree.unlink(parent.0, &name);
-            reply.send(|reply| match done {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
-            });
-        });
+        self.delete(parent, name, reply);
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.write_at(fh, offset, data, reply);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.change_xattr(ino, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.change_xattr(ino, reply);
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        _ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The kernel then copies by itself.
+        reply.error(Errno::EOPNOTSUPP);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EOPNOTSUPP);
     }
 
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -173,6 +207,8 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
+            // Else a truncation would come without saying which handle it is for.
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
         ] {
             let _ = config.add_capabilities(wish);
         }
@@ -197,8 +233,8 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if flags.acc_mode() != fuser::OpenAccMode::O_RDONLY {
-            return reply.error(errno(&self.tree.refusal()));
+        if may_change(flags) {
+            return self.open_for_writing(ino, flags, reply);
         }
         let tree = self.tree.clone();
         self.deadline.run(reply, move |reply| {
@@ -269,8 +305,8 @@ impl Filesystem for Adapter {
         reply.poll(events & (PollEvents::POLLIN | PollEvents::POLLRDNORM));
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.hand_in(fh, reply);
     }
 
     fn release(
@@ -283,12 +319,11 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.tree.release(fh.0);
-        reply.ok();
+        self.close(fh, reply);
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.hand_in(fh, reply);
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {

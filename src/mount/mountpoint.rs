@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
+
+use super::unmount::unmount;
 use crate::error::{Error, Kind, Result};
 
 /// Checks the mount point and returns its absolute path.
@@ -12,16 +16,16 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf>
     let shown = mountpoint.display();
     let refuse = |why: String| Error::new(Kind::Invalid, format!("{shown}: {why}"));
     let path = fs::canonicalize(mountpoint).map_err(|e| Error::from(e).at(&shown))?;
-    // The path of a dead mount is found, but nothing can be learnt of what is there.
-    match fs::metadata(&path) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(refuse("not a directory; make one with mkdir".into())),
-        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
-            return Err(refuse(format!(
-                "a mount whose server has died; remove it with: cddsfs unmount {shown}"
-            )));
-        }
-        Err(e) => return Err(Error::from(e).at(&shown)),
+    // What is left of a mount whose server died is of no use to anybody.
+    if is_dead(&path) {
+        log::warn!("{shown}: the server of the mount there has died; it is replaced");
+        unmount(&path, false).or_else(|error| {
+            log::warn!("{error}: programs that use it go on to fail until they are closed");
+            unmount(&path, true)
+        })?;
+    }
+    if !fs::metadata(&path).map_err(|e| Error::from(e).at(&shown))?.is_dir() {
+        return Err(refuse("not a directory; make one with mkdir".into()));
     }
     let store = fs::canonicalize(store).map_err(|e| Error::from(e).at(store.display()))?;
     if path.starts_with(&store) {
@@ -40,6 +44,13 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf>
         ));
     }
     Ok(path)
+}
+
+/// Returns true if a FUSE filesystem is mounted there that nobody serves any more.
+pub fn is_dead(path: &Path) -> bool {
+    // Attributes may still be known to the kernel; this is always asked of the server.
+    let answer = statvfs(path);
+    matches!(answer, Err(Errno::ENOTCONN | Errno::ECONNABORTED)) && is_mounted(path)
 }
 
 /// Returns true if a FUSE filesystem is mounted on exactly this path.

@@ -108,6 +108,8 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     let ended = until_unmounted(serving, mountpoint);
     control.close();
     let _ = unmounter.join();
+    // A request may have been cut off.
+    tree.finish();
     drop(sizer);
     ended.at("the mount ended")
 }

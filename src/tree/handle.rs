@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use super::export::Export;
+use super::jobs::Writing;
 use super::listing::Listing;
 use super::node::{Attr, Ino};
 use crate::artifact::{Verified, Zip};
@@ -17,11 +18,23 @@ pub type Handle = u64;
 
 /// What is behind a handle.
 pub enum Opened {
-    Zip { zip: Arc<Zip>, export: Arc<Export> },
-    Stored { file: Reader, name: String },
+    Zip {
+        zip: Arc<Zip>,
+        export: Arc<Export>,
+    },
+    Stored {
+        file: Reader,
+        name: String,
+    },
     Text(Vec<u8>),
-    Member { reader: Reader, export: Arc<Export>, number: u32 },
+    Member {
+        reader: Reader,
+        export: Arc<Export>,
+        number: u32,
+    },
     Dir(Arc<Listing>),
+    /// Something in `jobs/` that may be written.
+    Writing(Writing),
 }
 
 impl Opened {
@@ -44,6 +57,7 @@ impl Opened {
             Opened::Stored { file, .. } => file.read_at(buf, offset),
             Opened::Text(text) => text.read_at(buf, offset),
             Opened::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
+            Opened::Writing(_) => Err(Error::new(Kind::Invalid, "it is read in another way")),
         }
     }
 
@@ -51,7 +65,7 @@ impl Opened {
     pub fn export(&self) -> Option<&Arc<Export>> {
         match self {
             Opened::Zip { export, .. } | Opened::Member { export, .. } => Some(export),
-            Opened::Stored { .. } | Opened::Text(_) | Opened::Dir(_) => None,
+            Opened::Stored { .. } | Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => None,
         }
     }
 
@@ -64,7 +78,7 @@ impl Opened {
                 export.log_once(&error.clone().at(format_args!("member {number}")))
             }
             Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
-            Opened::Text(_) | Opened::Dir(_) => {}
+            Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => {}
         }
     }
 }
@@ -104,7 +118,22 @@ impl Handles {
 
     /// Returns the attributes of what a handle has opened, if they are its own.
     pub fn live(&self, handle: Handle) -> Option<Attr> {
-        self.open.read().unwrap().get(&handle).filter(|entry| entry.live).map(|entry| entry.attr.clone())
+        let open = self.open.read().unwrap();
+        let entry = open.get(&handle).filter(|entry| entry.live)?;
+        let attr = entry.attr.clone();
+        Some(match &*entry.opened {
+            Opened::Writing(writing) => {
+                Attr { mtime: writing.draft.mtime(), ..attr.of_size(writing.draft.size()) }
+            }
+            _ => attr,
+        })
+    }
+
+    /// Returns the handles that are being written.
+    pub fn writing(&self) -> Vec<Handle> {
+        let open = self.open.read().unwrap();
+        let is_writing = |entry: &Entry| matches!(*entry.opened, Opened::Writing(_));
+        open.iter().filter(|(_, entry)| is_writing(entry)).map(|(handle, _)| *handle).collect()
     }
 
     pub fn remove(&self, handle: Handle) {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Options;
 use super::export::Export;
+use super::jobs;
 use crate::artifact::members::{self, MemberAttr, MemberKind, NodeId};
 use crate::store::catalogue::Run;
 use crate::store::plain::{StoredFile, StoredSet};
@@ -42,10 +43,17 @@ pub enum Dir {
     Contents,
     Encrypted,
     History,
+    /// Of managed stores only.
+    Jobs,
 }
 
 impl Dir {
-    pub const TOP: [Dir; 4] = [Dir::Artifacts, Dir::Contents, Dir::Encrypted, Dir::History];
+    const TOP: [Dir; 5] = [Dir::Artifacts, Dir::Contents, Dir::Encrypted, Dir::History, Dir::Jobs];
+
+    /// Returns the directories in the root of a store.
+    pub fn top(is_managed: bool) -> &'static [Dir] {
+        if is_managed { &Dir::TOP } else { &Dir::TOP[..4] }
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +62,7 @@ impl Dir {
             Dir::Contents => "contents",
             Dir::Encrypted => "encrypted",
             Dir::History => "history",
+            Dir::Jobs => "jobs",
         }
     }
 }
@@ -75,6 +84,8 @@ pub enum Node {
         export: Arc<Export>,
         id: NodeId,
     },
+    /// `jobs/<name>`
+    Job(jobs::Entry),
 }
 
 /// What a record in `history/` is about.
@@ -102,7 +113,7 @@ impl Node {
                 Some(export)
             }
             Node::Member { export, .. } => Some(export),
-            Node::Dir(_) | Node::Stored(_) | Node::History(Record::OfRun(_)) => None,
+            Node::Dir(_) | Node::Stored(_) | Node::History(Record::OfRun(_)) | Node::Job(_) => None,
         }
     }
 
@@ -118,6 +129,7 @@ impl Node {
         match self {
             Node::Dir(Dir::Root) => return ROOT,
             Node::Member { export, id } => return export.contents_ino() | u64::from(*id),
+            Node::Job(entry) => return entry.ino(),
             Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
             Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
@@ -129,6 +141,15 @@ impl Node {
         };
         number(&hasher)
     }
+}
+
+/// Returns the inode number of what is known by these pieces.
+pub fn hash_number(pieces: &[&[u8]]) -> Ino {
+    let mut hasher = blake3::Hasher::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    number(&hasher)
 }
 
 /// 0 means no inode and 1 is the root.
@@ -190,7 +211,6 @@ pub struct Attr {
 impl Attr {
     pub(super) fn new(ino: Ino, node: &Node, shape: Shape, options: &Options) -> Attr {
         let (mode, links) = match (shape.kind, node) {
-            (NodeKind::Directory, Node::Dir(Dir::Root)) => (0o755, 2 + Dir::TOP.len() as u32),
             // How many directories are in there is not worth counting; 1 means that nobody knows.
             (NodeKind::Directory, Node::Member { .. } | Node::Dir(Dir::Contents)) => (0o755, 1),
             (NodeKind::Directory, _) => (0o755, 2),
@@ -209,6 +229,11 @@ impl Attr {
             uid: options.uid,
             gid: options.gid,
         }
+    }
+
+    /// Returns the same for a directory with that many directories in it.
+    pub(super) fn of_directories(self, count: usize) -> Attr {
+        Attr { links: 2 + count as u32, ..self }
     }
 
     /// Returns the same for a file of that size.

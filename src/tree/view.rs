@@ -108,7 +108,7 @@ impl View {
 
     /// Returns the directories in the root.
     pub fn top(&self) -> &'static [Dir] {
-        &Dir::TOP
+        Dir::top(self.is_managed)
     }
 
     /// How long artifacts are kept.
@@ -128,6 +128,11 @@ impl View {
 
     pub fn exports(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
+    }
+
+    /// Returns the records of the history, in the order of their names.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
     }
 
     /// Returns the export that a stored file is a part of.
@@ -154,6 +159,8 @@ impl View {
             Dir::Root => self.top().iter().find(|dir| dir.name() == name).map(|dir| Node::Dir(*dir)),
             Dir::Contents => self.exports.get(name).map(Node::contents_of),
             Dir::Encrypted => self.files.get(name).cloned().map(Node::Stored),
+            // Not part of a view: it is as it is now.
+            Dir::Jobs => None,
             Dir::History => self.records.get(name.strip_suffix(".json")?).cloned().map(Node::History),
             Dir::Artifacts => {
                 let stem = name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(".zip"))?;
@@ -179,6 +186,7 @@ impl View {
         let mut entries = vec![directory(Node::Dir(dir), "."), directory(Node::Dir(Dir::Root), "..")];
         match dir {
             Dir::Root => entries.extend(self.top().iter().map(|dir| directory(Node::Dir(*dir), dir.name()))),
+            Dir::Jobs => {}
             Dir::Contents => {
                 entries.extend(self.exports.iter().map(|(stem, e)| directory(Node::contents_of(e), stem)));
             }

@@ -72,6 +72,15 @@ impl Catalogue {
         })
     }
 
+    /// Changes how a job's spec is written, but not what it means.
+    pub fn set_job_text(&self, name: &str, text: &str, modified: SystemTime) -> Result<()> {
+        self.write(|tx| {
+            let sql = "UPDATE job SET text = ?2, modified = ?3 WHERE name = ?1";
+            tx.execute(sql, params![name, text, to_ms(modified)])
+        })
+        .map(drop)
+    }
+
     /// Gives a job another name; one that is there under it is replaced.
     pub fn rename_job(&self, from: &str, to: &str) -> Result<()> {
         self.write(|tx| {

@@ -329,6 +329,7 @@ impl Catalogue {
     /// Asks for a run to stop. One that has not started is over at once.
     pub fn cancel(&self, id: &str, now: SystemTime) -> Result<()> {
         self.write(|tx| {
+            skip_scheduled(tx, id)?;
             tx.execute("UPDATE run SET cancel = 1 WHERE id = ?1 AND status = 'In Progress'", [id])?;
             tx.execute(
                 "UPDATE run SET status = 'Cancelled', finished = ?2 WHERE id = ?1 AND status IN ('Scheduled', 'Queued')",
@@ -350,6 +351,7 @@ impl Catalogue {
     /// Removes a run from the history; one in progress is stopped first. An artifact that is there stays.
     pub fn remove_run(&self, id: &str) -> Result<()> {
         self.write(|tx| {
+            skip_scheduled(tx, id)?;
             tx.execute("UPDATE run SET hidden = 1, cancel = (status = 'In Progress') WHERE id = ?1", [id])?;
             tx.execute(
                 "DELETE FROM run WHERE id = ?1 AND status <> 'In Progress' AND present = 0
@@ -359,6 +361,13 @@ impl Catalogue {
         })
         .map(drop)
     }
+}
+
+/// Has a job do without a run that is still to come: the next one is that after it.
+fn skip_scheduled(tx: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET due = run.scheduled FROM run
+               WHERE run.id = ?1 AND run.status = 'Scheduled' AND job.name = run.job";
+    tx.execute(sql, [run]).map(drop)
 }
 
 /// Writes down what a job has exported.

@@ -1,0 +1,65 @@
+//! A small process that takes the mount away when the one that serves it dies.
+//!
+//! Without it, every look at the mount point would fail with "Transport endpoint is not connected" until somebody
+//! unmounts it. The two share a pipe: its other end closes when the server ends, in whatever way.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::unistd::setsid;
+
+use crate::error::Result;
+use crate::mount::{is_dead, unmount};
+
+/// Name of the hidden command.
+pub const COMMAND: &str = "watch-mount";
+
+/// Watches until it is dropped.
+pub struct Watcher(Child);
+
+impl Watcher {
+    pub fn start(mountpoint: &Path) -> Result<Watcher> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg(COMMAND)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // What ends the server by way of its terminal or process group must not end this.
+        // SAFETY: setsid(2) may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| setsid().map(drop).map_err(Into::into));
+        }
+        let mut child = command.spawn()?;
+        if let Some(pipe) = &mut child.stdin {
+            pipe.write_all(mountpoint.as_os_str().as_bytes())?;
+            pipe.write_all(b"\n")?;
+        }
+        Ok(Watcher(child))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // It ends by itself; waiting only keeps it from becoming a zombie.
+        let _ = self.0.wait();
+    }
+}
+
+/// The hidden command: waits for the end of standard input, which begins with the mount point.
+pub fn run() {
+    let mut said = Vec::new();
+    // An error is an end too.
+    let _ = std::io::stdin().read_to_end(&mut said);
+    let path = Path::new(OsStr::from_bytes(said.trim_ascii_end()));
+    // In use or not: nobody can read anything there any more.
+    if is_dead(path) && unmount(path, false).is_err() {
+        let _ = unmount(path, true);
+    }
+}

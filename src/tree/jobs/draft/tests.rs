@@ -1,0 +1,262 @@
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::tree::jobs::scratch::Budget;
+
+const VALID: &str = "{\"title\": \"t\", \"description\": \"{}\", \"type\": \"Contact\"}\n";
+
+/// Remembers what it was given.
+#[derive(Default)]
+struct Log {
+    handed_in: RefCell<Vec<Vec<u8>>>,
+    kept: RefCell<Vec<(Refusal, Vec<u8>)>>,
+    fails: bool,
+}
+
+impl Desk for Log {
+    fn hand_in(&self, _: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
+        if self.fails {
+            return Err(Error::new(Kind::Os(libc::ENOSPC), "full").into());
+        }
+        self.handed_in.borrow_mut().push(text.to_vec());
+        Ok(format!("id-{}", self.handed_in.borrow().len()))
+    }
+
+    fn keep(&self, _: &Role, refusal: &Refusal, text: &[u8]) {
+        self.kept.borrow_mut().push((refusal.clone(), text.to_vec()));
+    }
+}
+
+impl Log {
+    fn counts(&self) -> (usize, usize) {
+        (self.handed_in.borrow().len(), self.kept.borrow().len())
+    }
+}
+
+fn draft(role: Role, text: &str) -> Draft {
+    let share = Share::of(&Arc::new(Budget::default()));
+    let draft = Draft::new(7, role, text.into(), share, UNIX_EPOCH);
+    draft.add_writer();
+    draft
+}
+
+fn new() -> Draft {
+    draft(Role::New, "")
+}
+
+fn job(text: &str) -> Draft {
+    draft(Role::Job("a".into()), text)
+}
+
+fn write(draft: &Draft, log: &Log, offset: usize, text: &str) -> i32 {
+    errno(draft.write(log, Some(offset as u64), text.as_bytes(), UNIX_EPOCH))
+}
+
+fn errno(done: Result<()>) -> i32 {
+    done.map_or_else(|error| error.errno(), |()| 0)
+}
+
+fn read(draft: &Draft, log: &Log, offset: usize) -> std::result::Result<String, i32> {
+    let mut buf = [0; 2000];
+    let n = draft.read_at(log, &mut buf, offset as u64).map_err(|error| error.errno())?;
+    Ok(String::from_utf8(buf[..n].to_vec()).unwrap())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Flush,
+    ReadBehind,
+    Duplicate,
+    /// So many bytes more.
+    Write(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => Just(Step::Flush),
+        1 => Just(Step::ReadBehind),
+        1 => Just(Step::Duplicate),
+        4 => (1usize..40).prop_map(Step::Write),
+    ];
+    proptest::collection::vec(step, 0..30)
+}
+
+/// Texts, and whether each is a spec; none has a spec as its beginning.
+fn texts() -> impl Strategy<Value = (String, bool)> {
+    prop_oneof![
+        Just((VALID.to_string(), true)),
+        Just((format!("{VALID} \n\n"), true)),
+        Just((VALID.trim_end().to_string(), true)),
+        Just(("{\"title\": \"t\", \"typ\": \"Contact\"}".into(), false)),
+        Just(("{\"title\": \"t\", ".into(), false)),
+        Just(("nonsense".into(), false)),
+        Just((" \n".into(), false)),
+        Just((String::new(), false)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_spec_is_handed_in_once_and_nothing_else_is((text, is_spec) in texts(), steps in steps(), opens in 1usize..3) {
+        for role in [Role::New, Role::Job("a".into())] {
+            let (draft, log) = (draft(role.clone(), ""), Log::default());
+            (1..opens).for_each(|_| draft.add_writer());
+            let mut writers = opens;
+            let mut at = 0;
+            let write_more = |at: &mut usize, n: usize| {
+                let end = (*at + n).min(text.len());
+                if *at < end {
+                    let _ = write(&draft, &log, *at, &text[*at..end]);
+                    *at = end;
+                }
+            };
+            for step in &steps {
+                match *step {
+                    Step::Flush => drop(draft.flush(&log)),
+                    Step::ReadBehind => drop(read(&draft, &log, at)),
+                    Step::Duplicate => { draft.add_writer(); writers += 1; }
+                    Step::Write(n) => write_more(&mut at, n),
+                }
+            }
+            write_more(&mut at, text.len());
+            for left in (0..writers).rev() {
+                let _ = draft.flush(&log);
+                prop_assert_eq!(draft.close(&log), left == 0);
+            }
+            let refusals = usize::from(!is_spec && !text.is_empty());
+            let (handed_in, kept) = log.counts();
+            prop_assert_eq!(kept, refusals);
+            match role {
+                Role::New => prop_assert_eq!(handed_in, usize::from(is_spec)),
+                // A job may be defined anew for a line end; that it does not run again is up to the desk.
+                _ => prop_assert_eq!(handed_in > 0, is_spec),
+            }
+            if is_spec {
+                prop_assert!(log.handed_in.borrow().iter().all(|t| t.trim_ascii() == VALID.trim().as_bytes()));
+            } else if let Some((_, kept)) = log.kept.borrow().first() {
+                prop_assert!(text.as_bytes().starts_with(kept));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_the_write_that_shows_it() {
+    let (draft, log) = (new(), Log::default());
+    assert_eq!(write(&draft, &log, 0, "{\"titel\": "), 0);
+    assert_eq!(errno(draft.flush(&log)), libc::EINVAL);
+    assert_eq!(write(&draft, &log, 10, "1}"), libc::EINVAL);
+    assert_eq!(write(&draft, &log, 12, "\n"), libc::EINVAL);
+    assert_eq!(errno(draft.flush(&log)), libc::EINVAL);
+    draft.close(&log);
+    assert_eq!(log.counts(), (0, 1));
+    assert_eq!(log.kept.borrow()[0].1, b"{\"titel\": 1}");
+}
+
+#[test]
+fn the_id_is_read_behind_the_spec() {
+    let (draft, log) = (new(), Log::default());
+    assert_eq!(read(&draft, &log, 0).unwrap(), EXAMPLE);
+    assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
+    assert_eq!(read(&draft, &log, 20), Err(libc::EINVAL));
+    assert_eq!(write(&draft, &log, 20, &VALID[20..]), 0);
+    assert_eq!(read(&draft, &log, 0).unwrap(), VALID);
+    assert_eq!(log.counts(), (0, 0));
+    assert_eq!(read(&draft, &log, VALID.len()).unwrap(), "id-1\n");
+    assert_eq!(read(&draft, &log, VALID.len() + 3).unwrap(), "1\n");
+    assert_eq!(write(&draft, &log, VALID.len(), "\n"), 0);
+    assert_eq!(read(&draft, &log, VALID.len() + 1).unwrap(), "id-1\n");
+    draft.flush(&log).unwrap();
+    draft.close(&log);
+    assert_eq!(log.counts(), (1, 0));
+}
+
+#[test]
+fn there_is_one_spec_for_each_open() {
+    let (draft, log) = (new(), Log::default());
+    write(&draft, &log, 0, VALID);
+    draft.flush(&log).unwrap();
+    for _ in 0..2 {
+        assert_eq!(write(&draft, &log, VALID.len(), VALID), libc::EINVAL);
+    }
+    draft.resize(0, UNIX_EPOCH).unwrap();
+    assert_eq!(write(&draft, &log, 0, VALID), libc::EINVAL);
+    draft.close(&log);
+    assert_eq!(log.counts(), (1, 1));
+}
+
+#[test]
+fn more_than_a_mebibyte_is_too_much() {
+    for (first, then) in [(MAX_BYTES - 1, 2), (0, MAX_BYTES + 1)] {
+        let (draft, log) = (new(), Log::default());
+        assert_eq!(write(&draft, &log, 0, &" ".repeat(first)), 0);
+        assert_eq!(write(&draft, &log, first, &" ".repeat(then)), libc::EFBIG);
+        assert_eq!(errno(draft.flush(&log)), libc::EFBIG);
+        draft.close(&log);
+        assert_eq!(log.counts(), (0, 1));
+        assert_eq!(log.kept.borrow()[0].1.len(), MAX_BYTES);
+        assert_eq!(write(&new(), &log, usize::MAX - 1, "xx"), libc::EFBIG);
+    }
+}
+
+#[test]
+fn a_long_text_in_small_pieces_takes_no_more_than_a_moment() {
+    let (draft, log) = (new(), Log::default());
+    let text =
+        format!("{{\"title\":\"t\",\"type\":\"Contact\",\"description\":\"{}\"}}", "x".repeat(1_000_000));
+    let started = std::time::Instant::now();
+    text.as_bytes().chunks(7).enumerate().for_each(|(i, piece)| {
+        draft.write(&log, Some(7 * i as u64), piece, UNIX_EPOCH).unwrap();
+    });
+    draft.flush(&log).unwrap();
+    assert_eq!(log.counts(), (1, 0));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn what_cannot_be_written_down_is_said_and_kept() {
+    let (draft, log) = (new(), Log { fails: true, ..Log::default() });
+    assert_eq!(write(&draft, &log, 0, VALID), 0);
+    assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
+    assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
+    draft.close(&log);
+    assert_eq!(log.counts(), (0, 1));
+    assert_eq!(log.kept.borrow()[0].1, VALID.as_bytes());
+}
+
+#[test]
+fn a_definition_is_overwritten_in_place() {
+    let long = VALID.replace("\"t\"", "\"a much longer title\"");
+    let (draft, log) = (job(&long), Log::default());
+    // The way of rsync --inplace: the new text over the old, and then the rest of the old one cut off.
+    assert_eq!(write(&draft, &log, 0, &VALID[..30]), 0);
+    assert_eq!(write(&draft, &log, 30, &VALID[30..]), 0);
+    draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
+    draft.flush(&log).unwrap();
+    // And once more on the same handle, now by one that is longer.
+    assert_eq!(write(&draft, &log, 0, &long[..20]), 0);
+    assert_eq!(write(&draft, &log, 20, &long[20..]), 0);
+    draft.flush(&log).unwrap();
+    draft.close(&log);
+    assert_eq!(*log.handed_in.borrow(), [VALID.as_bytes(), long.as_bytes()]);
+    assert_eq!(log.counts().1, 0);
+}
+
+#[test]
+fn nothing_written_is_no_definition() {
+    let (draft, log) = (job(VALID), Log::default());
+    draft.resize(0, UNIX_EPOCH).unwrap();
+    draft.flush(&log).unwrap();
+    draft.close(&log);
+    assert_eq!(log.counts(), (0, 0));
+}
+
+#[test]
+fn what_is_appended_to_a_spec_is_wrong_at_once() {
+    let (draft, log) = (job(VALID), Log::default());
+    assert_eq!(errno(draft.write(&log, None, b"junk\n", UNIX_EPOCH)), libc::EINVAL);
+    draft.close(&log);
+    assert_eq!(log.counts(), (0, 1));
+}

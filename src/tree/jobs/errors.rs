@@ -1,0 +1,83 @@
+//! `jobs/errors`: the last specs that were refused, for people.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use crate::export::record::timestamp;
+use crate::store::catalogue::RefusedSpec;
+
+const NONE: &str = "No spec has been refused.\n";
+
+/// `jobs/errors` as it is now.
+pub struct Errors {
+    pub text: Vec<u8>,
+    /// Of the latest refusal.
+    pub latest: Option<SystemTime>,
+}
+
+/// Renders refusals, the latest first.
+pub fn render(refusals: &[RefusedSpec]) -> Errors {
+    let mut text = String::new();
+    for refused in refusals {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let field = if refused.field.is_empty() { "(the whole)" } else { &refused.field };
+        let RefusedSpec { target, wrong, remedy, .. } = refused;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}  {}\n  field: {}\n  wrong: {}\n  right: {}\n  spec as it was received, {} bytes:",
+            timestamp(refused.at),
+            harmless(target),
+            harmless(field),
+            harmless(wrong),
+            harmless(remedy),
+            refused.spec.len()
+        );
+        let spec = String::from_utf8_lossy(&refused.spec);
+        for line in spec.lines() {
+            let _ = writeln!(text, "    {}", harmless(line));
+        }
+    }
+    if text.is_empty() {
+        text.push_str(NONE);
+    }
+    Errors { text: text.into_bytes(), latest: refusals.first().map(|refused| refused.at) }
+}
+
+/// What a terminal would obey is shown as an escape.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\t' || !c.is_control() { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn nothing_is_said_in_one_line() {
+        assert_eq!(render(&[]).text, NONE.as_bytes());
+    }
+
+    #[test]
+    fn all_five_pieces_are_there_and_no_control_character() {
+        let refused = RefusedSpec {
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            target: "jobs/a.json".into(),
+            field: "title".into(),
+            wrong: "is missing".into(),
+            remedy: "give a text".into(),
+            spec: b"{\n\t\"x\": \"\x1b[2J\"\r\n}\xff".to_vec(),
+        };
+        let shown = String::from_utf8(render(&[refused.clone(), refused]).text).unwrap();
+        let one = "2023-11-14T22:13:20Z  jobs/a.json\n  field: title\n  wrong: is missing\n  right: give a text\n  \
+                   spec as it was received, 18 bytes:\n    {\n    \t\"x\": \"\\u{1b}[2J\"\n    }\u{fffd}\n";
+        assert_eq!(shown, format!("{one}\n{one}"));
+    }
+}
