@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use crate::artifact::members::{self, MemberKind};
@@ -69,6 +69,7 @@ pub struct Tree {
     refreshing: Mutex<()>,
     /// State of the catalogue that the view was made from.
     seen: Mutex<Seen>,
+    when_names_go: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// What tells that a view is out of date.
@@ -106,6 +107,7 @@ impl Tree {
             handles: Handles::default(),
             refreshing: Mutex::new(()),
             seen: Mutex::default(),
+            when_names_go: OnceLock::new(),
         })
     }
 
@@ -178,8 +180,18 @@ impl Tree {
         let old = self.view();
         let snapshot = self.store.snapshot(self.clock.now())?;
         let gone = self.replace(&old, View::new(snapshot, Some(&old)));
+        let has_gone = !gone.is_empty();
         self.seen.lock().unwrap().gone.extend(gone);
+        if let Some(tell) = self.when_names_go.get().filter(|_| has_gone) {
+            tell();
+        }
         Ok(())
+    }
+
+    /// Sets what is called, once, when there are names that the kernel is to be told of ([`Tree::refresh_if_changed`]).
+    /// Whoever deletes something cannot do that himself: until he has his answer, the kernel holds the directory.
+    pub fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.when_names_go.set(Box::new(tell));
     }
 
     fn replace(&self, old: &View, new: View) -> Vec<Gone> {
