@@ -232,13 +232,10 @@ impl Tree {
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
             Node::Dir(Dir::Jobs) => self.jobs()?.find(name)?.map(Node::Job),
-            Node::Dir(dir) => {
-                let found = self.view().lookup(dir, name, &self.exports);
-                match found {
-                    None if self.has_noticed() => self.view().lookup(dir, name, &self.exports),
-                    found => found,
-                }
-            }
+            Node::Dir(dir) => match self.view().lookup(dir, name, &self.exports) {
+                None if self.has_noticed() => self.view().lookup(dir, name, &self.exports),
+                found => found,
+            },
             Node::Member { export, id } => {
                 let child = export.members(&self.exports)?.child(id, name)?;
                 child.map(|id| Node::Member { export, id })
