@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use crate::artifact::members::{self, MemberKind};
@@ -71,6 +71,7 @@ pub struct Tree {
     refreshing: Mutex<()>,
     /// State of the catalogue that the view was made from.
     seen: Mutex<Seen>,
+    when_names_go: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// What tells that a view is out of date.
@@ -109,6 +110,7 @@ impl Tree {
             refreshing: Mutex::new(()),
             seen: Mutex::default(),
             indexes: index::Kept::default(),
+            when_names_go: OnceLock::new(),
         })
     }
 
@@ -133,12 +135,31 @@ impl Tree {
 
     /// The same, if the catalogue has changed or something has expired since the last time; `None` if not.
     pub fn refresh_if_changed(&self) -> Result<Option<Vec<Gone>>> {
-        let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
-        if expired || self.catalogue_has_changed()? {
-            return self.refresh().map(Some);
-        }
+        let looked = self.look_again_if_changed()?;
         let gone = std::mem::take(&mut self.seen.lock().unwrap().gone);
-        Ok(Some(gone).filter(|gone| !gone.is_empty()))
+        Ok(Some(gone).filter(|gone| looked || !gone.is_empty()))
+    }
+
+    /// The same for whoever misses a name or lists a directory: what a record in `history/` says is there, is there.
+    fn has_noticed(&self) -> bool {
+        self.look_again_if_changed().unwrap_or_else(|error| {
+            log::debug!("the store cannot be looked at: {error}");
+            false
+        })
+    }
+
+    /// Looks at the store, if the catalogue has changed or something has expired since the last time; false if not.
+    fn look_again_if_changed(&self) -> Result<bool> {
+        if self.store.managed().is_none() {
+            return Ok(false);
+        }
+        let one_at_a_time = self.refreshing.lock().unwrap();
+        let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
+        let changed = expired || self.catalogue_has_changed()?;
+        if changed {
+            self.replace_view(&one_at_a_time)?;
+        }
+        Ok(changed)
     }
 
     fn catalogue_has_changed(&self) -> Result<bool> {
@@ -155,12 +176,25 @@ impl Tree {
     }
 
     fn look_again(&self) -> Result<()> {
-        let _one_at_a_time = self.refreshing.lock().unwrap();
+        self.replace_view(&self.refreshing.lock().unwrap())
+    }
+
+    fn replace_view(&self, _one_at_a_time: &MutexGuard<'_, ()>) -> Result<()> {
         let old = self.view();
         let snapshot = self.store.snapshot(self.clock.now())?;
         let gone = self.replace(&old, View::new(snapshot, Some(&old)));
+        let has_gone = !gone.is_empty();
         self.seen.lock().unwrap().gone.extend(gone);
+        if let Some(tell) = self.when_names_go.get().filter(|_| has_gone) {
+            tell();
+        }
         Ok(())
+    }
+
+    /// Sets what is called, once, when there are names that the kernel is to be told of ([`Tree::refresh_if_changed`]).
+    /// Whoever deletes something cannot do that himself: until he has his answer, the kernel holds the directory.
+    pub fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.when_names_go.set(Box::new(tell));
     }
 
     fn replace(&self, old: &View, new: View) -> Vec<Gone> {
@@ -201,7 +235,10 @@ impl Tree {
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
             Node::Dir(Dir::Jobs) => self.jobs()?.find(name)?.map(Node::Job),
-            Node::Dir(dir) => self.view().lookup(dir, name, &self.exports),
+            Node::Dir(dir) => match self.view().lookup(dir, name, &self.exports) {
+                None if self.has_noticed() => self.view().lookup(dir, name, &self.exports),
+                found => found,
+            },
             Node::Member { export, id } => {
                 let child = export.members(&self.exports)?.child(id, name)?;
                 child.map(|id| Node::Member { export, id })
@@ -374,6 +411,7 @@ impl Tree {
         let node = self.node(ino)?;
         let listing = match &node {
             Node::Dir(dir) => {
+                self.has_noticed();
                 let mut entries = self.view().list(*dir);
                 if *dir == Dir::Jobs {
                     entries.extend(self.jobs()?.list()?);

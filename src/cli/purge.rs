@@ -89,7 +89,7 @@ impl Item {
     fn delete(&self, store: &Managed, now: SystemTime) -> Result<()> {
         match &self.what {
             What::Artifact(run) => disposal::remove_artifact(store, run, now).map(drop),
-            What::Leftover => disposal::sweep(store),
+            What::Leftover => disposal::sweep(store, now),
             What::Stray(stray) => {
                 disposal::remove_stray(stray);
                 Ok(())

@@ -15,13 +15,13 @@ use crate::store::managed::{Managed, sync_dir};
 /// Removes a run's artifact; false if there is none.
 pub fn remove_artifact(store: &Managed, run: &str, now: SystemTime) -> Result<bool> {
     let was_there = store.catalogue.artifact_is_gone(run, now)?;
-    delete_files(store, run)?;
+    delete_files(store, run, now)?;
     Ok(was_there)
 }
 
 /// Deletes the files of artifacts that are gone by the catalogue.
-pub fn sweep(store: &Managed) -> Result<()> {
-    store.catalogue.leftovers()?.iter().try_for_each(|run| delete_files(store, run))
+pub fn sweep(store: &Managed, now: SystemTime) -> Result<()> {
+    store.catalogue.leftovers()?.iter().try_for_each(|run| delete_files(store, run, now))
 }
 
 /// Returns the artifacts whose days are over.
@@ -58,7 +58,7 @@ pub fn remove_stray(stray: &Stray) {
     }
 }
 
-fn delete_files(store: &Managed, run: &str) -> Result<()> {
+fn delete_files(store: &Managed, run: &str, now: SystemTime) -> Result<()> {
     let dir = store.artifacts();
     for part in store.catalogue.parts(run)? {
         match fs::remove_file(dir.join(&part.name)) {
@@ -67,5 +67,5 @@ fn delete_files(store: &Managed, run: &str) -> Result<()> {
         }
     }
     sync_dir(&dir).at(dir.display())?;
-    store.catalogue.forget_parts(run)
+    store.catalogue.forget_parts(run, now)
 }

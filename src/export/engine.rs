@@ -163,7 +163,7 @@ impl State {
             }
         }
         disposal::strays(&self.store).iter().for_each(disposal::remove_stray);
-        disposal::sweep(&self.store)
+        disposal::sweep(&self.store, self.clock.now())
     }
 
     fn reap(&mut self) {

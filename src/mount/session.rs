@@ -83,10 +83,11 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
         let (watched, sizer) = (tree.clone(), sizer.clone());
         Watch::new(&tree.store().files_dir(), move || update(&sizer, &notifier, watched.refresh().map(Some)))?
     };
-    let _catalogue = {
+    let catalogue = {
         let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());
         Ticker::start(move || update(&sizer, &notifier, watched.refresh_if_changed()))?
     };
+    tree.when_names_go(catalogue.waker());
 
     let control = signals.handle();
     let point = mountpoint.to_path_buf();

@@ -1,6 +1,6 @@
 //! What a store holds at one moment: the encrypted files, grouped into sets, and the runs that are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -69,6 +69,10 @@ impl Store {
 
     /// Looks at the store. In a managed one, what has expired or has no completed run is left out.
     pub fn snapshot(&self, now: SystemTime) -> Result<Snapshot> {
+        let artifacts = |store: &Arc<Managed>| store.catalogue.artifacts();
+        // An artifact's files are there before the catalogue says so, and until it says that they are gone: so it is
+        // asked on both sides of the scan.
+        let before = self.managed().map(artifacts).transpose()?.unwrap_or_default();
         let found = plain::scan(&self.files_dir())?;
         let Store::Managed(store) = self else {
             return Ok(Snapshot {
@@ -91,7 +95,8 @@ impl Store {
             runs: BTreeMap::new(),
             next_expiry: None,
         };
-        for artifact in store.catalogue.artifacts()? {
+        let after: HashSet<String> = artifacts(store)?.into_iter().map(|artifact| artifact.run).collect();
+        for artifact in before.into_iter().filter(|artifact| after.contains(&artifact.run)) {
             let expires = retention.expires(artifact.made);
             if expires.is_some_and(|at| at <= now) {
                 continue;

@@ -165,6 +165,14 @@ impl Mount {
         self.ended()
     }
 
+    /// Kills the program as nothing can be caught, and waits for its end. The mount point stays.
+    pub fn killed(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+    }
+
     /// Waits until the program has ended well, and returns all log lines.
     pub fn ended(&mut self) -> Vec<String> {
         let mut server = self.server.take().unwrap();

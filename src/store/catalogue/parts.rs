@@ -1,6 +1,6 @@
 //! What a run has produced: the stored parts and the hashes of their blocks.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -9,6 +9,9 @@ use crate::error::Result;
 
 /// Block hashes in one row: a read of a part needs one or two rows.
 pub const PART_BLOCK_HASHES: usize = 1024;
+
+/// How long the hashes of an artifact's blocks are kept after it was deleted.
+const KEPT_AFTER_DELETION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub type Hash = [u8; 32];
 
@@ -134,10 +137,17 @@ impl Catalogue {
         })
     }
 
-    /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it.
-    pub fn forget_parts(&self, run: &str) -> Result<()> {
+    /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
+    /// hashes of their blocks stay for whoever still has a file open, as long as [`KEPT_AFTER_DELETION`] says.
+    pub fn forget_parts(&self, run: &str, now: SystemTime) -> Result<()> {
         self.write(|tx| {
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
+            tx.execute(
+                "DELETE FROM block_hashes WHERE run IN (
+                   SELECT DISTINCT run FROM block_hashes EXCEPT SELECT run FROM part
+                   EXCEPT SELECT id FROM run WHERE deleted > ?2) AND run <> ?1",
+                params![run, to_ms(now) - KEPT_AFTER_DELETION.as_millis() as i64],
+            )?;
             tx.execute("DELETE FROM run WHERE id = ?1 AND hidden = 1 AND present = 0", [run])
         })
         .map(drop)

@@ -49,14 +49,14 @@ CREATE TABLE part (
   PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID;
 
--- BLAKE3 of every 64 KiB of a stored part, 32 bytes each, in pieces that are read one at a time.
+-- BLAKE3 of every 64 KiB of a stored part, 32 bytes each, in pieces that are read one at a time. They outlive the part
+-- by a day, for whoever still has it open.
 CREATE TABLE block_hashes (
   run    TEXT NOT NULL,
   number INTEGER NOT NULL,
   piece  INTEGER NOT NULL,       -- from 0
   hashes BLOB NOT NULL,
-  PRIMARY KEY (run, number, piece),
-  FOREIGN KEY (run, number) REFERENCES part (run, number) ON DELETE CASCADE
+  PRIMARY KEY (run, number, piece)
 ) STRICT;
 
 -- The last specs that were refused, for jobs/errors.

@@ -1,0 +1,180 @@
+//! A store that several use at once: mounts, readers of what somebody deletes, and whoever waits for a run.
+
+#[path = "support/corpus.rs"]
+mod corpus;
+#[path = "support/managed.rs"]
+mod managed;
+#[path = "support/mount.rs"]
+mod mount;
+#[path = "support/site.rs"]
+mod site;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use cddsfs::store::catalogue::Status;
+use mount::{Mount, errno, names, within};
+use site::{CONTACTS, SPLIT, Site, files, rows_in};
+
+const SECOND: Duration = Duration::from_secs(1);
+const INTERACTIONS: &str = r#"{"title":"all","type":"Interaction"}"#;
+
+fn record(mount: &Mount, id: &str) -> String {
+    fs::read_to_string(mount.path("history").join(format!("export-{id}.json"))).unwrap_or_default()
+}
+
+/// An artifact is there as soon as its record says so: whoever waits for the one need not wait for the other.
+#[test]
+fn what_history_calls_completed_is_there() {
+    let site = Site::new(100);
+    let mount = site.mount();
+    for n in 0..20 {
+        let id = site.submit(CONTACTS);
+        let stem = format!("export-{id}");
+        within(Duration::from_secs(30), "the record says so", || {
+            record(&mount, &id).contains("\"Completed\"")
+        });
+        match n % 4 {
+            0 => assert!(fs::read(mount.zip(&stem)).is_ok()),
+            1 => assert!(!files(&mount.path("contents").join(&stem)).is_empty()),
+            2 => assert!(fs::read(mount.path("encrypted").join(format!("{stem}.zip.smime"))).is_ok()),
+            _ => assert!(mount.names("artifacts").contains(&format!("{stem}.zip"))),
+        }
+    }
+    mount.unmount();
+}
+
+#[test]
+fn two_mounts_of_one_store_show_the_same() {
+    let site = Site::new(200);
+    let other_point = site.place.root().join("mnt2");
+    fs::create_dir(&other_point).unwrap();
+    let first = site.mount();
+    let second = Mount::start(site.command(&other_point), &other_point);
+    let mut ids = Vec::new();
+    for spec in [CONTACTS, SPLIT, CONTACTS] {
+        let id = site.submit(spec);
+        let name = format!("export-{id}.json");
+        for mount in [&first, &second] {
+            within(SECOND, "the run is in the history", || mount.names("history").contains(&name));
+        }
+        site.ended(&id);
+        for mount in [&first, &second] {
+            within(SECOND, "it is completed", || record(mount, &id).contains("\"Completed\""));
+            within(SECOND, "its artifact", || mount.names("artifacts").contains(&format!("export-{id}.zip")));
+        }
+        assert_eq!(rows_in(&first, &id), rows_in(&second, &id));
+        assert_eq!(record(&first, &id), record(&second, &id));
+        assert_eq!(site.run(&id).attempts, 1);
+        ids.push(id);
+    }
+    // What is deleted in one is gone from the other.
+    fs::remove_file(second.zip(&format!("export-{}", ids[0]))).unwrap();
+    within(SECOND, "it is gone from the first", || {
+        !first.names("artifacts").contains(&format!("export-{}.zip", ids[0]))
+    });
+    within(SECOND, "its name as well", || !first.zip(&format!("export-{}", ids[0])).exists());
+    fs::remove_file(first.path("history").join(format!("export-{}.json", ids[1]))).unwrap();
+    within(SECOND, "the record is gone", || {
+        !second.names("history").contains(&format!("export-{}.json", ids[1]))
+    });
+    // The one that ran the jobs goes, and the other one takes over.
+    first.unmount();
+    let id = site.export(SPLIT).id;
+    assert_eq!(rows_in(&second, &id), site.rows(&["interaction", "attachment"]));
+    second.unmount();
+    site.assert_whole();
+}
+
+#[test]
+fn what_is_deleted_is_gone_at_once_but_for_who_reads_it() {
+    let site = Site::new(1000);
+    let mount = site.mount();
+    let kept = site.export(CONTACTS).id;
+    for by_part in [false, true] {
+        let id = site.export(SPLIT).id;
+        let stem = format!("export-{id}");
+        let (zip, parts) = (mount.zip(&stem), site.parts(&id));
+        let members = files(&mount.path("contents").join(&stem));
+        let member = mount.path("contents").join(&stem).join(&members[members.len() / 2]);
+        let encrypted = mount.path("encrypted").join(&parts[1]);
+        let all = [&zip, &member, &encrypted];
+        let good: Vec<Vec<u8>> = all.iter().map(|path| fs::read(path).unwrap()).collect();
+        let mut open: Vec<File> = all.iter().map(|path| File::open(path).unwrap()).collect();
+        for file in &mut open {
+            let mut some = [0; 100];
+            file.read_exact(&mut some).unwrap();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            // Nothing is read from the kernel's cache below.
+            drop_cached(file);
+        }
+        fs::remove_file(if by_part { &encrypted } else { &zip }).unwrap();
+        assert_eq!(mount.names("artifacts"), [format!("export-{kept}.zip")]);
+        assert_eq!(mount.names("contents"), [format!("export-{kept}")]);
+        assert_eq!(mount.names("encrypted"), site.parts(&kept));
+        for path in all {
+            // The kernel is told of other names than the one that was deleted as soon as that has its answer.
+            let at_once = Duration::from_millis(100);
+            within(at_once, "the name is gone", || errno(fs::metadata(path)) == libc::ENOENT);
+        }
+        site.assert_nothing_but(&[&kept]);
+        for (file, good) in open.iter_mut().zip(&good) {
+            assert_eq!(file.metadata().unwrap().len(), good.len() as u64);
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            assert!(bytes == *good);
+        }
+        let run = site.run(&id);
+        assert!(!run.present && run.deleted.is_some() && run.status == Status::Completed);
+        let text = record(&mount, &id);
+        assert!(
+            text.contains("\"Completed\"")
+                && text.contains("\"remaining_days\": 0")
+                && !text.contains("\"parts\""),
+            "{text}"
+        );
+        assert_eq!(errno(fs::remove_file(&zip)), libc::ENOENT);
+    }
+    assert!(rows_in(&mount, &kept) > 0);
+    mount.unmount();
+}
+
+fn drop_cached(file: &File) {
+    use std::os::fd::AsRawFd;
+    let done = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn removing_a_record_cancels_its_run() {
+    let site = Site::new(10_000);
+    let mut mount = site.mount();
+    let id = site.submit(INTERACTIONS);
+    site.until("progress", || site.run(&id).progress.is_some());
+    let path = mount.path("history").join(format!("export-{id}.json"));
+    within(SECOND, "the record", || path.exists());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(errno(fs::metadata(&path)), libc::ENOENT);
+    assert!(mount.names("history").is_empty());
+    site.until("the run is over", || site.store.catalogue.run(&id).unwrap().is_none());
+    site.assert_nothing_but(&[]);
+    assert!(mount.names("artifacts").is_empty());
+    // One that waits for its turn goes without ever having started.
+    mount.signal(libc::SIGSTOP);
+    let waiting = site.submit(INTERACTIONS);
+    site.store.catalogue.remove_run(&waiting).unwrap();
+    mount.signal(libc::SIGCONT);
+    let next = site.export(CONTACTS);
+    assert!(site.store.catalogue.run(&waiting).unwrap().is_none());
+    assert_eq!(mount.names("history"), [format!("export-{}.json", next.id)]);
+    // That of a run with an artifact goes alone.
+    fs::remove_file(mount.path("history").join(format!("export-{}.json", next.id))).unwrap();
+    assert!(names(&mount.path("history")).is_empty());
+    assert!(fs::metadata(mount.zip(&next.stem())).unwrap().size() > 0);
+    fs::remove_file(mount.zip(&next.stem())).unwrap();
+    assert!(site.store.catalogue.run(&next.id).unwrap().is_none());
+    site.assert_nothing_but(&[]);
+    mount.unmount();
+}
