@@ -29,6 +29,15 @@ pub enum Access {
     Everybody,
 }
 
+/// What a service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The mount answers.
+    Serving,
+    /// It is not there any more, but programs may have files open.
+    Unmounted,
+}
+
 /// What is asked of the kernel.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -66,8 +75,15 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `ready` is called when the mount answers.
-pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnOnce()) -> Result<()> {
+/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun, the last
+/// perhaps twice.
+pub fn serve(
+    tree: Tree,
+    mountpoint: &Path,
+    settings: &Settings,
+    tell: impl Fn(Phase) + Send + Sync + 'static,
+) -> Result<()> {
+    let tell = Arc::new(tell);
     let tree = Arc::new(tree);
     // Signals must not end the program while a mount is there, so they are caught before.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -89,23 +105,28 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     };
 
     let control = signals.handle();
-    let point = mountpoint.to_path_buf();
+    let (point, on_signal) = (mountpoint.to_path_buf(), tell.clone());
     let unmounter = thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 watch.trigger();
-            } else if let Err(error) = unmount(&point, false).or_else(|error| {
+                continue;
+            }
+            let unmounted = unmount(&point, false).or_else(|error| {
                 log::warn!("{error}: unmounting it as soon as it is not in use any more");
                 unmount(&point, true)
-            }) {
-                log::error!("not unmounted: {error}");
+            });
+            match unmounted {
+                Ok(()) => on_signal(Phase::Unmounted),
+                Err(error) => log::error!("not unmounted: {error}"),
             }
         }
     })?;
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
-    ready();
+    tell(Phase::Serving);
     let ended = until_unmounted(serving, mountpoint);
+    tell(Phase::Unmounted);
     control.close();
     let _ = unmounter.join();
     // A request may have been cut off.
@@ -161,13 +182,13 @@ fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>
 }
 
 fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::ENOENT) => " (is /dev/fuse there? On Debian: apt install fuse3)",
-        Some(libc::EPERM | libc::EACCES) => {
-            " (may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf)"
-        }
-        _ => "",
-    };
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}{hint}", mountpoint.display()))
+    let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}", mountpoint.display()));
+    match errno {
+        libc::ENOENT => failed.with_hint("is /dev/fuse there? On Debian: apt install fuse3"),
+        libc::EPERM | libc::EACCES => {
+            failed.with_hint("may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf")
+        }
+        _ => failed,
+    }
 }
