@@ -44,14 +44,14 @@ pub fn table() -> String {
 /// A failure that ends the program.
 #[derive(Debug)]
 pub struct Failure {
-    reason: Reason,
+    code: u8,
     text: String,
     hint: Option<String>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, text: impl Display) -> Failure {
-        Failure { reason, text: text.to_string(), hint: None }
+        Failure { code: reason as u8, text: text.to_string(), hint: None }
     }
 
     pub fn usage(text: impl Display) -> Failure {
@@ -66,7 +66,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             eprintln!("  hint: {hint}");
         }
-        self.reason as u8
+        self.code
     }
 
     pub fn with_hint(mut self, hint: impl Into<String>) -> Failure {
@@ -76,9 +76,9 @@ impl Failure {
 
     /// A failure that has been reported by another process.
     pub fn reported(code: u8) -> Failure {
-        let reasons = [Reason::Usage, Reason::Key, Reason::Store, Reason::MountPoint];
-        let reason = reasons.into_iter().find(|&r| r as u8 == code).unwrap_or(Reason::Other);
-        Failure { reason, text: String::new(), hint: None }
+        let is_known = MEANINGS.iter().any(|&(known, _)| known == code);
+        let code = if is_known { code } else { Reason::Other as u8 };
+        Failure { code, text: String::new(), hint: None }
     }
 }
 
@@ -99,7 +99,7 @@ impl<T, E: Into<Error>> Because<T> for Result<T, E> {
     fn because(self, reason: Reason) -> Result<T, Failure> {
         self.map_err(|error| {
             let error = error.into();
-            Failure { reason, text: error.to_string(), hint: error.hint().map(str::to_string) }
+            Failure { code: reason as u8, text: error.to_string(), hint: error.hint().map(str::to_string) }
         })
     }
 }
