@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
@@ -75,16 +75,19 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun, the last
-/// perhaps twice.
+/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun.
 pub fn serve(
     tree: Tree,
     mountpoint: &Path,
     settings: &Settings,
     tell: impl Fn(Phase) + Send + Sync + 'static,
 ) -> Result<()> {
-    let tell = Arc::new(tell);
-    let tree = Arc::new(tree);
+    let (tree, tell) = (Arc::new(tree), Arc::new(tell));
+    // It is seen by whoever unmounts and by whoever serves.
+    let unmounted = {
+        let (tell, once) = (tell.clone(), Once::new());
+        Arc::new(move || once.call_once(|| tell(Phase::Unmounted)))
+    };
     // Signals must not end the program while a mount is there, so they are caught before.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let session = Session::new(
@@ -105,7 +108,7 @@ pub fn serve(
     };
 
     let control = signals.handle();
-    let (point, on_signal) = (mountpoint.to_path_buf(), tell.clone());
+    let (point, on_signal) = (mountpoint.to_path_buf(), unmounted.clone());
     let unmounter = thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
@@ -117,7 +120,7 @@ pub fn serve(
                 unmount(&point, true)
             });
             match unmounted {
-                Ok(()) => on_signal(Phase::Unmounted),
+                Ok(()) => on_signal(),
                 Err(error) => log::error!("not unmounted: {error}"),
             }
         }
@@ -126,7 +129,7 @@ pub fn serve(
     widen_readahead(mountpoint);
     tell(Phase::Serving);
     let ended = until_unmounted(serving, mountpoint);
-    tell(Phase::Unmounted);
+    unmounted();
     control.close();
     let _ = unmounter.join();
     // A request may have been cut off.
