@@ -174,3 +174,48 @@ fn users_mount_and_unmount_what_fstab_lets_them() {
         assert_eq!(text(&output), "fuse.cddsfs\nNo errors\n", "{kind}: {output:?}");
     }
 }
+
+/// What systemd does at an automount point: autofs of the kernel, and a process that mounts when it is asked to.
+const AUTOMOUNT: &str = r#"
+import ctypes, fcntl, os, select, signal, subprocess, sys, time
+point, options = os.environ["POINT"], os.environ["OPTIONS"]
+READY, PACKET, MISSING = 0x9360, 304, 5
+os.setpgid(0, 0)
+inlet, outlet = os.pipe2(os.O_DIRECT)
+told = f"fd={outlet},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mount(b"automount", os.fsencode(point), b"autofs", 0, told) == 0, os.strerror(ctypes.get_errno())
+os.close(outlet)
+root = os.open(point, os.O_RDONLY)
+
+def asked(seconds):
+    """Mounts if somebody looks within that time."""
+    if not select.select([inlet], [], [], seconds)[0]:
+        return False
+    packet = os.read(inlet, PACKET)
+    assert int.from_bytes(packet[4:8], "little") == MISSING
+    subprocess.run(["mount", "-t", "cddsfs", "-o", options, os.environ["STORE"], point], check=True, timeout=20)
+    fcntl.ioctl(root, READY, int.from_bytes(packet[8:12], "little"))
+    return True
+
+for _ in range(2):
+    look = subprocess.Popen(["ls", point + "/artifacts"], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert asked(20), "nobody asked"
+    print(look.communicate(timeout=20)[0], end="")
+    subprocess.run(["umount", "-t", "fuse.cddsfs", point], check=True)
+    assert not asked(2), "the program has looked at its own mount point"
+os.close(root)
+subprocess.run(["umount", point], check=True)
+"#;
+
+#[test]
+fn an_automount_point_is_mounted_on_and_left_alone_afterwards() {
+    let machine = Machine::new();
+    let place = &machine.place;
+    let stem = corpus::copy_set("iz-one", &place.store());
+    let key = corpus::private_copy("k1.pem");
+    let mut command = shell(place.root(), &place.point(), "timeout 60 python3 -B -c \"$AUTOMOUNT\"");
+    command.env("AUTOMOUNT", AUTOMOUNT).env("OPTIONS", format!("ro,key={}", key.display()));
+    let output = run(command.env("STORE", place.store()).env("XDG_CACHE_HOME", place.cache()));
+    assert_eq!(text(&output), format!("{stem}.zip\n{stem}.zip\n"), "{output:?}");
+}
