@@ -12,6 +12,8 @@
 //!   file            pread
 //! ```
 
+pub mod audit;
+mod directory;
 pub mod member;
 pub mod members;
 mod part;

@@ -5,12 +5,17 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod artifacts;
 mod background;
 mod browse;
+mod cells;
 mod completions;
 mod exit;
+mod export;
 mod helper;
+mod history;
 mod init;
+mod interrupt;
 mod keys;
 mod logging;
 mod manual;
@@ -18,9 +23,14 @@ mod mount;
 mod options;
 mod output;
 mod passphrase;
+mod purge;
 mod sample;
+mod show;
+mod store;
 mod supervisor;
+mod table;
 mod unmount;
+mod verify;
 mod version;
 mod watcher;
 
@@ -62,6 +72,16 @@ enum Command {
     WatchMount,
     /// Take a mount away
     Unmount(unmount::Arguments),
+    /// Run an export and follow it to its end
+    Export(export::Arguments),
+    /// List the runs and how they stand
+    History(history::Arguments),
+    /// List what runs have produced
+    Artifacts(artifacts::Arguments),
+    /// Read everything and say what is damaged
+    Verify(verify::Arguments),
+    /// Delete what has expired
+    Purge(purge::Arguments),
     /// List what is inside an export, without a mount
     Ls(browse::ListArguments),
     /// Write a file inside an export to standard output, without a mount
@@ -107,6 +127,11 @@ fn start(args: Vec<OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Command::Unmount(arguments) => unmount::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Artifacts(arguments) => artifacts::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Ls(arguments) => browse::list(&arguments),
         Command::Cat(arguments) => browse::cat(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),

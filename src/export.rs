@@ -6,6 +6,7 @@
 //! run       one execution:
 //!   source rows -> JSON Lines -> deflate in blocks, on all cores -> zip segments -> CMS EnvelopedData -> S/MIME
 //!               -> temporary files -> fsync -> rename -> catalogue
+//! verify    reads all of an artifact, stored and decrypted, and says what is wrong with it
 //! ```
 
 pub mod cancel;
@@ -14,6 +15,7 @@ pub mod engine;
 pub mod jobs;
 pub mod json;
 mod manifest;
+pub mod parts;
 pub mod progress;
 pub mod record;
 pub mod run;
@@ -22,4 +24,5 @@ pub mod schedule;
 pub mod source;
 pub mod spec;
 mod stepping;
+pub mod verify;
 pub mod writer;

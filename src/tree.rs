@@ -19,6 +19,7 @@ mod change;
 mod export;
 mod handle;
 mod history;
+mod index;
 mod jobs;
 mod listing;
 mod node;
@@ -63,6 +64,7 @@ pub struct Tree {
     exports: export::Context,
     /// Of a managed store.
     jobs: Option<Jobs>,
+    indexes: index::Kept,
     view: RwLock<Arc<View>>,
     handles: Handles,
     /// Held while a new view is made, so that they follow one another.
@@ -106,6 +108,7 @@ impl Tree {
             handles: Handles::default(),
             refreshing: Mutex::new(()),
             seen: Mutex::default(),
+            indexes: index::Kept::default(),
         })
     }
 
@@ -241,6 +244,7 @@ impl Tree {
                 let rendered = self.rendered(record)?;
                 (file(rendered.text.len() as u64, rendered.mtime), rendered.ttl())
             }
+            Node::Index(dir) => (file(self.index(*dir)?.len() as u64, self.view().mtime()), Duration::ZERO),
             // The root is there before anybody knows what is in it.
             Node::Member { export, id: members::ROOT } => (directory(export.mtime()), self.ttl(export)),
             Node::Member { export, id } => {
@@ -307,6 +311,7 @@ impl Tree {
                 let text = export.gaps_text(&self.exports).unwrap_or_default();
                 (handle::Opened::text(text), Snapshot)
             }
+            Node::Index(dir) => (handle::Opened::text(self.index(*dir)?.to_string()), Caching::Live),
             Node::History(record) => {
                 let rendered = self.rendered(record)?;
                 let caching = if rendered.is_live { Caching::Live } else { Snapshot };
@@ -409,7 +414,7 @@ impl Tree {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }
-            Node::History(Record::OfRun(_)) => true,
+            Node::History(Record::OfRun(_)) | Node::Index(_) => true,
         };
         if known {
             return self.attributes(entry.ino, &node);

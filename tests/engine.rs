@@ -242,3 +242,13 @@ fn a_run_to_come_that_is_removed_is_left_out() {
     bench.until("the next one", || to_come().len() == 1);
     assert_eq!(to_come()[0].scheduled, Some(at("2027-11-23T14:00:00Z")));
 }
+
+#[test]
+fn a_store_may_have_its_keys_encrypted_with_oaep() {
+    let bench = Bench::new(20);
+    bench.store.catalogue.set_oaep(true).unwrap();
+    let run = bench.export(r#"{"title":"t","type":"Contact"}"#);
+    let part = bench.store.artifacts().join(format!("{}.zip.smime", run.stem()));
+    let described = managed::openssl_cms_print(&part);
+    assert!(described.contains("rsaesOaep"), "{described}");
+}

@@ -8,13 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::directory::{each_entry, entry_at};
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Kind, Result};
 use crate::format::member_name::{self, numbered};
 use crate::format::zip::LOCAL_HEADER_LEN;
 use crate::format::{zip, zip_time};
-use crate::io::{ReadAt, Reader};
+use crate::io::Reader;
 
 /// Number of a node; fits in 24 bits.
 pub type NodeId = u32;
@@ -24,8 +25,6 @@ pub const ROOT: NodeId = 0;
 const MAX_NODES: usize = 1 << 24;
 /// A target that is longer is no link that Linux could follow.
 const MAX_LINK: u64 = 4095;
-/// How much of the directory is read at a time.
-const STEP: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
@@ -70,26 +69,7 @@ impl Members {
     /// Reads the central directory. `mtime` is for directories that have none of their own.
     pub fn open(zip: Arc<Zip>, mtime: SystemTime) -> Result<Members> {
         let mut builder = Builder::new(mtime);
-        let place = zip.directory();
-        let (mut at, end) = (place.start, place.start + place.size);
-        let mut bytes: Vec<u8> = Vec::new();
-        while at < end {
-            let wanted = STEP.max(2 * bytes.len()).min((end - at) as usize);
-            bytes = zip.read_vec(at, wanted)?;
-            let mut used = 0;
-            for entry in zip::entries(&bytes).map_while(|entry| entry.ok()) {
-                builder.add(&entry, at + used as u64)?;
-                used += entry.header_len();
-            }
-            if used == 0 && wanted as u64 == end - at {
-                // What is here is no header: a signature, or damage that ends the list.
-                break;
-            }
-            at += used as u64;
-            if used > 0 {
-                bytes.clear();
-            }
-        }
+        each_entry(&zip, |entry, at| builder.add(entry, at))?;
         Ok(builder.finish(zip))
     }
 
@@ -137,7 +117,7 @@ impl Members {
         let Some(at) = node.entry_at.filter(|_| node.kind != MemberKind::Directory) else {
             return Err(Error::new(Kind::IsADirectory, "is a directory"));
         };
-        self.with_entry(at, |entry| {
+        entry_at(&self.zip, at, |entry| {
             let archive: Reader = self.zip.clone();
             let header = entry.offset.checked_add(self.zip.directory().shift);
             let header = header.ok_or_else(|| Error::damaged("an offset beyond 2^64"))?;
@@ -151,7 +131,7 @@ impl Members {
         let Some(at) = node.entry_at.filter(|_| node.kind != MemberKind::Directory) else {
             return Ok(Vec::new());
         };
-        self.with_entry(at, |entry| {
+        entry_at(&self.zip, at, |entry| {
             // The local header's extra field may be longer; then one part too few is named.
             let header = LOCAL_HEADER_LEN + entry.name.len() + entry.extra.len();
             let end = entry.offset.saturating_add(header as u64).saturating_add(entry.compressed);
@@ -164,19 +144,8 @@ impl Members {
         let node = self.node(id)?;
         match node.entry_at.filter(|_| node.renamed) {
             None => Ok(None),
-            Some(at) => self.with_entry(at, |entry| Ok(Some(entry.name.to_vec()))),
+            Some(at) => entry_at(&self.zip, at, |entry| Ok(Some(entry.name.to_vec()))),
         }
-    }
-
-    fn with_entry<T>(&self, at: u64, work: impl FnOnce(&zip::Entry<'_>) -> Result<T>) -> Result<T> {
-        // A header is at most 46 + 3 * 65,535 bytes; nearly all are far shorter.
-        for size in [1 << 10, 200 << 10] {
-            let bytes = self.zip.read_vec(at, size)?;
-            if let Some(Ok(entry)) = zip::entries(&bytes).next() {
-                return work(&entry);
-            }
-        }
-        Err(Error::damaged(format!("the central directory has changed at byte {at}")))
     }
 }
 

@@ -35,6 +35,17 @@ pub struct Directory {
     pub size: u64,
     /// What has to be added to the offsets of local headers, because something stands in front of the zip.
     pub shift: u64,
+    /// How many headers the end record announces.
+    pub entries: u64,
+    /// True if that number has not wrapped at 65,536.
+    pub is_zip64: bool,
+}
+
+impl Directory {
+    /// Returns true if that many headers are what the end record announces.
+    pub fn announces(&self, found: u64) -> bool {
+        zip::counts_agree(self.entries, self.is_zip64, found)
+    }
 }
 
 /// Makes one zip of the segments of a set, in their order.
@@ -189,7 +200,13 @@ impl Set {
             if at.checked_add(end.directory_size).is_some_and(|end| end <= position)
                 && self.joined.read_vec(at, 4)? == CENTRAL_HEADER
             {
-                return Ok(Directory { start: at, size: end.directory_size, shift: at - stated });
+                return Ok(Directory {
+                    start: at,
+                    size: end.directory_size,
+                    shift: at - stated,
+                    entries: end.entries,
+                    is_zip64: end.is_zip64,
+                });
             }
         }
         Err(wrong())
@@ -219,7 +236,13 @@ impl Set {
         for (entry, at) in &entries {
             write_entry(&mut tail, entry, at - cut);
         }
-        let directory = Directory { start: start - cut, size: tail.len() as u64, shift: 0 };
+        let directory = Directory {
+            start: start - cut,
+            size: tail.len() as u64,
+            shift: 0,
+            entries: entries.len() as u64,
+            is_zip64: true,
+        };
         write_end(&mut tail, end, entries.len() as u64, start - cut);
         let members = Arc::new(Slice::new(self.joined.clone(), cut, start - cut));
         let memory = tail.len();

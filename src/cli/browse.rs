@@ -7,11 +7,10 @@ use clap::Args;
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
-use super::logging;
-use crate::error::{At, Error, Kind, Result};
-use crate::store::Store;
-use crate::store::clock::SystemClock;
-use crate::tree::{Attr, NodeKind, Options, ROOT, Tree};
+use super::show::unless_closed;
+use super::store;
+use crate::error::{At, Result};
+use crate::tree::{Attr, NodeKind, ROOT, Tree};
 
 /// How much is read at a time.
 const STEP: usize = 1 << 20;
@@ -23,7 +22,7 @@ const STEP: usize = 1 << 20;
 pub struct ListArguments {
     /// Directory with encrypted exports
     store: PathBuf,
-    /// Which export: its uuid, or what its file names begin with
+    /// Which export: its id or the beginning of it
     run: String,
     /// Directory or file inside it
     path: Option<String>,
@@ -37,7 +36,7 @@ pub struct ListArguments {
 pub struct CatArguments {
     /// Directory with encrypted exports
     store: PathBuf,
-    /// Which export: its uuid, or what its file names begin with
+    /// Which export: its id or the beginning of it
     run: String,
     /// File inside it
     path: String,
@@ -46,33 +45,25 @@ pub struct CatArguments {
 }
 
 pub fn list(arguments: &ListArguments) -> std::result::Result<(), Failure> {
-    let tree = open(&arguments.store, &arguments.keys)?;
+    let tree = store::tree(&arguments.store, &arguments.keys)?;
     let path = arguments.path.as_deref().unwrap_or_default();
     let found = find(&tree, &arguments.run, path).because(Reason::Store)?;
     unless_closed(write_list(&tree, &found, path)).because(Reason::Store)
 }
 
 pub fn cat(arguments: &CatArguments) -> std::result::Result<(), Failure> {
-    let tree = open(&arguments.store, &arguments.keys)?;
+    let tree = store::tree(&arguments.store, &arguments.keys)?;
     let found = find(&tree, &arguments.run, &arguments.path).because(Reason::Store)?;
     unless_closed(copy(&tree, found.ino)).at(&arguments.path).because(Reason::Store)
-}
-
-fn open(store: &std::path::Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
-    logging::start(None, 0).because(Reason::Usage)?;
-    let identities = keys.load().because(Reason::Key)?;
-    let options = Options { uid: 0, gid: 0, umask: 0o022, read_only: true };
-    let store = Store::open(store).because(Reason::Store)?;
-    Tree::new(store, identities, None, SystemClock::shared(), options).because(Reason::Store)
 }
 
 /// Finds a path inside an export.
 fn find(tree: &Tree, run: &str, path: &str) -> Result<Attr> {
     let step = |parent: u64, name: &str| tree.lookup(parent, name.as_ref()).map(|(attr, _)| attr);
     let contents = step(ROOT, "contents")?.ino;
-    let export = step(contents, run).or_else(|_| step(contents, &format!("export-{run}")));
-    let mut found =
-        export.map_err(|_| Error::new(Kind::NotFound, format!("{run}: no such export in this store")))?;
+    let listing = tree.listing(tree.open_dir(contents)?)?;
+    let stems: Vec<String> = (2..).map_while(|i| Some(listing.entry(i)?.name)).collect();
+    let mut found = step(contents, store::chosen(stems.iter().map(String::as_str), run)?)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         found = step(found.ino, name).at(format_args!("{run}: {path}"))?;
     }
@@ -116,9 +107,4 @@ fn copy(tree: &Tree, ino: u64) -> Result<()> {
         out.write_all(&buf[..n])?;
         at += n as u64;
     }
-}
-
-/// A reader that has seen enough, such as `head`, is no failure.
-fn unless_closed(result: Result<()>) -> Result<()> {
-    result.or_else(|error| if error.kind() == Kind::Os(libc::EPIPE) { Ok(()) } else { Err(error) })
 }

@@ -17,19 +17,41 @@ pub enum Reason {
     Store = 4,
     /// The mount point cannot be used, or nothing is mounted there.
     MountPoint = 5,
+    /// A job spec is wrong.
+    Refused = 6,
+    /// The export has found nothing.
+    NoData = 7,
+    /// The export has failed.
+    Failed = 8,
+    /// The export was cancelled.
+    Cancelled = 9,
+    /// Something in the store is not as it was written.
+    Bad = 10,
+    /// Something in the store could not be checked.
+    Unchecked = 11,
 }
 
+/// Exit code of a program that was interrupted before it was done: as shells have it for SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
 /// What the exit codes mean, for --help and the manual.
-pub const MEANINGS: [(u8, &str); 6] = [
-    (0, "Done. For mount: the mount answers; in the foreground: it was unmounted."),
+pub const MEANINGS: [(u8, &str); 13] = [
+    (0, "Done. For mount: the mount answers; in the foreground: it was unmounted. For export: Completed."),
     (Reason::Other as u8, "Something else failed, such as a system call."),
     (Reason::Usage as u8, "The arguments make no sense."),
     (
         Reason::Key as u8,
-        "A key or certificate cannot be used: not there, readable by others, wrong passphrase.",
+        "A key or certificate cannot be used: not there, readable by others, wrong passphrase, too short, expired.",
     ),
-    (Reason::Store as u8, "The store, or what was asked of it, is not there or cannot be read."),
+    (Reason::Store as u8, "The store, its source or what was asked of it is not there or cannot be read."),
     (Reason::MountPoint as u8, "The mount point cannot be used, or nothing is mounted there."),
+    (Reason::Refused as u8, "A job spec is wrong."),
+    (Reason::NoData as u8, "export: it has found nothing (No Data)."),
+    (Reason::Failed as u8, "export: it has failed (Failed)."),
+    (Reason::Cancelled as u8, "export: it was cancelled (Cancelled)."),
+    (Reason::Bad as u8, "verify: something is not as it was written."),
+    (Reason::Unchecked as u8, "verify: something could not be checked, and nothing is bad."),
+    (INTERRUPTED, "Interrupted before it was done."),
 ];
 
 /// Returns the table that `cddsfs help exit-codes` shows.

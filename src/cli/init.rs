@@ -34,6 +34,17 @@ pub struct Arguments {
     /// Days that exports are kept, or never to delete any (default: 30)
     #[arg(long, value_name = "DAYS|never", value_parser = parse_retention)]
     retention: Option<Retention>,
+    /// How content keys are encrypted: pkcs1, which every tool reads, or oaep (openssl cms, not smime)
+    #[arg(long, value_name = "NAME", value_enum)]
+    key_transport: Option<Transport>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Transport {
+    /// RSAES-PKCS1-v1_5 (the default)
+    Pkcs1,
+    /// RSAES-OAEP with SHA-256
+    Oaep,
 }
 
 fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
@@ -64,6 +75,9 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     }
     if let Some(retention) = arguments.retention {
         store.catalogue.set_retention(retention).because(Reason::Store)?;
+    }
+    if let Some(transport) = arguments.key_transport {
+        store.catalogue.set_oaep(transport == Transport::Oaep).because(Reason::Store)?;
     }
     report(arguments, &store, is_new, certificate.as_ref()).because(Reason::Store)
 }

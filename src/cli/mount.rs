@@ -12,6 +12,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
+use super::store::cache_dir;
 use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
@@ -198,13 +199,4 @@ fn settings(arguments: &Arguments, store: &Path) -> Settings {
         default_permissions: arguments.default_permissions,
         threads: arguments.threads.into(),
     }
-}
-
-/// Returns where sizes are remembered (XDG Base Directory Specification), or for a system service without a home.
-fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .or_else(|| geteuid().is_root().then(|| PathBuf::from("/var/cache")))
-        .map(|dir| dir.join("cddsfs"))
 }

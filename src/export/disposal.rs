@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::error::{At, Result};
@@ -29,6 +30,32 @@ pub fn expired(store: &Managed, now: SystemTime) -> Result<Vec<StoredArtifact>> 
     let mut artifacts = store.catalogue.artifacts()?;
     artifacts.retain(|artifact| retention.has_expired(artifact.made, now));
     Ok(artifacts)
+}
+
+/// An unfinished file that belongs to no run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    pub path: PathBuf,
+    pub size: u64,
+}
+
+/// Returns the unfinished files that belong to no run. Whoever asks holds the engine's lock: those of a run that is in
+/// progress look the same.
+pub fn strays(store: &Managed) -> Vec<Stray> {
+    let Ok(entries) = fs::read_dir(store.artifacts()) else { return Vec::new() };
+    let stray = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let is_unfinished = name.to_str().is_some_and(|n| n.starts_with(".export-") && n.ends_with(".tmp"));
+        is_unfinished
+            .then(|| Stray { size: entry.metadata().map_or(0, |meta| meta.len()), path: entry.path() })
+    };
+    entries.flatten().filter_map(stray).collect()
+}
+
+pub fn remove_stray(stray: &Stray) {
+    if let Err(error) = fs::remove_file(&stray.path) {
+        log::warn!("{}: not removed: {error}", stray.path.display());
+    }
 }
 
 fn delete_files(store: &Managed, run: &str) -> Result<()> {

@@ -5,7 +5,6 @@
 //! deleted.
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -124,16 +123,20 @@ impl State {
             }
         }
         let now = self.clock.now();
-        if self.only.is_none() {
-            for run in self.store.catalogue.runs_that_are(Status::Scheduled)? {
-                if run.scheduled.is_some_and(|due| due <= now) {
-                    self.store.catalogue.queue(&run.id, now)?;
-                }
+        for run in self.store.catalogue.runs_that_are(Status::Scheduled)? {
+            if self.wants(&run.id) && run.scheduled.is_some_and(|due| due <= now) {
+                self.store.catalogue.queue(&run.id, now)?;
             }
+        }
+        if self.only.is_none() {
             jobs::schedule_next(&self.store, now)?;
             self.expire(now)?;
         }
         self.start_queued(now)
+    }
+
+    fn wants(&self, run: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == run)
     }
 
     /// Takes up what another process has left.
@@ -159,7 +162,7 @@ impl State {
                 self.store.catalogue.requeue(&run.id)?;
             }
         }
-        remove_strays(&self.store);
+        disposal::strays(&self.store).iter().for_each(disposal::remove_stray);
         disposal::sweep(&self.store)
     }
 
@@ -181,8 +184,10 @@ impl State {
             if self.workers.len() >= PARALLEL {
                 break;
             }
-            let wanted = self.only.as_ref().is_none_or(|only| *only == run.id);
-            if wanted && !self.workers.contains_key(&run.id) && self.store.catalogue.start(&run.id, now)? {
+            if self.wants(&run.id)
+                && !self.workers.contains_key(&run.id)
+                && self.store.catalogue.start(&run.id, now)?
+            {
                 let worker = self.start_worker(&run)?;
                 self.workers.insert(run.id, worker);
             }
@@ -229,18 +234,6 @@ fn finish(store: &Managed, id: &str, worker: Worker) {
         let end = RunUpdate { status: Status::Failed, finished: SystemTime::now(), error };
         if let Err(error) = store.catalogue.end(id, &end) {
             log::error!("export-{id}: {error}");
-        }
-    }
-}
-
-/// Removes unfinished files that belong to no run. Nobody else writes any, as long as the lock is held.
-fn remove_strays(store: &Managed) {
-    let Ok(entries) = fs::read_dir(store.artifacts()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_unfinished = name.to_str().is_some_and(|n| n.starts_with(".export-") && n.ends_with(".tmp"));
-        if is_unfinished && let Err(error) = fs::remove_file(entry.path()) {
-            log::warn!("{}: not removed: {error}", entry.path().display());
         }
     }
 }

@@ -121,7 +121,8 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
 pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     for job in store.catalogue.jobs_without_a_run()? {
         let Ok(spec) = Spec::parse(job.text.as_bytes()) else {
-            log::warn!("jobs/{}.json cannot be read as a spec any more", job.name);
+            // Its name comes from its title, which may be personal.
+            log::warn!("a job in jobs/ cannot be read as a spec any more");
             continue;
         };
         let Some(recurrence) = &spec.run else { continue };

@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn order_is_kept() {
         let object = parse_object(br#"{"b":1,"a":{"z":1,"y":2}}"#).unwrap();
-        assert_eq!(object.picked(&["a", "b", "c"]).to_string(), r#"{"a":{"y":2,"z":1},"b":1}"#);
+        assert_eq!(object.picked(&["a", "b", "c"]).to_string(), r#"{"a":{"z":1,"y":2},"b":1}"#);
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! `bytes` and `sha256` (hexadecimal) are of the uncompressed file.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use super::json::Object;
 use super::record::{hex, timestamp};
 use super::writer::Member;
+use crate::error::{Error, Result};
 
 pub const NAME: &str = "manifest.json";
 const SCHEMA_VERSION: u32 = 1;
@@ -46,4 +48,99 @@ pub fn render(
         ("files", files.iter().map(file).collect()),
     ];
     super::record::pretty(&Object(entries.map(|(key, value)| (key.to_string(), value)).into()))
+}
+
+/// What a manifest says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub rows: u64,
+    pub bytes: u64,
+    /// Hexadecimal.
+    pub sha256: String,
+}
+
+/// Reads the files of a manifest, by their names; `None` if it is none of ours.
+pub fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
+    let manifest: Value = serde_json::from_slice(text).ok()?;
+    let ours = manifest["generator"].as_str().is_some_and(|name| name.starts_with("cddsfs "));
+    if !ours || manifest["schema_version"] != SCHEMA_VERSION {
+        return None;
+    }
+    let file = |file: &Value| {
+        let listed = Listed {
+            rows: file["rows"].as_u64()?,
+            bytes: file["bytes"].as_u64()?,
+            sha256: file["sha256"].as_str()?.to_ascii_lowercase(),
+        };
+        Some((file["name"].as_str()?.to_string(), listed))
+    };
+    let files = manifest["files"].as_array().and_then(|files| files.iter().map(file).collect());
+    Some(files.ok_or_else(|| Error::damaged("the manifest does not list files with rows, bytes and sha256")))
+}
+
+/// Returns in what files differ from those that a manifest lists, each with its name. The manifest itself is not
+/// among them.
+pub fn differences(
+    listed: &BTreeMap<String, Listed>,
+    found: &BTreeMap<String, Listed>,
+) -> Vec<(String, String)> {
+    let mut differences = Vec::new();
+    let mut tell = |name: &String, text: String| differences.push((name.clone(), text));
+    for (name, listed) in listed {
+        let Some(found) = found.get(name) else {
+            tell(name, "the manifest lists it, but it is not there".into());
+            continue;
+        };
+        if found.bytes != listed.bytes {
+            tell(name, format!("the manifest says {} bytes, it has {}", listed.bytes, found.bytes));
+        } else if found.rows != listed.rows {
+            tell(name, format!("the manifest says {} rows, it has {}", listed.rows, found.rows));
+        } else if found.sha256 != listed.sha256 {
+            tell(name, "its SHA-256 is not that of the manifest".into());
+        }
+    }
+    let unlisted = found.keys().filter(|name| !listed.contains_key(*name));
+    unlisted.for_each(|name| tell(name, "the manifest does not list it".into()));
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(rows: u64, bytes: u64, sha256: &str) -> Listed {
+        Listed { rows, bytes, sha256: sha256.into() }
+    }
+
+    #[test]
+    fn what_is_rendered_is_read_back() {
+        let member =
+            Member { name: "UCS/a.json".into(), size: 30, compressed: 9, crc: 1, sha256: [0xAB; 32] };
+        let text = render("id", SystemTime::UNIX_EPOCH, &Object::default(), &json!({}), &[(member, 2)]);
+        let files = parse(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(files, BTreeMap::from([("UCS/a.json".into(), listed(2, 30, &"ab".repeat(32)))]));
+        assert!(parse(b"{}").is_none() && parse(b"no").is_none());
+        let newer = text.replace("\"schema_version\": 1", "\"schema_version\": 2");
+        assert!(parse(newer.as_bytes()).is_none());
+        assert!(parse(text.replace("\"rows\"", "\"lines\"").as_bytes()).unwrap().is_err());
+    }
+
+    #[test]
+    fn every_wrong_entry_is_told() {
+        let files = |entries: &[(&str, Listed)]| -> BTreeMap<String, Listed> {
+            entries.iter().map(|(name, file)| (name.to_string(), file.clone())).collect()
+        };
+        let right = files(&[("a", listed(2, 30, "00")), ("b", listed(1, 10, "11"))]);
+        assert_eq!(differences(&right, &right), []);
+        for (wrong, text) in [
+            (files(&[("a", listed(2, 30, "00"))]), "not list"),
+            (files(&[("a", listed(2, 31, "00")), ("b", listed(1, 10, "11"))]), "says 31 bytes, it has 30"),
+            (files(&[("a", listed(3, 30, "00")), ("b", listed(1, 10, "11"))]), "says 3 rows, it has 2"),
+            (files(&[("a", listed(2, 30, "01")), ("b", listed(1, 10, "11"))]), "SHA-256"),
+        ] {
+            let told = differences(&wrong, &right);
+            assert!(told.len() == 1 && told[0].1.contains(text), "{told:?}");
+        }
+        assert!(differences(&right, &files(&[("a", listed(2, 30, "00"))]))[0].1.contains("not there"));
+    }
 }

@@ -78,16 +78,20 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     Ok(record)
 }
 
-fn progress(run: &Run) -> Value {
-    let Some(progress) = run.progress else { return Value::Null };
-    let percent = match (run.status, progress.rows_total) {
+/// Returns how far a run has come, with one digit: 100 only when everything is in place.
+pub fn percent(run: &Run) -> Option<f64> {
+    let progress = run.progress?;
+    Some(match (run.status, progress.rows_total) {
         (Status::Completed, _) => 100.0,
         (_, 0) => 0.0,
-        // One digit, and 100 only when everything is in place.
         (_, total) => ((progress.rows_done as f64 / total as f64 * 1000.0).floor() / 10.0).min(99.9),
-    };
+    })
+}
+
+fn progress(run: &Run) -> Value {
+    let Some(progress) = run.progress else { return Value::Null };
     let mut value = json!({
-        "percent": percent,
+        "percent": percent(run),
         "rows_done": progress.rows_done,
         "rows_total": progress.rows_total,
         "bytes_written": progress.bytes_written,
@@ -109,6 +113,11 @@ pub fn expiry_warning(certificate: &Value, now: SystemTime) -> Option<String> {
             "the certificate expires in {days} days: give the store a new one with cddsfs init STORE --cert CERT.pem"
         ),
     })
+}
+
+/// Returns the run's id: the stem without the word that CDDS puts before it.
+pub fn id_of(stem: &str) -> &str {
+    stem.strip_prefix("export-").unwrap_or(stem)
 }
 
 /// RFC 3339, UTC, whole seconds: those that stat(1) shows.

@@ -96,7 +96,11 @@ impl Execution<'_> {
         }
         let settings = Settings {
             certificate: certificate.certificate,
-            transport: KeyTransport::Pkcs1,
+            transport: if self.store.catalogue.uses_oaep()? {
+                KeyTransport::Oaep
+            } else {
+                KeyTransport::Pkcs1
+            },
             split_size: spec.split_size,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };

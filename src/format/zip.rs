@@ -109,8 +109,13 @@ impl End {
 
     /// Returns true if a directory of `found` entries is what this record announces.
     pub fn agrees_with(&self, found: u64) -> bool {
-        self.entries == found || (!self.is_zip64 && found > 0xFFFF && self.entries == found & 0xFFFF)
+        counts_agree(self.entries, self.is_zip64, found)
     }
+}
+
+/// Returns true if a count of an end record is that of `found` headers: it may have wrapped unless it is zip64.
+pub fn counts_agree(said: u64, is_zip64: bool, found: u64) -> bool {
+    said == found || (!is_zip64 && found > 0xFFFF && said == found & 0xFFFF)
 }
 
 /// Where the zip64 record is.

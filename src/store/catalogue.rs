@@ -125,6 +125,15 @@ impl Catalogue {
         self.set("source", path)
     }
 
+    /// Returns true if content keys are encrypted with RSAES-OAEP instead of PKCS#1 v1.5.
+    pub fn uses_oaep(&self) -> Result<bool> {
+        Ok(self.setting("key_transport")?.as_deref() == Some("oaep"))
+    }
+
+    pub fn set_oaep(&self, oaep: bool) -> Result<()> {
+        self.set("key_transport", if oaep { "oaep" } else { "pkcs1" })
+    }
+
     fn setting(&self, name: &str) -> Result<Option<String>> {
         self.read(|c| {
             c.query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0)).optional()

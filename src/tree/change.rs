@@ -47,7 +47,7 @@ impl Tree {
             Node::Zip(export) | Node::Incomplete(export) => export.set().run.clone(),
             Node::Stored(file) => self.view().set_of(&file.name).and_then(|export| export.set().run.clone()),
             Node::Dir(_) => return Err(Error::new(Kind::IsADirectory, "is a directory")),
-            Node::History(Record::OfSet(_)) | Node::Member { .. } | Node::Job(_) => None,
+            Node::History(Record::OfSet(_)) | Node::Member { .. } | Node::Index(_) | Node::Job(_) => None,
         };
         let run = run.ok_or_else(|| Error::new(Kind::NotPermitted, "this cannot be deleted"))?;
         remove_artifact(store, &run, self.clock.now())?;

@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use super::node::{self, Ino};
 use super::recent::{Key, Recent};
 use crate::artifact::members::{Members, NodeId};
-use crate::artifact::{self, Gaps, Opened, PartFile, Zip};
+use crate::artifact::{self, Gaps, Opened, Zip};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
+use crate::export::parts::part_files;
 use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredSet;
 use crate::store::sizes::Sizes;
@@ -99,19 +100,9 @@ impl Export {
         let whole = match known {
             Some(Outcome::Incomplete(_)) => false,
             Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
-            None => artifact::may_be_whole(&self.part_files()),
+            None => artifact::may_be_whole(&part_files(&self.set)),
         };
         artifact_name(self.stem(), whole)
-    }
-
-    fn part_files(&self) -> Vec<PartFile> {
-        let part = |part: &crate::store::plain::StoredPart| PartFile {
-            ordinal: part.ordinal,
-            path: part.file.path.clone(),
-            name: part.file.name.clone(),
-            written: part.file.written.as_ref().map(|written| (written.size, written.hashes.clone())),
-        };
-        self.set.parts.iter().map(part).collect()
     }
 
     /// Returns true if [`Export::outcome`] would answer at once.
@@ -151,7 +142,7 @@ impl Export {
             let conflict = Some((a.name.clone(), b.name.clone()));
             return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
-        match artifact::open(&self.part_files(), &context.identities, self.indexed) {
+        match artifact::open(&part_files(&self.set), &context.identities, self.indexed) {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
                 context.sizes.put(&self.digest(), zip.len());
@@ -222,7 +213,7 @@ impl Export {
         let zip = match self.outcome(context) {
             Outcome::Zip(_) => self.open(context)?,
             Outcome::Incomplete(_) | Outcome::Failed(_) => {
-                let rest = artifact::open_rest(&self.part_files(), &context.identities, self.indexed);
+                let rest = artifact::open_rest(&part_files(&self.set), &context.identities, self.indexed);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
         };

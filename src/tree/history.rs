@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::Tree;
 use super::export::{Context, Export, Outcome, artifact_name};
 use super::node::{self, TTL_CHANGING};
 use crate::error::{Error, Kind, Result};
+use crate::export::json::Object;
 use crate::export::record::{self, timestamp};
 use crate::store::Store;
+use crate::store::catalogue::Run;
 use crate::store::managed::Managed;
 use crate::store::retention::Retention;
 
@@ -69,7 +73,7 @@ pub fn render(
     match (record, store) {
         (node::Record::OfRun(run), Store::Managed(store)) => of_run(store, &run.id, now),
         (node::Record::OfSet(export), _) => {
-            let text = of_set(export, context, retention, now);
+            let text = record::pretty(&of_set(export, context, retention, now)?);
             Ok(Rendered { text, mtime: export.mtime(), is_live: false })
         }
         (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
@@ -80,8 +84,36 @@ fn gone() -> Error {
     Error::new(Kind::Stale, "the run has been removed")
 }
 
+impl Tree {
+    /// Returns all records as they are now, the latest first.
+    pub fn records(&self) -> Result<Vec<Object>> {
+        let (view, now) = (self.view(), self.clock.now());
+        let object = |record: &node::Record| match (record, &self.store) {
+            (node::Record::OfRun(run), Store::Managed(store)) => {
+                let run = current(store, &run.id)?;
+                let first = run.queued.or(run.scheduled).or(run.started);
+                Ok((first.unwrap_or(now), record::record(store, &run, now)?))
+            }
+            (node::Record::OfSet(export), _) => {
+                Ok((export.mtime(), of_set(export, &self.exports, view.retention(), now)?))
+            }
+            (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
+        };
+        // What has been removed since the view was made is not there any more.
+        let is_there = |record: &Result<_>| !record.as_ref().is_err_and(|e| e.kind() == Kind::Stale);
+        let mut records =
+            view.records().map(object).filter(is_there).collect::<Result<Vec<(SystemTime, Object)>>>()?;
+        records.sort_by_key(|(first, _)| std::cmp::Reverse(*first));
+        Ok(records.into_iter().map(|(_, record)| record).collect())
+    }
+}
+
+fn current(store: &Managed, id: &str) -> Result<Run> {
+    store.catalogue.run(id)?.filter(|run| !run.hidden).ok_or_else(gone)
+}
+
 fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
-    let run = store.catalogue.run(id)?.filter(|run| !run.hidden).ok_or_else(gone)?;
+    let run = current(store, id)?;
     let text = record::pretty(&record::record(store, &run, now)?);
     let latest =
         [run.queued, run.started, run.progressed, run.finished, run.deleted].into_iter().flatten().max();
@@ -92,7 +124,7 @@ fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
     })
 }
 
-fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> String {
+fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Result<Object> {
     let outcome = export.outcome(context);
     let mtime = export.mtime();
     let (bytes, missing, error) = match &outcome {
@@ -109,7 +141,7 @@ fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemT
         Outcome::Failed(error) => (None, Vec::new(), Some(error.to_string())),
     };
     let record = Record {
-        id: id_of(export.stem()),
+        id: record::id_of(export.stem()),
         // Of a run that somebody else made one only knows that there are files, so that it has ended well.
         status: (!matches!(outcome, Outcome::Failed(_))).then_some("Completed"),
         complete: matches!(outcome, Outcome::Zip(_)),
@@ -128,12 +160,8 @@ fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemT
         remaining_days: retention.remaining_days(mtime, now),
         error,
     };
-    let mut text = serde_json::to_string_pretty(&record).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-/// Returns the run's id: the stem without the word that CDDS puts before it.
-pub fn id_of(stem: &str) -> &str {
-    stem.strip_prefix("export-").unwrap_or(stem)
+    let value =
+        serde_json::to_value(&record).map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
+    let Value::Object(map) = value else { return Err(Error::new(Kind::Invalid, "a record is an object")) };
+    Ok(Object(map.into_iter().collect()))
 }

@@ -84,6 +84,8 @@ pub enum Node {
         export: Arc<Export>,
         id: NodeId,
     },
+    /// `history/index.csv` and `artifacts/index.csv`
+    Index(Dir),
     /// `jobs/<name>`
     Job(jobs::Entry),
 }
@@ -113,7 +115,11 @@ impl Node {
                 Some(export)
             }
             Node::Member { export, .. } => Some(export),
-            Node::Dir(_) | Node::Stored(_) | Node::History(Record::OfRun(_)) | Node::Job(_) => None,
+            Node::Dir(_)
+            | Node::Stored(_)
+            | Node::History(Record::OfRun(_))
+            | Node::Index(_)
+            | Node::Job(_) => None,
         }
     }
 
@@ -130,6 +136,7 @@ impl Node {
             Node::Dir(Dir::Root) => return ROOT,
             Node::Member { export, id } => return export.contents_ino() | u64::from(*id),
             Node::Job(entry) => return entry.ino(),
+            Node::Index(dir) => hasher.update(b"index\0").update(dir.name().as_bytes()),
             Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
             Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),

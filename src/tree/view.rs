@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Gone;
 use super::export::{Context, Export, Outcome, artifact_name};
 use super::listing::DirEntry;
 use super::node::{Dir, Ino, Node, NodeKind, Record, member_base_of};
+use super::{Gone, index};
 use crate::format::part_name;
 use crate::store::Snapshot;
 use crate::store::plain::StoredFile;
@@ -92,6 +92,8 @@ impl View {
         for dir in self.top() {
             add(Node::Dir(*dir));
         }
+        add(Node::Index(Dir::History));
+        add(Node::Index(Dir::Artifacts));
         for export in self.exports.values() {
             add(Node::Zip(export.clone()));
             add(Node::Incomplete(export.clone()));
@@ -130,6 +132,11 @@ impl View {
         self.exports.values()
     }
 
+    /// Returns the records of the history, in the order of their names.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
     /// Returns the export that a stored file is a part of.
     pub fn set_of(&self, file: &str) -> Option<&Arc<Export>> {
         self.exports.get(part_name::parse(file)?.stem)
@@ -156,6 +163,7 @@ impl View {
             Dir::Encrypted => self.files.get(name).cloned().map(Node::Stored),
             // Not part of a view: it is as it is now.
             Dir::Jobs => None,
+            Dir::History | Dir::Artifacts if name == index::NAME => Some(Node::Index(dir)),
             Dir::History => self.records.get(name.strip_suffix(".json")?).cloned().map(Node::History),
             Dir::Artifacts => {
                 let stem = name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(".zip"))?;
@@ -198,6 +206,9 @@ impl View {
                 let node = if name.ends_with(INCOMPLETE) { Node::Incomplete } else { Node::Zip };
                 file(node(export.clone()), name)
             })),
+        }
+        if matches!(dir, Dir::History | Dir::Artifacts) {
+            entries.push(file(Node::Index(dir), index::NAME.into()));
         }
         entries
     }

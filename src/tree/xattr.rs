@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::time::SystemTime;
 
 use super::export::{Context, Export, Outcome};
-use super::history::id_of;
 use super::node::{Node, Record};
 use crate::artifact::members::{NodeId, ROOT};
 use crate::error::Result;
@@ -76,7 +75,7 @@ fn of_run(store: &Managed, id: &str, name: &str, asked: &Asked<'_>) -> Result<Op
 
 fn of_export(export: &Export, name: &str, asked: &Asked<'_>) -> Option<String> {
     Some(match name {
-        "run" => id_of(export.stem()).to_string(),
+        "run" => record::id_of(export.stem()).to_string(),
         "parts" => export.set().parts.len().to_string(),
         "expires" => timestamp(asked.retention.expires(export.mtime())?),
         "remaining_days" => asked.retention.remaining_days(export.mtime(), asked.now)?.to_string(),

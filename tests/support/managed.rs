@@ -3,8 +3,9 @@
 #![allow(dead_code)]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -98,6 +99,43 @@ impl Bench {
 
     pub fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The built program with a command on this store.
+    pub fn command(&self, command: &str, args: &[&str]) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_cddsfs"));
+        program.arg(command).arg(self.store.dir()).args(args).env("XDG_CACHE_HOME", self.path("cache"));
+        program
+    }
+
+    pub fn cddsfs(&self, command: &str, args: &[&str]) -> Output {
+        self.command(command, args).output().unwrap()
+    }
+
+    /// Starts it with a spec on standard input.
+    pub fn start_export(&self, spec: &str, args: &[&str]) -> Child {
+        let mut program = self.command("export", &["-"]);
+        program.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        // A spec that is too long is not read to its end.
+        let _ = child.stdin.take().unwrap().write_all(spec.as_bytes());
+        child
+    }
+
+    /// The same, and waits for its end.
+    pub fn export_by_command(&self, spec: &str, args: &[&str]) -> Output {
+        self.start_export(spec, args).wait_with_output().unwrap()
+    }
+
+    /// Changes the catalogue behind everybody's back.
+    pub fn sql(&self, sql: &str) {
+        let catalogue = rusqlite::Connection::open(self.store.dir().join("cddsfs.db")).unwrap();
+        catalogue.busy_timeout(PATIENCE).unwrap();
+        catalogue.execute_batch(sql).unwrap();
     }
 
     pub fn engine(&self) -> Engine {
@@ -199,4 +237,14 @@ pub fn sha256(path: &Path) -> [u8; 32] {
         *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap();
     }
     hash
+}
+
+/// What OpenSSL says of a message's structure.
+pub fn openssl_cms_print(path: &Path) -> String {
+    let output = Command::new("openssl")
+        .args(["cms", "-cmsout", "-print", "-noout", "-in"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

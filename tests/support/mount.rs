@@ -144,8 +144,11 @@ impl Mount {
         self.point.join("artifacts").join(format!("{stem}.zip"))
     }
 
+    /// Names in a directory, without the table that `artifacts/` and `history/` have of it.
     pub fn names(&self, dir: &str) -> Vec<String> {
-        names(&self.path(dir))
+        let mut names = names(&self.path(dir));
+        names.retain(|name| name != "index.csv");
+        names
     }
 
     /// The log lines so far, without the program's name.

@@ -39,12 +39,10 @@ fn text(jobs: &Jobs, file: &str) -> Option<String> {
 fn with_a_mark(jobs: &Jobs) {
     save(jobs, "a.json", SPEC).unwrap();
     let run = jobs.store.catalogue.runs().unwrap().remove(0);
-    let end = crate::store::catalogue::RunUpdate {
-        status: Status::NoData,
-        finished: SystemTime::now(),
-        error: None,
-    };
-    jobs.store.catalogue.end(&run.id, &end, Some("mark")).unwrap();
+    let now = SystemTime::now();
+    jobs.store.catalogue.queue(&run.id, now).unwrap();
+    assert!(jobs.store.catalogue.start(&run.id, now).unwrap());
+    assert!(jobs.store.catalogue.complete(&run.id, now, 1, 1, &[], Some("mark")).unwrap());
     assert_eq!(mark(jobs, "a"), Some("mark".into()));
 }
 

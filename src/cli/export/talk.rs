@@ -1,0 +1,146 @@
+//! What is shown of a run that is followed: a bar on a terminal, lines elsewhere, or JSON.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::show;
+use crate::error::Result;
+use crate::export::record::{expiry_warning, record, timestamp};
+use crate::store::catalogue::{Progress, Run, Status};
+use crate::store::managed::Managed;
+
+/// Lines are at least so far apart, unless the status changes.
+const PAUSE: Duration = Duration::from_millis(900);
+
+pub struct Talk {
+    form: Form,
+    status: Option<Status>,
+    last: String,
+    shown: Option<Instant>,
+    has_warned: bool,
+}
+
+enum Form {
+    Bar(ProgressBar),
+    Lines,
+    Json,
+}
+
+impl Talk {
+    pub fn new(json: bool) -> Talk {
+        let form = match (json, io::stderr().is_terminal()) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Bar(ProgressBar::new_spinner()),
+            (false, false) => Form::Lines,
+        };
+        Talk { form, status: None, last: String::new(), shown: None, has_warned: false }
+    }
+
+    /// Says something beside how the run stands.
+    pub fn say(&self, text: &str) {
+        match &self.form {
+            Form::Bar(bar) => bar.suspend(|| eprintln!("cddsfs: {text}")),
+            Form::Lines | Form::Json => eprintln!("cddsfs: {text}"),
+        }
+    }
+
+    /// Shows how the run stands, if there is news.
+    pub fn show(&mut self, store: &Managed, run: &Run) -> Result<()> {
+        let is_new = self.status.replace(run.status) != Some(run.status);
+        if !is_new
+            && self.shown.is_some_and(|shown| shown.elapsed() < PAUSE)
+            && !matches!(self.form, Form::Bar(_))
+        {
+            return Ok(());
+        }
+        self.warn(run);
+        let line = match self.form {
+            Form::Json => record(store, run, SystemTime::now())?.to_string(),
+            Form::Bar(_) | Form::Lines => describe(store, run)?,
+        };
+        if let Form::Bar(bar) = &self.form {
+            draw(bar, run, is_new, line);
+            return Ok(());
+        }
+        if line != self.last {
+            match self.form {
+                // Whoever does not read any more still wants to know the exit code.
+                Form::Json => drop(show::write_lines(std::slice::from_ref(&line))?),
+                _ => eprintln!("{line}"),
+            }
+            self.last = line;
+            self.shown = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Says once that the certificate is about to expire.
+    fn warn(&mut self, run: &Run) {
+        let certificate = run.certificate.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let warning = certificate.and_then(|certificate| expiry_warning(&certificate, SystemTime::now()));
+        if let Some(warning) = warning.filter(|_| !self.has_warned) {
+            self.has_warned = true;
+            self.say(&warning);
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, run: &Run, is_new: bool, line: String) {
+    if is_new {
+        let template = match run.status {
+            Status::InProgress => "[{bar:20}] {wide_msg}",
+            _ => "{spinner} {wide_msg}",
+        };
+        // A template that is wrong is a mistake in this file, and leaves the bar as it was.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("██░"));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+    if let Some(Progress { rows_done, rows_total, .. }) = run.progress {
+        bar.set_length(rows_total);
+        bar.set_position(rows_done);
+    }
+    let message = run.progress.filter(|_| run.status == Status::InProgress);
+    bar.set_message(message.map_or_else(|| line.clone(), |progress| in_progress(&progress)));
+    if run.status.is_final() {
+        bar.finish_and_clear();
+        eprintln!("{line}");
+    }
+}
+
+/// Returns one line on how a run stands.
+fn describe(store: &Managed, run: &Run) -> Result<String> {
+    let name = run.status.name();
+    Ok(match run.status {
+        Status::Scheduled => format!("{name} for {}", run.scheduled.map(timestamp).unwrap_or_default()),
+        Status::Queued => {
+            let queue = store.catalogue.runs_that_are(Status::Queued)?;
+            match queue.iter().position(|other| other.id == run.id) {
+                None | Some(0) => format!("{name}: next"),
+                Some(1) => format!("{name}: 1 run before it"),
+                Some(before) => format!("{name}: {before} runs before it"),
+            }
+        }
+        Status::InProgress => match run.progress {
+            None => format!("{name}: counting rows"),
+            Some(progress) => format!("{name}: {}", in_progress(&progress)),
+        },
+        Status::Completed => {
+            let progress = run.progress.unwrap_or_default();
+            let (rows, written) = (progress.rows_total, show::size(progress.bytes_written));
+            format!("{name}: {rows} rows, {} zipped, {written} stored", show::size(run.bytes.unwrap_or(0)))
+        }
+        Status::NoData | Status::Failed | Status::Cancelled => name.to_string(),
+    })
+}
+
+fn in_progress(progress: &Progress) -> String {
+    let Progress { rows_done, rows_total, bytes_written, eta_seconds } = *progress;
+    // 100 only when everything is in place.
+    let percent = (rows_done * 100).checked_div(rows_total).unwrap_or(0).min(99);
+    let left = eta_seconds.map(|seconds| format!(", {} left", show::time_left(seconds))).unwrap_or_default();
+    format!("{percent}%, {rows_done} of {rows_total} rows, {} written{left}", show::size(bytes_written))
+}

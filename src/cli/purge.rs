@@ -1,0 +1,99 @@
+//! `cddsfs purge STORE`: deletes what has expired, and what deletions and runs that were interrupted have left.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::exit::{Because, Failure, Reason};
+use super::show;
+use super::store;
+use crate::error::Result;
+use crate::export::disposal::{self, Stray};
+use crate::export::record::timestamp;
+use crate::store::managed::{EngineLock, Managed};
+
+#[derive(Args)]
+#[command(
+    after_help = "One line for each thing that goes: its name, its size, and why. A mount does the same by itself, but does \
+not believe a clock that was just put forward; this command does what the clock says. It may run beside a mount: files \
+that are open there stay readable until they are closed."
+)]
+pub struct Arguments {
+    /// Store that was made by cddsfs init
+    store: PathBuf,
+    /// Only list what would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Something to delete.
+struct Item {
+    name: String,
+    size: u64,
+    why: String,
+    what: What,
+}
+
+enum What {
+    Artifact(String),
+    Leftover,
+    Stray(Stray),
+}
+
+pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+    let store = store::managed(&arguments.store)?;
+    let now = SystemTime::now();
+    // While it is held nobody writes, so that unfinished files belong to nobody. Without it they are left alone.
+    let lock = store.lock_engine().because(Reason::Store)?;
+    let items = items(&store, now, lock.as_ref()).because(Reason::Store)?;
+    let (mut total, mut is_read) = (0, true);
+    for item in &items {
+        if !arguments.dry_run {
+            item.delete(&store, now).because(Reason::Store)?;
+        }
+        total += item.size;
+        let line = format!("{}  {}  {}", item.name, show::size(item.size), item.why);
+        is_read = is_read && show::write_lines(&[line]).because(Reason::Store)?;
+    }
+    let what = if arguments.dry_run { "would be deleted" } else { "deleted" };
+    eprintln!("cddsfs: {} {what}, {}", items.len(), show::size(total));
+    Ok(())
+}
+
+fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<Vec<Item>> {
+    let retention = store.catalogue.retention()?;
+    let mut items = Vec::new();
+    for artifact in disposal::expired(store, now)? {
+        let size = artifact.parts.iter().map(|part| part.size).sum();
+        let when = retention.expires(artifact.made).map(timestamp).unwrap_or_default();
+        let name = format!("export-{}", artifact.run);
+        items.push(Item { name, size, why: format!("expired {when}"), what: What::Artifact(artifact.run) });
+    }
+    for run in store.catalogue.leftovers()? {
+        let size = store.catalogue.parts(&run)?.iter().map(|part| part.size).sum();
+        let why = "its deletion was interrupted".into();
+        items.push(Item { name: format!("export-{run}"), size, why, what: What::Leftover });
+    }
+    let strays = lock.map(|_| disposal::strays(store)).unwrap_or_default();
+    items.extend(strays.into_iter().map(|stray| Item {
+        name: stray.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        size: stray.size,
+        why: "a run that was interrupted has left it".into(),
+        what: What::Stray(stray),
+    }));
+    Ok(items)
+}
+
+impl Item {
+    fn delete(&self, store: &Managed, now: SystemTime) -> Result<()> {
+        match &self.what {
+            What::Artifact(run) => disposal::remove_artifact(store, run, now).map(drop),
+            What::Leftover => disposal::sweep(store),
+            What::Stray(stray) => {
+                disposal::remove_stray(stray);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How sizes, times and texts are shown to people.
+
+use std::io::{self, Write};
+
+use crate::error::{Error, Kind, Result};
+use crate::export::json::Object;
+
+/// Three digits and a unit: `12.3 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1 << 10 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
+    // 1023.96 would be shown as 1024.0.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// `12 s`, `3:05 min`, `2:30 h`.
+pub fn time_left(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// Shortens an RFC 3339 instant to what fits into a column: `2026-11-23 13:55`.
+pub fn minute(instant: &str) -> String {
+    instant.get(..16).unwrap_or(instant).replace('T', " ")
+}
+
+/// Returns a text without what could steer a terminal.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A bar of `width` characters.
+pub fn bar(done: f64, width: usize) -> String {
+    let full = ((done.clamp(0.0, 1.0) * width as f64).round() as usize).min(width);
+    "█".repeat(full) + &"░".repeat(width - full)
+}
+
+/// Writes a line and has it seen at once; false if nobody reads any more, as after `| head`.
+pub fn write_lines(lines: &[String]) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    match written.map_err(Error::from) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Kind::Os(libc::EPIPE) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns objects as JSON, one a line.
+pub fn json_lines(objects: &[Object]) -> Vec<String> {
+    objects.iter().map(Object::to_string).collect()
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+pub fn unless_closed(result: Result<()>) -> Result<()> {
+    result.or_else(|error| if error.kind() == Kind::Os(libc::EPIPE) { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times() {
+        let sizes = [0, 1023, 1024, 1_048_575, 1_048_576, 12_900_000, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "1.0 MiB", "12.3 MiB", "16384.0 PiB"]);
+        assert_eq!([5, 65, 9000].map(time_left), ["5 s", "1:05 min", "2:30 h"]);
+        assert_eq!(minute("2026-11-23T13:55:07Z"), "2026-11-23 13:55");
+        assert_eq!(bar(0.5, 4), "██░░");
+        assert_eq!(clean("a\x1b[2Jb\tc"), "a?[2Jb?c");
+    }
+}

@@ -1,0 +1,109 @@
+//! Opening stores for commands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::geteuid;
+
+use super::exit::{Because, Failure, Reason};
+use super::keys::Keys;
+use super::logging;
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use crate::store::clock::SystemClock;
+use crate::store::managed::Managed;
+use crate::tree::{Options, Tree};
+
+/// Opens a managed store; anything else is refused with what to do.
+pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
+    logging::start(None, 0).because(Reason::Usage)?;
+    if !dir.is_dir() {
+        let text = format!(
+            "{}: no such directory; make a store with: cddsfs init STORE --cert CERT.pem",
+            dir.display()
+        );
+        return Err(Failure::new(Reason::Store, text));
+    }
+    if !Managed::is_at(dir) {
+        let text = format!(
+            "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
+             make a store with: cddsfs init STORE --cert CERT.pem",
+            dir.display()
+        );
+        return Err(Failure::new(Reason::Store, text));
+    }
+    Managed::open(dir).map(Arc::new).because(Reason::Store)
+}
+
+/// Opens a store of either kind as the tree that a mount would show.
+pub fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
+    logging::start(None, 0).because(Reason::Usage)?;
+    let identities = keys.load().because(Reason::Key)?;
+    let options = Options { uid: 0, gid: 0, umask: 0o022, read_only: true };
+    let store = Store::open(dir).because(Reason::Store)?;
+    Tree::new(store, identities, cache_dir().as_deref(), SystemClock::shared(), options)
+        .because(Reason::Store)
+}
+
+/// Returns where sizes are remembered (XDG Base Directory Specification), or for a system service without a home.
+pub fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .or_else(|| geteuid().is_root().then(|| PathBuf::from("/var/cache")))
+        .map(|dir| dir.join("cddsfs"))
+}
+
+/// Finds the export that is meant, by its id, by the names of its files up to the first dot, or by the beginning of
+/// either. `stems` are all there are.
+pub fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Result<&'a str> {
+    // More than these are not named.
+    const MAX_NAMED: usize = 5;
+    let wanted = given.to_ascii_lowercase();
+    let of = |stem: &str| stem.to_ascii_lowercase();
+    let id = |stem: &str| of(stem).strip_prefix("export-").map(str::to_string);
+    let mut found = Vec::new();
+    for stem in stems {
+        if of(stem) == wanted || id(stem).is_some_and(|id| id == wanted) {
+            return Ok(stem);
+        }
+        let begins = of(stem).starts_with(&wanted) || id(stem).is_some_and(|id| id.starts_with(&wanted));
+        if begins && !wanted.is_empty() {
+            found.push(stem);
+        }
+    }
+    match found[..] {
+        [stem] => Ok(stem),
+        [] => Err(Error::new(Kind::NotFound, format!("{given}: no such export in this store"))),
+        _ => {
+            let more = if found.len() > MAX_NAMED { ", ..." } else { "" };
+            let names = found.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+            let text = format!("{given}: {} exports begin like that: {names}{more}", found.len());
+            Err(Error::new(Kind::Invalid, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_can_be_named_in_short() {
+        let stems = ["export-1a2b", "export-1a3c", "export-1a", "other"];
+        let find = |given: &str| chosen(stems, given).map_err(|error| error.to_string());
+        for (given, stem) in [
+            ("export-1a2b", "export-1a2b"),
+            ("1A2B", "export-1a2b"),
+            ("1a2", "export-1a2b"),
+            ("export-1a3", "export-1a3c"),
+            ("1a", "export-1a"),
+            ("oth", "other"),
+        ] {
+            assert_eq!(find(given).as_deref(), Ok(stem), "{given}");
+        }
+        assert!(find("1").unwrap_err().contains("3 exports begin like that: export-1a2b, "));
+        assert!(find("x").unwrap_err().contains("no such export"));
+        assert!(find("").is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! A bar on the terminal for what is being read.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::show;
+use crate::export::verify::Watch;
+
+/// Enough of a name to know it by: with the bar it fits into 80 columns.
+const SHORT: usize = 15;
+
+pub struct Bar {
+    bar: ProgressBar,
+    stem: String,
+}
+
+impl Bar {
+    /// Shows nothing where standard error is no terminal.
+    pub fn new(stem: &str) -> Bar {
+        let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        // A template that is wrong is a mistake in this file, and leaves the bar as it was.
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {binary_bytes_per_sec} {eta}")
+        {
+            bar.set_style(style.progress_chars("██░"));
+        }
+        Bar { bar, stem: show::clean(stem).chars().take(SHORT).collect() }
+    }
+
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Bar {
+    fn stage(&self, what: &'static str, total: u64) {
+        self.bar.reset();
+        self.bar.set_length(total);
+        self.bar.set_message(format!("{}: {what}", self.stem));
+    }
+
+    fn done(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+}

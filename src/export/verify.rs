@@ -1,0 +1,248 @@
+//! Checking artifacts: everything is read, and what is wrong is named.
+//!
+//! ```text
+//! stored     size, SHA-256, block hashes and their root of every part, against the catalogue (managed stores)
+//! contents   decryption, structure of the zip, CRC-32 of every member
+//! manifest   rows, bytes and SHA-256 of every file, where the manifest is one of ours
+//! ```
+//!
+//! All cores work at it; memory is bounded by their number and by the number of members.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+use super::parts::part_files;
+use crate::artifact::{self, Gaps, Opened};
+use crate::crypto::Identity;
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use crate::store::catalogue::StoredPartRecord;
+use crate::store::plain::StoredSet;
+
+mod contents;
+mod stored;
+
+/// More faults of one artifact than this are only counted.
+const MAX_FAULTS: usize = 20;
+
+/// Is told how far the work has come.
+pub trait Watch: Sync {
+    /// Something begins that has so many bytes.
+    fn stage(&self, what: &'static str, total: u64);
+    /// So many bytes more are done.
+    fn done(&self, bytes: u64);
+}
+
+/// An artifact that can be checked.
+pub struct Subject {
+    /// `export-<uuid>`
+    pub stem: String,
+    set: Option<Arc<StoredSet>>,
+    /// What the catalogue says of a managed store's parts.
+    written: Vec<StoredPartRecord>,
+}
+
+/// What a fault is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Part(String),
+    Zip,
+    /// Counted from 1, in the order of the central directory. Names may be personal: they are for the user alone.
+    Member {
+        number: usize,
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub place: Place,
+    pub what: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Ok,
+    Bad,
+    /// Nothing bad was found, but not everything could be looked at.
+    Unchecked,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub parts: usize,
+    /// Bytes of the stored parts.
+    pub stored: u64,
+    /// Members that were read, and their bytes.
+    pub members: usize,
+    pub content: u64,
+    /// True if the files were compared with a manifest of ours.
+    pub has_manifest: bool,
+    pub faults: Vec<Fault>,
+    /// Faults beyond those.
+    pub more: usize,
+    /// What could not be looked at, and why.
+    pub unchecked: Vec<String>,
+    /// What was not asked for.
+    pub left_out: Option<&'static str>,
+}
+
+impl Report {
+    pub fn verdict(&self) -> Verdict {
+        match (self.faults.is_empty(), self.unchecked.is_empty()) {
+            (false, _) => Verdict::Bad,
+            (true, false) => Verdict::Unchecked,
+            (true, true) => Verdict::Ok,
+        }
+    }
+
+    fn add(&mut self, place: Place, what: impl Into<String>) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault { place, what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Puts an error where it belongs: what cannot be read is not bad for that.
+    fn add_error(&mut self, place: Place, error: &Error) {
+        match error.kind() {
+            Kind::NoKey | Kind::Unsupported | Kind::Encrypted => {
+                if self.unchecked.len() < MAX_FAULTS {
+                    self.unchecked.push(error.to_string());
+                }
+            }
+            _ => self.add(place, error.to_string()),
+        }
+    }
+}
+
+/// Returns what there is to check, in the order of the names. What has expired is not there any more.
+pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
+    let mut snapshot = store.snapshot(now)?;
+    let Some(managed) = store.managed() else {
+        let subject = |(stem, set)| Subject { stem, set: Some(set), written: Vec::new() };
+        return Ok(snapshot.sets.into_iter().map(subject).collect());
+    };
+    let mut artifacts = managed.catalogue.artifacts()?;
+    artifacts.retain(|artifact| !snapshot.retention.has_expired(artifact.made, now));
+    let subject = |artifact: crate::store::catalogue::StoredArtifact| {
+        let stem = format!("export-{}", artifact.run);
+        Subject { set: snapshot.sets.remove(&stem), stem, written: artifact.parts }
+    };
+    Ok(artifacts.into_iter().map(subject).collect())
+}
+
+/// Checks one artifact.
+pub fn verify(
+    store: &Store,
+    subject: &Subject,
+    identities: &Arc<[Identity]>,
+    watch: &dyn Watch,
+) -> Result<Report> {
+    let mut report = Report {
+        parts: subject.written.len(),
+        stored: subject.written.iter().map(|part| part.size).sum(),
+        ..Report::default()
+    };
+    if let Some(managed) = store.managed() {
+        let run = subject.stem.strip_prefix("export-").unwrap_or(&subject.stem);
+        let dir: PathBuf = managed.artifacts();
+        for (name, what) in stored::check(managed, &dir, run, &subject.written, watch)? {
+            report.add(Place::Part(name), what);
+        }
+        if identities.is_empty() {
+            report.left_out = Some("only the stored parts: without a key nothing can be decrypted");
+            return Ok(report);
+        }
+    }
+    let Some(set) = &subject.set else { return Ok(report) };
+    if store.managed().is_none() {
+        (report.parts, report.stored) = (set.parts.len(), set.stored_size());
+        if let Some((a, b)) = set.conflict()? {
+            let what = format!("it and {} claim to be the same part, but differ", b.name);
+            report.add(Place::Part(a.name.clone()), what);
+            return Ok(report);
+        }
+    }
+    decrypted(set, identities, watch, report)
+}
+
+/// Checks what is inside the parts. What is not as regular as it looks is read again by a full index.
+fn decrypted(
+    set: &StoredSet,
+    identities: &Arc<[Identity]>,
+    watch: &dyn Watch,
+    mut report: Report,
+) -> Result<Report> {
+    let parts = part_files(set);
+    let parts_are_bad = !report.faults.is_empty();
+    for indexed in [false, true] {
+        let zip = match artifact::open(&parts, identities, indexed) {
+            Ok(Opened::Zip(zip)) => Arc::new(zip),
+            // What the parts lack has been told.
+            Ok(Opened::Incomplete(_)) | Err(_) if parts_are_bad => break,
+            Ok(Opened::Incomplete(gaps)) => {
+                add_gaps(&mut report, set, &gaps);
+                break;
+            }
+            Err(error) => {
+                report.add_error(Place::Zip, &error);
+                break;
+            }
+        };
+        match contents::check(&zip, watch, &mut report) {
+            Err(error) if error.kind() == Kind::Irregular && !indexed => {}
+            Err(error) => {
+                report.add_error(Place::Zip, &error);
+                break;
+            }
+            Ok(()) => break,
+        }
+    }
+    Ok(report)
+}
+
+fn add_gaps(report: &mut Report, set: &StoredSet, gaps: &Gaps) {
+    let name = |ordinal: &dyn std::fmt::Display| Place::Part(format!("{}{ordinal}.smime", set.stem));
+    gaps.missing.iter().for_each(|ordinal| report.add(name(ordinal), "is missing"));
+    gaps.surplus.iter().for_each(|ordinal| {
+        report.add(name(ordinal), "does not belong to this set, by what the last part says")
+    });
+    if gaps.open_ended {
+        report.add(Place::Zip, "more parts may be missing");
+    }
+}
+
+/// Does work for all numbers below `count`, on all cores.
+fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let one = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return done;
+            }
+            done.push((i, work(i)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
+        let mut done = one();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,109 @@
+//! What is inside: every member is read wholly, and compared with the directory and with the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::{Place, Report, Watch, on_all_cores};
+use crate::artifact::Zip;
+use crate::artifact::audit::Audit;
+use crate::crypto::Sha256;
+use crate::error::{Error, Kind, Result};
+use crate::export::manifest::{self, Listed};
+use crate::export::record::hex;
+
+/// A longer manifest is none of ours.
+const MAX_MANIFEST: usize = 64 << 20;
+
+/// Reads all members; what is wrong goes into the report. Fails with [`Kind::Irregular`] if the zip has to be opened
+/// anew.
+pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<()> {
+    let audit = Audit::open(zip.clone())?;
+    let listed = manifest_of(&audit)?;
+    watch.stage("contents", audit.content());
+    let found: Mutex<BTreeMap<String, Listed>> = Mutex::default();
+    let wrong: Mutex<Vec<(usize, Error)>> = Mutex::default();
+    let order = audit.largest_first();
+    on_all_cores(order.len(), |n| {
+        let i = order[n];
+        let mut sum = Sum { hash: listed.is_some().then(Sha256::default), rows: 0, bytes: 0 };
+        let read = audit.read(i, |bytes| {
+            sum.add(bytes);
+            watch.done(bytes.len() as u64);
+        });
+        match (read, listed.is_some()) {
+            (Ok(()), false) => {}
+            (Ok(()), true) => {
+                if let Ok(name) = audit.name(i).map(|name| name.to_string()) {
+                    found.lock().unwrap().insert(name, sum.finish());
+                }
+            }
+            (Err(error), _) => wrong.lock().unwrap().push((i, error)),
+        }
+    });
+    let mut wrong = wrong.into_inner().unwrap_or_default();
+    if let Some((_, error)) = wrong.iter().find(|(_, error)| error.kind() == Kind::Irregular) {
+        return Err(error.clone());
+    }
+    wrong.sort_by_key(|(i, _)| *i);
+    let member = |i: usize| Place::Member { number: i + 1, name: audit.name(i).unwrap_or_default() };
+    for (i, error) in &wrong {
+        report.add_error(member(*i), error);
+    }
+    report.members = audit.members();
+    report.content = audit.content();
+    // A file that could not be read has been told; that it is not the manifest's is no news.
+    if let (Some(listed), true) = (listed, wrong.is_empty()) {
+        report.has_manifest = true;
+        let mut found = found.into_inner().unwrap_or_default();
+        found.retain(|name, _| name != manifest::NAME && !name.ends_with('/'));
+        let numbers: BTreeMap<String, usize> =
+            (0..audit.members()).filter_map(|i| Some((audit.name(i).ok()?, i + 1))).collect();
+        for (name, what) in manifest::differences(&listed?, &found) {
+            let number = numbers.get(&name).copied().unwrap_or(0);
+            report.add(Place::Member { number, name }, what);
+        }
+    }
+    for error in audit.structure() {
+        report.add_error(Place::Zip, &error);
+    }
+    Ok(())
+}
+
+/// Returns the files of the manifest, if there is one of ours that can be read.
+fn manifest_of(audit: &Audit) -> Result<Option<Result<BTreeMap<String, Listed>>>> {
+    let Some(i) = audit.find(manifest::NAME)? else { return Ok(None) };
+    let mut text = Vec::new();
+    let read = audit.read(i, |bytes| {
+        if text.len() <= MAX_MANIFEST {
+            text.extend_from_slice(bytes);
+        }
+    });
+    match read {
+        Err(error) if error.kind() == Kind::Irregular => Err(error),
+        Ok(()) if text.len() <= MAX_MANIFEST => Ok(manifest::parse(&text)),
+        // It is read again with the other members, and then told.
+        _ => Ok(None),
+    }
+}
+
+/// What a manifest says of a file, as it is found.
+struct Sum {
+    hash: Option<Sha256>,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+            self.rows += memchr::memchr_iter(b'\n', bytes).count() as u64;
+            self.bytes += bytes.len() as u64;
+        }
+    }
+
+    fn finish(self) -> Listed {
+        let sha256 = self.hash.map(|hash| hex(&hash.finish())).unwrap_or_default();
+        Listed { rows: self.rows, bytes: self.bytes, sha256 }
+    }
+}

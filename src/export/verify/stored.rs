@@ -1,0 +1,125 @@
+//! The stored parts of a managed store, byte for byte against the catalogue.
+
+use std::path::Path;
+
+use super::{Watch, on_all_cores};
+use crate::crypto::Sha256;
+use crate::error::{Kind, Result};
+use crate::export::record::hex;
+use crate::format::block_hashes::{self, BLOCK, Hash};
+use crate::io::{FileReader, ReadAt};
+use crate::store::catalogue::{PART_BLOCK_HASHES, StoredPartRecord};
+use crate::store::managed::Managed;
+
+/// How much is read at a time: whole blocks.
+const STEP: usize = 16 * BLOCK;
+
+/// Returns what is wrong with parts, each with its name.
+///
+/// SHA-256 cannot be worked out by more than one core, so that block hashes of the same part are another's work.
+pub fn check(
+    store: &Managed,
+    dir: &Path,
+    run: &str,
+    parts: &[StoredPartRecord],
+    watch: &dyn Watch,
+) -> Result<Vec<(String, String)>> {
+    let total: u64 = parts.iter().map(|part| part.size).sum();
+    watch.stage("stored parts", 2 * total);
+    let found = on_all_cores(2 * parts.len(), |i| {
+        let part = &parts[i / 2];
+        let file = match FileReader::open(&dir.join(&part.name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == Kind::Os(libc::ENOENT) => return Ok(Some("is missing".into())),
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        if file.len() != part.size {
+            let what = format!("it has {} bytes, but was written with {}", file.len(), part.size);
+            return Ok(Some(what));
+        }
+        let work = || {
+            if i % 2 == 0 {
+                blocks(store, run, i as u32 / 2 + 1, part, &file, watch)
+            } else {
+                sha256(part, &file, watch)
+            }
+        };
+        // A part that cannot be read is bad; a catalogue that cannot be is nobody's fault here.
+        work()
+    });
+    let mut faults: Vec<(String, String)> = Vec::new();
+    for (i, fault) in found.into_iter().enumerate() {
+        let name = &parts[i / 2].name;
+        // Block hashes come first, and tell more.
+        if let Some(what) = fault?
+            && faults.last().is_none_or(|(last, _)| last != name)
+        {
+            faults.push((name.clone(), what));
+        }
+    }
+    Ok(faults)
+}
+
+fn sha256(part: &StoredPartRecord, file: &FileReader, watch: &dyn Watch) -> Result<Option<String>> {
+    let mut hash = Sha256::default();
+    let read = each_step(file, |_, bytes| {
+        hash.update(bytes);
+        watch.done(bytes.len() as u64);
+    });
+    if let Err(what) = read {
+        return Ok(Some(what));
+    }
+    let found = hash.finish();
+    let what = || format!("its SHA-256 is {}, the catalogue has {}", hex(&found), hex(&part.sha256));
+    Ok((found != part.sha256).then(what))
+}
+
+/// Compares the blocks, and names the first bytes in a row that differ.
+fn blocks(
+    store: &Managed,
+    run: &str,
+    number: u32,
+    part: &StoredPartRecord,
+    file: &FileReader,
+    watch: &dyn Watch,
+) -> Result<Option<String>> {
+    let count = file.len().div_ceil(BLOCK as u64);
+    let mut written: Vec<Hash> = Vec::new();
+    for piece in 0..count.div_ceil(PART_BLOCK_HASHES as u64) {
+        written.extend(store.catalogue.block_hashes(run, number, piece)?);
+    }
+    if written.len() as u64 != count || block_hashes::root(&written) != part.root {
+        return Ok(Some("the catalogue's hashes of its blocks are not those that were written".into()));
+    }
+    // From the first byte that differs to the last in a row.
+    let mut differing: Option<(u64, u64)> = None;
+    let read = each_step(file, |at, bytes| {
+        for (block, from) in bytes.chunks(BLOCK).zip((at..).step_by(BLOCK)) {
+            let end = from + block.len() as u64;
+            let in_a_row = differing.is_none_or(|(_, last)| last == from);
+            if in_a_row && block_hashes::block(block) != written[(from / BLOCK as u64) as usize] {
+                differing = Some((differing.map_or(from, |(first, _)| first), end));
+            }
+        }
+        watch.done(bytes.len() as u64);
+    });
+    let what = |(from, end)| format!("the bytes from {from} to {end} are not those that were written");
+    Ok(read.err().or(differing.map(what)))
+}
+
+/// Reads a file from one end to the other; the error says where it could not be.
+fn each_step(file: &FileReader, mut each: impl FnMut(u64, &[u8])) -> std::result::Result<(), String> {
+    let mut buf = vec![0; STEP];
+    let mut at = 0;
+    while at < file.len() {
+        match file.read_at(&mut buf, at) {
+            Ok(0) => return Err(format!("it ends at byte {at}")),
+            Ok(n) => {
+                each(at, &buf[..n]);
+                at += n as u64;
+            }
+            Err(error) => return Err(format!("at byte {at}: {error}")),
+        }
+    }
+    Ok(())
+}

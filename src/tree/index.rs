@@ -1,0 +1,189 @@
+//! `history/index.csv` and `artifacts/index.csv`: the directory as a table for spreadsheets.
+//!
+//! RFC 4180 with a byte order mark, without which spreadsheets take UTF-8 for something else. One line for each run or
+//! artifact, the latest first; instants are RFC 3339, UTC.
+
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Tree;
+use super::export::{Context, Export, Outcome, artifact_name};
+use super::node::{Dir, Record};
+use crate::error::{Error, Kind, Result};
+use crate::export::json::Object;
+use crate::export::record::{id_of, percent, timestamp};
+use crate::store::catalogue::{Run, Status};
+use crate::store::retention::Retention;
+
+pub const NAME: &str = "index.csv";
+
+const HISTORY: [&str; 15] = [
+    "run",
+    "title",
+    "type",
+    "job",
+    "status",
+    "percent",
+    "queued",
+    "started",
+    "finished",
+    "rows",
+    "bytes",
+    "artifact",
+    "expires",
+    "remaining_days",
+    "error",
+];
+const ARTIFACTS: [&str; 9] =
+    ["artifact", "run", "title", "type", "made", "rows", "bytes", "stored_bytes", "remaining_days"];
+
+/// What a table that is kept was made from: state of the catalogue, and the minute.
+type Stamp = ((u64, i64), u64);
+
+/// The tables of a managed store as they were made last: directories are listed more often than they change.
+#[derive(Default)]
+pub struct Kept(Mutex<Vec<(Dir, Stamp, Arc<String>)>>);
+
+/// One run or set, as far as it is known without work.
+#[derive(Default)]
+struct Line {
+    made: Option<SystemTime>,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Line {
+    fn put(&mut self, name: &'static str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.values.push((name, value.to_string()));
+        }
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.values.iter().find(|(own, _)| *own == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl Tree {
+    /// Renders the table of a directory.
+    pub(super) fn index(&self, dir: Dir) -> Result<Arc<String>> {
+        let now = self.clock.now();
+        let minute = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
+        let stamp = self.store.managed().map(|store| store.catalogue.changes()).transpose()?;
+        let stamp = stamp.map(|changes| (changes, minute));
+        let kept = |kept: &(Dir, Stamp, Arc<String>)| kept.0 == dir && Some(kept.1) == stamp;
+        if let Some((.., text)) = self.indexes.0.lock().unwrap().iter().find(|k| kept(k)) {
+            return Ok(text.clone());
+        }
+        let text = Arc::new(self.render_index(dir, now)?);
+        if let Some(stamp) = stamp {
+            let mut all = self.indexes.0.lock().unwrap();
+            all.retain(|(other, ..)| *other != dir);
+            all.push((dir, stamp, text.clone()));
+        }
+        Ok(text)
+    }
+
+    fn render_index(&self, dir: Dir, now: SystemTime) -> Result<String> {
+        let view = self.view();
+        let mut lines = match self.store.managed() {
+            Some(store) => {
+                let runs = store.catalogue.runs()?;
+                runs.iter().map(|run| of_run(run, view.retention(), now)).collect()
+            }
+            None => {
+                let sets = view.records().filter_map(|record| match record {
+                    Record::OfSet(export) => Some(of_set(export, &self.exports, view.retention(), now)),
+                    Record::OfRun(_) => None,
+                });
+                sets.collect::<Vec<_>>()
+            }
+        };
+        lines.sort_by_key(|line| std::cmp::Reverse(line.made));
+        match dir {
+            Dir::Artifacts => table(&ARTIFACTS, lines.iter().filter(|line| !line.get("artifact").is_empty())),
+            _ => table(&HISTORY, lines.iter()),
+        }
+    }
+}
+
+fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Line {
+    let spec: Object = serde_json::from_str(&run.spec).unwrap_or_default();
+    let text = |key: &str| spec.get(key).and_then(|value| value.as_str()).map(str::to_string);
+    let made = run.finished.filter(|_| run.present);
+    let progress = run.progress.filter(|_| run.status == Status::Completed);
+    let mut line = Line { made: run.queued.or(run.scheduled), ..Line::default() };
+    line.put("run", Some(&run.id));
+    line.put("title", text("title"));
+    line.put("type", text("type"));
+    line.put("job", run.job.as_ref());
+    line.put("status", Some(run.status));
+    line.put("percent", percent(run));
+    line.put("queued", run.queued.map(timestamp));
+    line.put("started", run.started.map(timestamp));
+    line.put("finished", run.finished.map(timestamp));
+    line.put("rows", progress.map(|progress| progress.rows_total));
+    line.put("bytes", run.bytes);
+    line.put("stored_bytes", progress.map(|progress| progress.bytes_written));
+    line.put("artifact", made.map(|_| artifact_name(&run.stem(), true)));
+    line.put("made", made.map(timestamp));
+    line.put("expires", made.and_then(|made| retention.expires(made)).map(timestamp));
+    line.put("remaining_days", made.and_then(|made| retention.remaining_days(made, now)));
+    line.put("error", run.error.as_ref());
+    line
+}
+
+fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Line {
+    let made = export.mtime();
+    let mut line = Line { made: Some(made), ..Line::default() };
+    line.put("run", Some(id_of(export.stem())));
+    // What takes a private key is not done for a table.
+    if export.is_known(context) {
+        match export.outcome(context) {
+            Outcome::Zip(bytes) => {
+                line.put("status", Some(Status::Completed));
+                line.put("bytes", Some(bytes));
+            }
+            Outcome::Incomplete(_) => line.put("error", Some("parts are missing")),
+            Outcome::Failed(error) => line.put("error", Some(error)),
+        }
+    }
+    line.put("finished", Some(timestamp(made)));
+    line.put("made", Some(timestamp(made)));
+    line.put("stored_bytes", Some(export.set().stored_size()));
+    line.put("artifact", Some(export.artifact_name()));
+    line.put("expires", retention.expires(made).map(timestamp));
+    line.put("remaining_days", retention.remaining_days(made, now));
+    line
+}
+
+fn table<'a>(columns: &[&str], lines: impl Iterator<Item = &'a Line>) -> Result<String> {
+    let failed = |error: &dyn std::fmt::Display| Error::new(Kind::Invalid, error.to_string());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
+    writer.write_record(columns).map_err(|e| failed(&e))?;
+    for line in lines {
+        let cells = columns.iter().map(|column| defused(line.get(column)));
+        writer.write_record(cells).map_err(|e| failed(&e))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    Ok(format!("\u{FEFF}{}", String::from_utf8_lossy(&bytes)))
+}
+
+/// Keeps a spreadsheet from taking a text for a formula.
+fn defused(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if is_formula { format!("'{text}") } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted_and_formulas_are_none() {
+        let mut line = Line::default();
+        line.put("title", Some("a \"b\", c\nd"));
+        line.put("error", Some("=HYPERLINK(\"x\")"));
+        let text = table(&["title", "run", "error"], [&line].into_iter()).unwrap();
+        assert_eq!(text, "\u{FEFF}title,run,error\r\n\"a \"\"b\"\", c\nd\",,\"'=HYPERLINK(\"\"x\"\")\"\r\n");
+    }
+}
