@@ -199,7 +199,7 @@ def asked(seconds):
     return True
 
 for _ in range(2):
-    look = subprocess.Popen(["ls", point + "/artifacts"], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    look = subprocess.Popen(["ls", point + "/contents"], start_new_session=True, stdout=subprocess.PIPE, text=True)
     assert asked(20), "nobody asked"
     print(look.communicate(timeout=20)[0], end="")
     subprocess.run(["umount", "-t", "fuse.cddsfs", point], check=True)
@@ -217,5 +217,5 @@ fn an_automount_point_is_mounted_on_and_left_alone_afterwards() {
     let mut command = shell(place.root(), &place.point(), "timeout 60 python3 -B -c \"$AUTOMOUNT\"");
     command.env("AUTOMOUNT", AUTOMOUNT).env("OPTIONS", format!("ro,key={}", key.display()));
     let output = run(command.env("STORE", place.store()).env("XDG_CACHE_HOME", place.cache()));
-    assert_eq!(text(&output), format!("{stem}.zip\n{stem}.zip\n"), "{output:?}");
+    assert_eq!(text(&output), format!("{stem}\n{stem}\n"), "{output:?}");
 }
