@@ -9,23 +9,29 @@ mod artifacts;
 mod background;
 mod browse;
 mod cells;
+mod completions;
 mod exit;
 mod export;
+mod helper;
 mod history;
 mod init;
 mod interrupt;
 mod keys;
 mod logging;
+mod manual;
 mod mount;
 mod options;
+mod output;
 mod passphrase;
 mod purge;
 mod sample;
 mod show;
 mod store;
+mod supervisor;
 mod table;
 mod unmount;
 mod verify;
+mod version;
 mod watcher;
 
 use exit::Failure;
@@ -34,12 +40,21 @@ use exit::Failure;
 #[command(
     name = "cddsfs",
     version,
+    long_version = version::long(),
     about = "Mounts a store of encrypted contact-centre data exports, so that any program can read them.",
-    after_help = "Examples:
+    after_help = "Look into what was downloaded:
   cddsfs mount ~/Downloads ~/exports --key private.pem
-  unzip -l ~/exports/artifacts/export-<uuid>.zip
-  jq . ~/exports/history/export-<uuid>.json
-  cddsfs unmount ~/exports"
+  unzip -l ~/exports/artifacts/export-*.zip
+
+Make exports, with or without a mount:
+  cddsfs init store --cert cert.pem --source history.db
+  cddsfs mount store ~/exports --key private.pem
+  cp spec.json ~/exports/jobs/new
+  cddsfs export store spec.json
+  cddsfs history store
+  cddsfs unmount ~/exports
+
+cddsfs COMMAND --help says more, man cddsfs everything; cddsfs help exit-codes lists the exit codes."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -73,43 +88,58 @@ enum Command {
     Cat(browse::CatArguments),
     /// Make a contact-history database to try things on
     Sample(sample::Arguments),
+    /// Write completions for a shell to standard output
+    Completions(completions::Arguments),
+    /// Write the manual page to standard output
+    Man(manual::Arguments),
+    /// List the exit codes
+    #[command(name = "exit-codes", hide = true, long_about = exit::table())]
+    ExitCodes,
 }
 
 fn is_command(word: &OsStr) -> bool {
     word == "help" || Arguments::command().get_subcommands().any(|command| word == command.get_name())
 }
 
+fn is_option_of_mount(name: &str) -> bool {
+    let all = Arguments::command();
+    all.find_subcommand("mount")
+        .is_some_and(|mount| mount.get_opts().any(|option| option.get_long() == Some(name)))
+}
+
 /// Runs the program.
 pub fn run(args: Vec<OsString>) -> ExitCode {
-    let outcome = match options::expand(args.clone(), is_command) {
-        Ok(expanded) => match Arguments::try_parse_from(expanded) {
-            Ok(arguments) => match arguments.command {
-                Command::Init(arguments) => init::run(&arguments),
-                Command::Mount(arguments) => mount::run(&arguments, &args),
-                Command::WatchMount => {
-                    watcher::run();
-                    Ok(())
-                }
-                Command::Unmount(arguments) => unmount::run(&arguments),
-                Command::Export(arguments) => export::run(&arguments),
-                Command::History(arguments) => history::run(&arguments),
-                Command::Artifacts(arguments) => artifacts::run(&arguments),
-                Command::Verify(arguments) => verify::run(&arguments),
-                Command::Purge(arguments) => purge::run(&arguments),
-                Command::Ls(arguments) => browse::list(&arguments),
-                Command::Cat(arguments) => browse::cat(&arguments),
-                Command::Sample(arguments) => sample::run(&arguments),
-            },
-            Err(error) => {
-                // Clap's own texts and exit codes: 0 for --help, 2 for a mistake.
-                let _ = error.print();
-                return ExitCode::from(error.exit_code() as u8);
-            }
-        },
-        Err(text) => Err(Failure::usage(text)),
+    let is_helper = helper::is_called_as(args.first());
+    let expanded = match is_helper {
+        true => helper::translate(args, is_option_of_mount),
+        false => options::expand(args, is_command),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    let code = expanded.and_then(start).map_or_else(|failure| failure.report(), |()| 0);
+    ExitCode::from(if is_helper { helper::exit_code(code) } else { code })
+}
+
+fn start(args: Vec<OsString>) -> Result<(), Failure> {
+    match Arguments::try_parse_from(&args)?.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Mount(arguments) => mount::run(&arguments, &args),
+        Command::WatchMount => {
+            watcher::run();
+            Ok(())
+        }
+        Command::Unmount(arguments) => unmount::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Artifacts(arguments) => artifacts::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
+        Command::Ls(arguments) => browse::list(&arguments),
+        Command::Cat(arguments) => browse::cat(&arguments),
+        Command::Sample(arguments) => sample::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Man(_) => manual::run(Arguments::command()),
+        Command::ExitCodes => {
+            println!("{}", exit::table());
+            Ok(())
+        }
     }
 }

@@ -15,3 +15,8 @@ pub use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub use identity::{Identity, Passphrase};
 pub use transport::{ContentKey, unwrap_keys};
+
+/// Returns the version of OpenSSL that is in use.
+pub fn library_version() -> &'static str {
+    openssl::version::version()
+}

@@ -86,13 +86,15 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    /// What would be right, where there is a remedy.
+    hint: Option<String>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), hint: None }
     }
 
     /// Shorthand for the most common kind.
@@ -111,6 +113,17 @@ impl Error {
 
     pub fn errno(&self) -> i32 {
         self.kind.errno()
+    }
+
+    /// Says what would be right.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Returns what would be right. It is no part of the message, so that logs stay at one line.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Puts the place in front of the message.
@@ -175,7 +188,8 @@ mod tests {
 
     #[test]
     fn context_stands_in_front() {
-        let error = Error::damaged("cut off").at("x.z01.smime").at("export-1");
+        let error = Error::damaged("cut off").with_hint("get it again").at("x.z01.smime").at("export-1");
         assert_eq!(error.to_string(), "export-1: x.z01.smime: cut off");
+        assert_eq!(error.hint(), Some("get it again"));
     }
 }

@@ -8,5 +8,5 @@ mod ticker;
 mod unmount;
 
 pub use mountpoint::{check as check_mountpoint, is_dead};
-pub use session::{Access, Settings, serve};
+pub use session::{Access, Phase, Settings, serve};
 pub use unmount::unmount;

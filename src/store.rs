@@ -10,3 +10,8 @@ mod snapshot;
 pub mod watch;
 
 pub use snapshot::{Snapshot, Store};
+
+/// Returns the version of SQLite that is built in.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}

@@ -206,7 +206,7 @@ fn a_disk_that_fails_under_a_part_fails_the_run() {
     for part in [1, 2] {
         for (fault, why) in [
             ("write:error=EIO:when=1", "Input/output error"),
-            ("write:error=EIO:when=3+", "Input/output error"),
+            ("write:error=EIO:when=2+", "Input/output error"),
             ("write:error=ENOSPC:when=2", "No space left"),
             ("write:error=EDQUOT:when=2", "quota"),
             ("fsync,fdatasync:error=EIO", "Input/output error"),

@@ -1,4 +1,4 @@
-//! What cannot be mounted or unmounted: one line on the terminal, an exit status that tells which kind of mistake it
+//! What cannot be mounted or unmounted: one line on the terminal and perhaps a hint, an exit status that tells which kind of mistake it
 //! was, and nothing left behind; in the foreground and in the background alike.
 
 #[path = "support/corpus.rs"]
@@ -33,7 +33,10 @@ fn fails(place: &Place, args: &[&str], status: i32, text: &str) {
         let (found, said) = status_and_text(&run(&mut command));
         assert_eq!(found, status, "{command:?}: {said}");
         assert!(said.contains(text), "{command:?}: {said:?}");
-        let is_one_line = said.starts_with("cddsfs: ") && said.ends_with('\n') && said.lines().count() == 1;
+        let lines: Vec<&str> = said.lines().collect();
+        let is_one_line = lines[0].starts_with("cddsfs: ")
+            && said.ends_with('\n')
+            && (lines.len() == 1 || lines.len() == 2 && lines[1].starts_with("  hint: "));
         assert!(status == USAGE || is_one_line, "{command:?}: {said:?}");
         assert_eq!(is_mounted(&place.point()), before);
     }
@@ -107,16 +110,32 @@ fn a_mount_point_that_will_not_do_is_5() {
     let missing = text(place.root().join("missing"));
     fails(&place, &[&store, &missing], MOUNT_POINT, &format!("{missing}: No such file or directory"));
     let file = file(&place, "file", b"", 0o644);
-    fails(&place, &[&store, &file], MOUNT_POINT, "not a directory; make one with mkdir");
+    fails(&place, &[&store, &file], MOUNT_POINT, "not a directory\n  hint: make one with mkdir");
     let full = text(place.root().into());
-    fails(&place, &[&store, &full], MOUNT_POINT, "not empty; take an empty directory, or give -o nonempty");
+    fails(
+        &place,
+        &[&store, &full],
+        MOUNT_POINT,
+        "not empty\n  hint: take an empty directory, or give -o nonempty",
+    );
     let inside = place.store().join("inside");
     fs::create_dir(&inside).unwrap();
-    fails(&place, &[&store, &text(inside)], MOUNT_POINT, "inside the store that would be mounted on it");
-    fails(&place, &[&store, &store], MOUNT_POINT, "inside the store that would be mounted on it");
+    fails(
+        &place,
+        &[&store, &text(inside)],
+        MOUNT_POINT,
+        "inside the store that would be mounted on it\n  hint: take a directory elsewhere",
+    );
+    fails(
+        &place,
+        &[&store, &store],
+        MOUNT_POINT,
+        "inside the store that would be mounted on it\n  hint: take a directory elsewhere",
+    );
     let _mount = place.mount(&[], &[]);
     let point = text(place.point());
-    let already = format!("something is mounted there already; unmount it first: cddsfs unmount {point}");
+    let already =
+        format!("something is mounted there already\n  hint: unmount it first: cddsfs unmount {point}");
     fails(&place, &[&store, &point], MOUNT_POINT, &already);
     assert!(place.point().join("artifacts").exists(), "the first mount does not mind");
 }
@@ -131,14 +150,19 @@ fn a_key_that_will_not_do_is_3() {
     with_key(&text(place.root().into()), "chmod 600");
     with_key(&file(&place, "text", b"hello", 0o600), "not a private key in PEM, DER or PKCS#12");
     let certificate = fs::read(corpus::dir().join("keys/c1.pem")).unwrap();
-    with_key(&file(&place, "cert.pem", &certificate, 0o600), "no private key in this PEM file");
+    with_key(
+        &file(&place, "cert.pem", &certificate, 0o600),
+        "no private key in this PEM file\n  hint: a certificate does not decrypt",
+    );
     with_key(&key("kec.pem"), "not an RSA key");
     let pem = fs::read(corpus::dir().join("keys/k1.pem")).unwrap();
     for mode in [0o644, 0o640, 0o604, 0o660] {
         let open = file(&place, "open.pem", &pem, mode);
         with_key(
             &open,
-            &format!("others can read this private key (mode {mode:04o}); mend it with: chmod 600 '{open}'"),
+            &format!(
+                "others can read this private key (mode {mode:04o})\n  hint: mend it with: chmod 600 '{open}'"
+            ),
         );
     }
     // One that will do does not make up for another that will not.
@@ -163,7 +187,7 @@ fn a_passphrase_that_will_not_do_is_3() {
         with(&["--passphrase-file", "/nowhere"], "/nowhere: No such file or directory");
         with(&["--passphrase-fd", "77"], "/proc/self/fd/77: No such file or directory");
         // There is neither a passphrase nor a terminal to ask for it.
-        with(&[], "the key is encrypted: give --passphrase-file FILE or --passphrase-fd N");
+        with(&[], "the key is encrypted\n  hint: give --passphrase-file FILE or --passphrase-fd N");
     }
 }
 
@@ -236,7 +260,9 @@ fn what_cannot_be_unmounted_is_5() {
     let place = Place::new();
     let point = text(place.point());
     let unmount = |args: &[&str]| status_and_text(&run(place.cddsfs(["unmount"]).args(args)));
-    let not_mounted = format!("cddsfs: {point}: no FUSE filesystem is mounted there\n");
+    let not_mounted = format!(
+        "cddsfs: {point}: no FUSE filesystem is mounted there\n  hint: findmnt -t fuse.cddsfs shows what is mounted where\n"
+    );
     assert_eq!(unmount(&[&point]), (MOUNT_POINT, not_mounted.clone()));
     assert_eq!(unmount(&["--lazy", &point]), (MOUNT_POINT, not_mounted));
     let (status, said) = unmount(&["/nowhere"]);
@@ -250,7 +276,10 @@ fn what_cannot_be_unmounted_is_5() {
     let open = fs::File::open(mount.path("artifacts")).unwrap();
     let (status, said) = unmount(&[&point]);
     assert_eq!(status, MOUNT_POINT);
-    assert!(said.contains("close the programs that use it (fuser -m tells which), or give --lazy"), "{said}");
+    assert!(
+        said.contains("hint: close the programs that use it (fuser -m tells which), or give --lazy"),
+        "{said}"
+    );
     assert!(mount.path("artifacts").exists());
     drop(open);
     mount.unmount();

@@ -15,7 +15,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use cddsfs::export::spec::EXAMPLE;
-use cddsfs::store::catalogue::Status;
 use cddsfs::store::managed::Managed;
 use mount::{Mount, Place, errno, python, run, within};
 

@@ -288,7 +288,7 @@ fn directories_are_listed_with_types_and_can_be_taken_up_anywhere() {
     for name in ["artifacts", "encrypted", "history"] {
         let dir = Dir::open(&mount.path(name));
         let all = dir.rest();
-        assert_eq!(all.len(), 502);
+        assert_eq!(all.len(), if name == "encrypted" { 502 } else { 503 });
         assert_eq!((all[0].0.as_str(), all[1].0.as_str()), (".", ".."));
         assert!(all[..2].iter().all(|entry| entry.2 == libc::DT_DIR));
         assert!(all[2..].iter().all(|entry| entry.2 == libc::DT_REG));
@@ -310,7 +310,7 @@ fn directories_are_listed_with_types_and_can_be_taken_up_anywhere() {
 
 /// Where an entry of one of the three directories is.
 fn dir_name(mount: &Mount, all: &[(String, u64, u8, libc::c_long)], name: &str) -> PathBuf {
-    let last = &all.last().unwrap().0;
+    let last = &all.iter().rfind(|(name, ..)| name != "index.csv").unwrap().0;
     let dirs = ["artifacts", "encrypted", "history"].map(|dir| mount.path(dir));
     dirs.into_iter().find(|dir| dir.join(last).exists()).unwrap().join(name)
 }

@@ -17,12 +17,13 @@ use crate::error::Error;
 pub const FLAG: &str = "--in-background";
 const READY: &str = "ready";
 
-/// Starts the copy with the same arguments and waits for it.
+/// Starts the copy with the same arguments, which begin with the program and the command, and waits for it.
 pub fn start(args: &[OsString]) -> Result<(), Failure> {
     let program = std::env::current_exe().because(Reason::Other)?;
     let mut copy = Command::new(program)
-        .args(&args[1..])
+        .arg(&args[1])
         .arg(FLAG)
+        .args(&args[2..])
         .stdout(Stdio::piped())
         .spawn()
         .because(Reason::Other)?;

@@ -16,6 +16,9 @@ use crate::tree::{Attr, NodeKind, ROOT, Tree};
 const STEP: usize = 1 << 20;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  cddsfs ls store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 --key private.pem
+  cddsfs ls ~/Downloads export-7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 UCS/Interaction --key private.pem")]
 pub struct ListArguments {
     /// Directory with encrypted exports
     store: PathBuf,
@@ -28,6 +31,8 @@ pub struct ListArguments {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:
+  cddsfs cat store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 manifest.json --key private.pem | jq .files")]
 pub struct CatArguments {
     /// Directory with encrypted exports
     store: PathBuf,

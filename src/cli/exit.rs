@@ -1,7 +1,6 @@
 //! Exit codes, which scripts may rely on.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
 use crate::error::Error;
 
@@ -35,35 +34,81 @@ pub enum Reason {
 /// Exit code of a program that was interrupted before it was done: as shells have it for SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
+/// What the exit codes mean, for --help and the manual.
+pub const MEANINGS: [(u8, &str); 13] = [
+    (0, "Done. For mount: the mount answers; in the foreground: it was unmounted. For export: Completed."),
+    (Reason::Other as u8, "Something else failed, such as a system call."),
+    (Reason::Usage as u8, "The arguments make no sense."),
+    (
+        Reason::Key as u8,
+        "A key or certificate cannot be used: not there, readable by others, wrong passphrase, too short, expired.",
+    ),
+    (Reason::Store as u8, "The store, its source or what was asked of it is not there or cannot be read."),
+    (Reason::MountPoint as u8, "The mount point cannot be used, or nothing is mounted there."),
+    (Reason::Refused as u8, "A job spec is wrong."),
+    (Reason::NoData as u8, "export: it has found nothing (No Data)."),
+    (Reason::Failed as u8, "export: it has failed (Failed)."),
+    (Reason::Cancelled as u8, "export: it was cancelled (Cancelled)."),
+    (Reason::Bad as u8, "verify: something is not as it was written."),
+    (Reason::Unchecked as u8, "verify: something could not be checked, and nothing is bad."),
+    (INTERRUPTED, "Interrupted before it was done."),
+];
+
+/// Returns the table that `cddsfs help exit-codes` shows.
+pub fn table() -> String {
+    let row = |(code, meaning): (u8, &str)| format!("{code:3}  {meaning}\n");
+    let rows: String = MEANINGS.into_iter().map(row).collect();
+    format!(
+        "Exit codes, which scripts may rely on:\n\n{rows}\nAs mount.cddsfs, those of mount(8): 1 for wrong usage, 32 for a mount that failed."
+    )
+}
+
 /// A failure that ends the program.
 #[derive(Debug)]
 pub struct Failure {
-    reason: Reason,
+    code: u8,
     text: String,
+    hint: Option<String>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, text: impl Display) -> Failure {
-        Failure { reason, text: text.to_string() }
+        Failure { code: reason as u8, text: text.to_string(), hint: None }
     }
 
     pub fn usage(text: impl Display) -> Failure {
         Failure::new(Reason::Usage, text)
     }
 
-    /// Says it on standard error.
-    pub fn report(&self) -> ExitCode {
+    /// Says it on standard error, and returns the exit code.
+    pub fn report(&self) -> u8 {
         if !self.text.is_empty() {
             eprintln!("cddsfs: {}", self.text);
         }
-        ExitCode::from(self.reason as u8)
+        if let Some(hint) = &self.hint {
+            eprintln!("  hint: {hint}");
+        }
+        self.code
+    }
+
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
     }
 
     /// A failure that has been reported by another process.
     pub fn reported(code: u8) -> Failure {
-        let reasons = [Reason::Usage, Reason::Key, Reason::Store, Reason::MountPoint];
-        let reason = reasons.into_iter().find(|&r| r as u8 == code).unwrap_or(Reason::Other);
-        Failure { reason, text: String::new() }
+        let is_known = MEANINGS.iter().any(|&(known, _)| known == code);
+        let code = if is_known { code } else { Reason::Other as u8 };
+        Failure { code, text: String::new(), hint: None }
+    }
+}
+
+/// Clap has texts and exit codes of its own: 0 for --help, 2 for a mistake.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Failure {
+        let _ = error.print();
+        Failure::reported(error.exit_code() as u8)
     }
 }
 
@@ -74,6 +119,9 @@ pub trait Because<T> {
 
 impl<T, E: Into<Error>> Because<T> for Result<T, E> {
     fn because(self, reason: Reason) -> Result<T, Failure> {
-        self.map_err(|error| Failure::new(reason, error.into()))
+        self.map_err(|error| {
+            let error = error.into();
+            Failure { code: reason as u8, text: error.to_string(), hint: error.hint().map(str::to_string) }
+        })
     }
 }

@@ -60,9 +60,8 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start(None, 0).because(Reason::Usage)?;
     let is_new = !Managed::is_at(&arguments.store);
     if is_new && arguments.cert.is_none() {
-        return Err(Failure::usage(
-            "a new store needs a certificate: give --cert CERT.pem (see cddsfs init --help)",
-        ));
+        return Err(Failure::usage("a new store needs a certificate")
+            .with_hint("give --cert CERT.pem; cddsfs init --help shows how to make one"));
     }
     // Everything is looked at before anything is changed.
     let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;

@@ -1,9 +1,11 @@
 //! `cddsfs mount STORE MOUNTPOINT`
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
@@ -12,15 +14,19 @@ use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::store::cache_dir;
 use super::watcher::Watcher;
-use super::{background, logging};
+use super::{background, logging, supervisor};
+use crate::error::{At, Error};
 use crate::export::engine::Engine;
-use crate::mount::{Access, Settings, check_mountpoint, serve};
+use crate::mount::{Access, Phase, Settings, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
 use crate::tree::{Options, Tree};
 
 #[derive(Args)]
-#[command(after_help = "Every long option can also be given as -o: -o key=private.pem,allow_other,uid=1000
+#[command(after_help = "Examples:
+  cddsfs mount ~/Downloads ~/exports --key private.pem
+  cddsfs mount store mnt -o key=private.pem,allow_other,uid=1000      (every long option can be given so)
+  cddsfs store mnt -o key=private.pem,ro                              (as mount(8) and fstab call it)
 
 Without a key the mount shows what is there; opening an export then fails with ENOKEY.")]
 pub struct Arguments {
@@ -60,8 +66,8 @@ pub struct Arguments {
     /// What df and /proc/mounts show as the source (default: the store)
     #[arg(long, value_name = "NAME")]
     fsname: Option<String>,
-    /// Threads that answer requests
-    #[arg(long, value_name = "N", default_value_t = default_threads(), value_parser = clap::value_parser!(u8).range(2..=64))]
+    /// Threads that answer requests (default: two for each core, 4 to 16)
+    #[arg(long, value_name = "N", default_value_t = default_threads(), hide_default_value = true, value_parser = clap::value_parser!(u8).range(2..=64))]
     threads: u8,
     /// Append log lines to a file
     #[arg(long, value_name = "FILE")]
@@ -74,6 +80,12 @@ pub struct Arguments {
     o: Vec<String>,
     #[arg(long, hide = true)]
     in_background: bool,
+    /// Only check whether it could be mounted (mount -f)
+    #[arg(long, hide = true)]
+    fake: bool,
+    /// Mount namespace to mount in (mount -N)
+    #[arg(long, hide = true, value_name = "FILE")]
+    namespace: Option<PathBuf>,
 }
 
 fn parse_octal(text: &str) -> Result<u32, String> {
@@ -89,14 +101,17 @@ fn default_threads() -> u8 {
 }
 
 pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
-    if !arguments.foreground && !arguments.in_background {
+    if !(arguments.foreground || arguments.in_background || arguments.fake) {
         return background::start(args);
+    }
+    if let Some(namespace) = &arguments.namespace {
+        enter(namespace).at(namespace.display()).because(Reason::MountPoint)?;
     }
     let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
     logging::start(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
     allow_many_open_files();
     let store = std::fs::canonicalize(&arguments.store)
-        .map_err(|e| crate::error::Error::from(e).at(arguments.store.display()))
+        .map_err(|e| store_missing(e, &arguments.store))
         .because(Reason::Store)?;
     let mountpoint =
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
@@ -109,13 +124,17 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     if !has_keys {
         log::warn!("no key given: exports are listed, but none can be opened; give --key FILE");
     }
+    if arguments.fake {
+        return Ok(());
+    }
     let watcher = Watcher::start(&mountpoint).inspect_err(|error| {
         log::warn!("nobody takes the mount away if this process is killed: {error}");
     });
-    let ready = || {
-        if arguments.in_background {
-            background::ready();
-        }
+    let (in_background, shown) = (arguments.in_background, (store.clone(), mountpoint.clone()));
+    let tell = move |phase| match (in_background, phase) {
+        (true, Phase::Serving) => background::ready(),
+        (true, Phase::Unmounted) => {}
+        (false, phase) => supervisor::tell(phase, &shown.0, &shown.1),
     };
     let engine = match tree.store().managed().filter(|_| tree.is_writable()) {
         Some(store) => {
@@ -123,9 +142,24 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         }
         None => None,
     };
-    let served = serve(tree, &mountpoint, &settings(arguments, &store), ready).because(Reason::MountPoint);
+    let served = serve(tree, &mountpoint, &settings(arguments, &store), tell).because(Reason::MountPoint);
     drop((engine, watcher));
     served
+}
+
+fn store_missing(error: std::io::Error, store: &Path) -> Error {
+    let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+    let error = Error::from(error).at(store.display());
+    match is_missing {
+        true => error.with_hint("give a folder of downloads, or make a store with cddsfs init"),
+        false => error,
+    }
+}
+
+/// Goes into another mount namespace. That is only possible before there are threads.
+fn enter(namespace: &Path) -> Result<(), Error> {
+    let file = File::open(namespace)?;
+    Ok(setns(file, CloneFlags::CLONE_NEWNS).map_err(std::io::Error::from)?)
 }
 
 /// Every part of an open zip holds a descriptor.

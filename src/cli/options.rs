@@ -8,8 +8,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::exit::Failure;
+
 /// What mount(8), fstab and systemd say to one another, and flags that every mount of ours has or does without.
-const IGNORED: [&str; 25] = [
+const IGNORED: [&str; 40] = [
     "auto",
     "noauto",
     "user",
@@ -35,10 +37,25 @@ const IGNORED: [&str; 25] = [
     "sync",
     "diratime",
     "nodiratime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "iversion",
+    "noiversion",
+    "dirsync",
+    "mand",
+    "nomand",
+    "silent",
+    "loud",
+    "symfollow",
+    "nosymfollow",
+    "nogroup",
+    "noowner",
 ];
 
 /// Returns the arguments with every `-o` spelled out. What stands first and is no command is a store to mount.
-pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, String> {
+pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, Failure> {
     let mut args = args.into_iter();
     let mut out: Vec<OsString> = args.next().into_iter().collect();
     let mut rest = args.peekable();
@@ -53,7 +70,7 @@ pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Resul
             break;
         }
         let words = if bytes == b"-o" {
-            Some(rest.next().ok_or("-o needs options after it, such as: -o key=private.pem")?)
+            Some(rest.next().ok_or_else(nothing_after)?)
         } else if bytes.starts_with(b"-o") {
             Some(OsStr::from_bytes(&bytes[2..]).to_owned())
         } else {
@@ -65,6 +82,10 @@ pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Resul
         }
     }
     Ok(out)
+}
+
+fn nothing_after() -> Failure {
+    Failure::usage("-o needs options after it").with_hint("for instance: -o key=private.pem,allow_other")
 }
 
 /// Splits at the commas that have no backslash before them.
@@ -88,6 +109,7 @@ fn long_option(word: Vec<u8>) -> Option<OsString> {
     let ignored = word.is_empty()
         || IGNORED.iter().any(|ignored| original == *ignored)
         || original.starts_with("x-")
+        || original.starts_with("X-")
         || original == "comment";
     if ignored {
         return None;

@@ -22,11 +22,9 @@ impl Source {
             if mode & 0o077 != 0 {
                 return Err(Error::new(
                     Kind::Invalid,
-                    format!(
-                        "{}: others can read this passphrase (mode {mode:04o}); mend it with: chmod 600 '{0}'",
-                        file.display()
-                    ),
-                ));
+                    format!("{}: others can read this passphrase (mode {mode:04o})", file.display()),
+                )
+                .with_hint(format!("mend it with: chmod 600 '{}'", file.display())));
             }
         }
         // A descriptor that was inherited can be opened by its name.

@@ -14,11 +14,13 @@ use crate::export::record::timestamp;
 use crate::store::managed::{EngineLock, Managed};
 
 #[derive(Args)]
-#[command(
-    after_help = "One line for each thing that goes: its name, its size, and why. A mount does the same by itself, but does \
+#[command(after_help = "Examples:
+  cddsfs purge store --dry-run
+  cddsfs purge store
+
+One line for each thing that goes: its name, its size, and why. A mount does the same by itself, but does \
 not believe a clock that was just put forward; this command does what the clock says. It may run beside a mount: files \
-that are open there stay readable until they are closed."
-)]
+that are open there stay readable until they are closed.")]
 pub struct Arguments {
     /// Store that was made by cddsfs init
     store: PathBuf,

@@ -8,6 +8,11 @@ use super::exit::{Because, Failure, Reason};
 use crate::mount::unmount;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  cddsfs unmount ~/exports
+  cddsfs unmount --lazy ~/exports      (when something still uses it)
+
+umount ~/exports and fusermount3 -u ~/exports do the same.")]
 pub struct Arguments {
     /// Where the store is mounted
     mountpoint: PathBuf,

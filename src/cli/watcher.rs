@@ -23,7 +23,9 @@ pub struct Watcher(Child);
 
 impl Watcher {
     pub fn start(mountpoint: &Path) -> Result<Watcher> {
-        let mut command = Command::new(std::env::current_exe()?);
+        // In another mount namespace the program may not be where it was.
+        let program = std::env::current_exe().ok().filter(|path| path.exists());
+        let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
         command
             .arg(COMMAND)
             .current_dir("/")

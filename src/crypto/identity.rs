@@ -64,7 +64,10 @@ impl Identity {
             (Err(_), Some(Err(error))) => return Err(error),
             (Err(_), Some(Ok(None))) => return Err(needs_passphrase()),
             (Err(_), Some(Ok(Some(_)))) => return Err(wrong_passphrase()),
-            (Err(_), None) => return Err(Error::new(Kind::Invalid, "no private key in this PEM file")),
+            (Err(_), None) => {
+                return Err(Error::new(Kind::Invalid, "no private key in this PEM file")
+                    .with_hint("a certificate does not decrypt; give the key that belongs to it"));
+            }
         };
         let certificates = X509::stack_from_pem(bytes).unwrap_or_default();
         Identity::new(key, certificates)
@@ -137,7 +140,8 @@ fn internal(error: openssl::error::ErrorStack) -> Error {
 }
 
 fn needs_passphrase() -> Error {
-    Error::new(Kind::Invalid, "the key is encrypted: give --passphrase-file FILE or --passphrase-fd N")
+    Error::new(Kind::Invalid, "the key is encrypted")
+        .with_hint("give --passphrase-file FILE or --passphrase-fd N")
 }
 
 fn wrong_passphrase() -> Error {
@@ -149,11 +153,6 @@ fn refuse_if_others_can_read(path: &Path) -> Result<()> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(Error::new(
-        Kind::Invalid,
-        format!(
-            "others can read this private key (mode {mode:04o}); mend it with: chmod 600 '{}'",
-            path.display()
-        ),
-    ))
+    Err(Error::new(Kind::Invalid, format!("others can read this private key (mode {mode:04o})"))
+        .with_hint(format!("mend it with: chmod 600 '{}'", path.display())))
 }

@@ -14,8 +14,12 @@ use crate::error::{Error, Kind, Result};
 /// `nonempty` allows a directory with something in it, which the mount hides.
 pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf> {
     let shown = mountpoint.display();
-    let refuse = |why: String| Error::new(Kind::Invalid, format!("{shown}: {why}"));
-    let path = fs::canonicalize(mountpoint).map_err(|e| Error::from(e).at(&shown))?;
+    let refuse =
+        |why: &str, hint: String| Err(Error::new(Kind::Invalid, format!("{shown}: {why}")).with_hint(hint));
+    let path = fs::canonicalize(mountpoint).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOENT) => Error::from(e).at(&shown).with_hint("make it with mkdir"),
+        _ => Error::from(e).at(&shown),
+    })?;
     // What is left of a mount whose server died is of no use to anybody.
     if is_dead(&path) {
         log::warn!("{shown}: the server of the mount there has died; it is replaced");
@@ -25,32 +29,32 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf>
         })?;
     }
     if !fs::metadata(&path).map_err(|e| Error::from(e).at(&shown))?.is_dir() {
-        return Err(refuse("not a directory; make one with mkdir".into()));
+        return refuse("not a directory", "make one with mkdir".into());
     }
     let store = fs::canonicalize(store).map_err(|e| Error::from(e).at(store.display()))?;
     if path.starts_with(&store) {
-        return Err(refuse(
-            "inside the store that would be mounted on it; take a directory elsewhere".into(),
-        ));
+        return refuse("inside the store that would be mounted on it", "take a directory elsewhere".into());
     }
     if is_mounted(&path) {
-        return Err(refuse(format!(
-            "something is mounted there already; unmount it first: cddsfs unmount {shown}"
-        )));
+        return refuse(
+            "something is mounted there already",
+            format!("unmount it first: cddsfs unmount {shown}"),
+        );
     }
     if !nonempty && fs::read_dir(&path).map_err(Error::from)?.next().is_some() {
-        return Err(refuse(
-            "not empty; take an empty directory, or give -o nonempty to hide what is in it".into(),
-        ));
+        return refuse(
+            "not empty",
+            "take an empty directory, or give -o nonempty to hide what is in it".into(),
+        );
     }
     Ok(path)
 }
 
 /// Returns true if a FUSE filesystem is mounted there that nobody serves any more.
 pub fn is_dead(path: &Path) -> bool {
+    // Where nothing is mounted, looking at it could mount it: an automount point.
     // Attributes may still be known to the kernel; this is always asked of the server.
-    let answer = statvfs(path);
-    matches!(answer, Err(Errno::ENOTCONN | Errno::ECONNABORTED)) && is_mounted(path)
+    is_mounted(path) && matches!(statvfs(path), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
 /// Returns true if a FUSE filesystem is mounted on exactly this path.

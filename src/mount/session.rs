@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
@@ -27,6 +27,15 @@ pub enum Access {
     Owner,
     OwnerAndRoot,
     Everybody,
+}
+
+/// What a service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The mount answers.
+    Serving,
+    /// It is not there any more, but programs may have files open.
+    Unmounted,
 }
 
 /// What is asked of the kernel.
@@ -66,9 +75,19 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `ready` is called when the mount answers.
-pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnOnce()) -> Result<()> {
-    let tree = Arc::new(tree);
+/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun.
+pub fn serve(
+    tree: Tree,
+    mountpoint: &Path,
+    settings: &Settings,
+    tell: impl Fn(Phase) + Send + Sync + 'static,
+) -> Result<()> {
+    let (tree, tell) = (Arc::new(tree), Arc::new(tell));
+    // It is seen by whoever unmounts and by whoever serves.
+    let unmounted = {
+        let (tell, once) = (tell.clone(), Once::new());
+        Arc::new(move || once.call_once(|| tell(Phase::Unmounted)))
+    };
     // Signals must not end the program while a mount is there, so they are caught before.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let session = Session::new(
@@ -90,23 +109,28 @@ pub fn serve(tree: Tree, mountpoint: &Path, settings: &Settings, ready: impl FnO
     tree.when_names_go(catalogue.waker());
 
     let control = signals.handle();
-    let point = mountpoint.to_path_buf();
+    let (point, on_signal) = (mountpoint.to_path_buf(), unmounted.clone());
     let unmounter = thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 watch.trigger();
-            } else if let Err(error) = unmount(&point, false).or_else(|error| {
+                continue;
+            }
+            let unmounted = unmount(&point, false).or_else(|error| {
                 log::warn!("{error}: unmounting it as soon as it is not in use any more");
                 unmount(&point, true)
-            }) {
-                log::error!("not unmounted: {error}");
+            });
+            match unmounted {
+                Ok(()) => on_signal(),
+                Err(error) => log::error!("not unmounted: {error}"),
             }
         }
     })?;
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
-    ready();
+    tell(Phase::Serving);
     let ended = until_unmounted(serving, mountpoint);
+    unmounted();
     control.close();
     let _ = unmounter.join();
     // A request may have been cut off.
@@ -162,13 +186,13 @@ fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>
 }
 
 fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::ENOENT) => " (is /dev/fuse there? On Debian: apt install fuse3)",
-        Some(libc::EPERM | libc::EACCES) => {
-            " (may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf)"
-        }
-        _ => "",
-    };
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}{hint}", mountpoint.display()))
+    let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}", mountpoint.display()));
+    match errno {
+        libc::ENOENT => failed.with_hint("is /dev/fuse there? On Debian: apt install fuse3"),
+        libc::EPERM | libc::EACCES => {
+            failed.with_hint("may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf")
+        }
+        _ => failed,
+    }
 }

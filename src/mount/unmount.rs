@@ -23,7 +23,8 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
         return Err(Error::new(
             Kind::Invalid,
             format!("{}: no FUSE filesystem is mounted there", path.display()),
-        ));
+        )
+        .with_hint("findmnt -t fuse.cddsfs shows what is mounted where"));
     }
     let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
     match umount2(&path, flags) {
@@ -51,10 +52,11 @@ fn fusermount(path: &Path, lazy: bool) -> Result<()> {
 
 fn busy(path: &Path, errno: i32) -> Error {
     let reason = std::io::Error::from_raw_os_error(errno);
-    let hint = if errno == libc::EBUSY {
-        "; close the programs that use it (fuser -m tells which), or give --lazy"
-    } else {
-        ""
-    };
-    Error::new(Kind::Os(errno), format!("{}: {reason}{hint}", path.display()))
+    let error = Error::new(Kind::Os(errno), format!("{}: {reason}", path.display()));
+    match errno {
+        libc::EBUSY => {
+            error.with_hint("close the programs that use it (fuser -m tells which), or give --lazy")
+        }
+        _ => error,
+    }
 }

@@ -144,11 +144,8 @@ impl Mount {
         self.point.join("artifacts").join(format!("{stem}.zip"))
     }
 
-    /// Names in a directory, without the table that `artifacts/` and `history/` have of it.
     pub fn names(&self, dir: &str) -> Vec<String> {
-        let mut names = names(&self.path(dir));
-        names.retain(|name| name != "index.csv");
-        names
+        names(&self.path(dir))
     }
 
     /// The log lines so far, without the program's name.
@@ -266,10 +263,11 @@ pub fn python<S: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = S>) 
     succeed("python3", script.into_iter().chain(args.into_iter().map(|arg| arg.as_ref().to_owned())))
 }
 
-/// Returns the sorted names in a directory.
+/// Names in a directory in their order, without the table that `artifacts/` and `history/` have.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "index.csv");
     names.sort();
     names
 }

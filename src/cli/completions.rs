@@ -1,0 +1,35 @@
+//! `cddsfs completions SHELL`
+
+use clap::{Args, ValueEnum};
+use clap_complete::{Shell, generate};
+
+use super::exit::{Because, Failure, Reason};
+use super::output;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cddsfs completions bash > ~/.local/share/bash-completion/completions/cddsfs
+  cddsfs completions zsh > ~/.zfunc/_cddsfs        (with fpath+=~/.zfunc before compinit in ~/.zshrc)
+  cddsfs completions fish > ~/.config/fish/completions/cddsfs.fish")]
+pub struct Arguments {
+    /// Which shell completes with them
+    shell: Kind,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub fn run(arguments: &Arguments, mut command: clap::Command) -> Result<(), Failure> {
+    let shell = match arguments.shell {
+        Kind::Bash => Shell::Bash,
+        Kind::Zsh => Shell::Zsh,
+        Kind::Fish => Shell::Fish,
+    };
+    let mut text = Vec::new();
+    generate(shell, &mut command, "cddsfs", &mut text);
+    output::write(&text).because(Reason::Other)
+}
