@@ -141,11 +141,10 @@ impl Tree {
     }
 
     /// The same for whoever misses a name or lists a directory: what a record in `history/` says is there, is there.
-    fn has_noticed(&self) -> bool {
-        self.look_again_if_changed().unwrap_or_else(|error| {
+    fn notice(&self) {
+        if let Err(error) = self.look_again_if_changed() {
             log::debug!("the store cannot be looked at: {error}");
-            false
-        })
+        }
     }
 
     /// Looks at the store, if the catalogue has changed or something has expired since the last time; false if not.
@@ -235,10 +234,15 @@ impl Tree {
         let name = name.to_str().ok_or_else(missing)?;
         let found = match self.node(parent)? {
             Node::Dir(Dir::Jobs) => self.jobs()?.find(name)?.map(Node::Job),
-            Node::Dir(dir) => match self.view().lookup(dir, name, &self.exports) {
-                None if self.has_noticed() => self.view().lookup(dir, name, &self.exports),
-                found => found,
-            },
+            Node::Dir(dir) => {
+                let before = self.view();
+                before.lookup(dir, name, &self.exports).or_else(|| {
+                    // Somebody else may have noticed the change in the meantime.
+                    self.notice();
+                    let now = self.view();
+                    if Arc::ptr_eq(&before, &now) { None } else { now.lookup(dir, name, &self.exports) }
+                })
+            }
             Node::Member { export, id } => {
                 let child = export.members(&self.exports)?.child(id, name)?;
                 child.map(|id| Node::Member { export, id })
@@ -411,7 +415,7 @@ impl Tree {
         let node = self.node(ino)?;
         let listing = match &node {
             Node::Dir(dir) => {
-                self.has_noticed();
+                self.notice();
                 let mut entries = self.view().list(*dir);
                 if *dir == Dir::Jobs {
                     entries.extend(self.jobs()?.list()?);
@@ -445,7 +449,8 @@ impl Tree {
     pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let node = self.node(entry.ino)?;
         if let Some(attr) = listing.member_attr(entry) {
-            return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), node::TTL_FINISHED));
+            let ttl = node.export().map_or(Duration::ZERO, |export| self.ttl(export));
+            return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), ttl));
         }
         let known = match &node {
             Node::Dir(_) | Node::Stored(_) | Node::Member { .. } | Node::Job(_) => true,

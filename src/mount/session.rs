@@ -1,6 +1,6 @@
 //! A mount from its beginning to its end.
 
-use std::io;
+use std::io::{self, Write};
 use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -163,7 +163,7 @@ const READAHEAD_KIB: u32 = 512;
 fn widen_readahead(mountpoint: &Path) {
     let set = std::fs::metadata(mountpoint).and_then(|meta| {
         let device = format!("/sys/class/bdi/{}:{}/read_ahead_kb", major(meta.dev()), minor(meta.dev()));
-        std::fs::write(device, READAHEAD_KIB.to_string())
+        std::fs::OpenOptions::new().write(true).open(device)?.write_all(READAHEAD_KIB.to_string().as_bytes())
     });
     if let Err(error) = set {
         log::debug!("the kernel reads ahead as far as it likes: {error}");
