@@ -50,7 +50,7 @@ impl Estimate {
             return None;
         }
         let left = self.total.saturating_sub(done) as f64;
-        Some((left * span.as_secs_f64() / rows as f64).ceil() as u64)
+        Some((left * span.as_secs_f64() / rows as f64).round() as u64)
     }
 }
 
