@@ -12,7 +12,7 @@ mod site;
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use cddsfs::store::catalogue::{Run, Status};
 use mount::{Mount, Place, errno, names};
@@ -58,10 +58,29 @@ fn assert_alive(site: &Site, mount: &Mount, older: &[&str]) {
 
 #[test]
 fn a_full_disk_fails_the_run_and_nothing_else() {
+    on_a_full_disk(|_, store| {
+        mount_fs(Some("tmpfs"), store, Some("tmpfs"), MsFlags::empty(), Some("size=6m"))
+            .expect("tests mount as root");
+    });
+}
+
+#[test]
+fn so_does_a_full_loop_device() {
+    on_a_full_disk(|root, store| {
+        let make = "truncate -s 8M disk && mkfs.ext4 -q -O ^has_journal disk && mount -o loop disk \"$0\"";
+        let mut shell = Command::new("sh");
+        let made = shell.args(["-ec", make]).arg(store).current_dir(root).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        // A store is made in an empty directory.
+        fs::remove_dir(store.join("lost+found")).unwrap();
+    });
+}
+
+/// `make` mounts a small filesystem on the store's directory.
+fn on_a_full_disk(make: impl Fn(&Path, &Path)) {
     let place = Place::new();
     let store = place.store();
-    mount_fs(Some("tmpfs"), &store, Some("tmpfs"), MsFlags::empty(), Some("size=6m"))
-        .expect("tests mount as root");
+    make(place.root(), &store);
     let site = Site::at(place, 10_000);
     let mount = site.mount();
     let older = site.export(CONTACTS);
