@@ -1,5 +1,6 @@
 //! Stores on disk: what files are there, which sets they make, when they change, what is remembered of them.
 
+mod atomic;
 pub mod catalogue;
 pub mod clock;
 pub mod managed;

@@ -11,6 +11,7 @@ use super::store;
 use crate::error::Result;
 use crate::export::disposal::{self, Stray};
 use crate::export::record::timestamp;
+use crate::store::catalogue::stem_of;
 use crate::store::managed::{EngineLock, Managed};
 
 #[derive(Args)]
@@ -69,13 +70,13 @@ fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<
     for artifact in disposal::expired(store, now)? {
         let size = artifact.parts.iter().map(|part| part.size).sum();
         let when = retention.expires(artifact.made).map(timestamp).unwrap_or_default();
-        let name = format!("export-{}", artifact.run);
+        let name = stem_of(&artifact.run);
         items.push(Item { name, size, why: format!("expired {when}"), what: What::Artifact(artifact.run) });
     }
     for run in store.catalogue.leftovers()? {
         let size = store.catalogue.parts(&run)?.iter().map(|part| part.size).sum();
         let why = "its deletion was interrupted".into();
-        items.push(Item { name: format!("export-{run}"), size, why, what: What::Leftover });
+        items.push(Item { name: stem_of(&run), size, why, what: What::Leftover });
     }
     let strays = lock.map(|_| disposal::strays(store)).unwrap_or_default();
     items.extend(strays.into_iter().map(|stray| Item {

@@ -104,7 +104,7 @@ impl State {
             worker.cancel.cancel();
         }
         for (id, worker) in self.workers.drain() {
-            finish(&self.store, &id, worker);
+            finish(&self.store, &id, worker, self.clock.now());
         }
     }
 
@@ -171,7 +171,7 @@ impl State {
             self.workers.iter().filter(|(_, w)| w.thread.is_finished()).map(|(id, _)| id.clone()).collect();
         for id in done {
             if let Some(worker) = self.workers.remove(&id) {
-                finish(&self.store, &id, worker);
+                finish(&self.store, &id, worker, self.clock.now());
             }
         }
     }
@@ -226,12 +226,12 @@ impl State {
 }
 
 /// Waits for a worker; one that panicked has left its run in progress.
-fn finish(store: &Managed, id: &str, worker: Worker) {
+fn finish(store: &Managed, id: &str, worker: Worker, now: SystemTime) {
     if worker.thread.join().is_err() {
         remove_files(store, id);
         log::error!("export-{id}: ended by a panic (see above)");
         let error = Some("an internal error, which the log describes".to_string());
-        let end = RunUpdate { status: Status::Failed, finished: SystemTime::now(), error };
+        let end = RunUpdate { status: Status::Failed, finished: now, error };
         if let Err(error) = store.catalogue.end(id, &end) {
             log::error!("export-{id}: {error}");
         }

@@ -5,7 +5,6 @@
 //! before that commit, the next start finds a run in progress, clears away its files and starts it again.
 
 use std::fs::{self, File, FileTimes};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::zip::SPANNING_MARKERS;
-use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord};
+use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord, stem_of};
 use crate::store::clock::Clock;
 use crate::store::managed::{Managed, sync_dir};
 
@@ -48,7 +47,8 @@ struct Made {
     /// Of the zip that the parts are together.
     bytes: u64,
     rows: u64,
-    mark: Option<Mark>,
+    /// What its job has exported now.
+    mark: Option<String>,
 }
 
 impl Execution<'_> {
@@ -119,7 +119,8 @@ impl Execution<'_> {
         let rows = members.iter().map(|(_, rows)| rows).sum();
         // Joined to one zip, a split one has no marker in front.
         let marker = if finished.parts.len() > 1 { SPANNING_MARKERS[0].len() as u64 } else { 0 };
-        Ok(Some(Made { bytes: finished.bytes - marker, finished, rows, mark: snapshot.mark() }))
+        let mark = snapshot.mark().map(|mark| format!("{}{mark}", mark_prefix(&spec)));
+        Ok(Some(Made { bytes: finished.bytes - marker, finished, rows, mark }))
     }
 
     fn write_files(
@@ -206,10 +207,8 @@ impl Execution<'_> {
                 (record, part.blocks.clone())
             })
             .collect();
-        let spec = Spec::parse(run.spec.as_bytes()).map_err(|r| Error::new(Kind::Invalid, r.to_string()))?;
-        let mark = made.mark.as_ref().map(|mark| format!("{}{mark}", mark_prefix(&spec)));
         let catalogue = &self.store.catalogue;
-        match catalogue.complete(&run.id, now, made.bytes, made.rows, &stored, mark.as_deref())? {
+        match catalogue.complete(&run.id, now, made.bytes, made.rows, &stored, made.mark.as_deref())? {
             true => Ok(()),
             false => Err(Error::new(Kind::Cancelled, "cancelled")),
         }
@@ -263,7 +262,7 @@ fn source(store: &Managed) -> Result<ContactHistory> {
 /// Removes what an interrupted or failed run has left in the store.
 pub fn remove_files(store: &Managed, run: &str) {
     let dir = store.artifacts();
-    let stem = format!("export-{run}");
+    let stem = stem_of(run);
     let Ok(entries) = fs::read_dir(&dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -277,13 +276,9 @@ pub fn remove_files(store: &Managed, run: &str) {
             log::warn!("{name}: not removed: {error}");
         }
     }
-    if let Err(error) = sync(&dir) {
+    if let Err(error) = sync_dir(&dir) {
         log::warn!("{}: {error}", dir.display());
     }
-}
-
-fn sync(dir: &Path) -> Result<()> {
-    sync_dir(dir).at(dir.display())
 }
 
 /// Writes down the progress of a run from time to time.

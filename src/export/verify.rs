@@ -19,7 +19,7 @@ use crate::artifact::{self, Gaps, Opened};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
-use crate::store::catalogue::StoredPartRecord;
+use crate::store::catalogue::{StoredPartRecord, stem_of};
 use crate::store::plain::StoredSet;
 
 mod contents;
@@ -131,7 +131,7 @@ pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
     let mut artifacts = managed.catalogue.artifacts()?;
     artifacts.retain(|artifact| !snapshot.retention.has_expired(artifact.made, now));
     let subject = |artifact: crate::store::catalogue::StoredArtifact| {
-        let stem = format!("export-{}", artifact.run);
+        let stem = stem_of(&artifact.run);
         Subject { set: snapshot.sets.remove(&stem), stem, written: artifact.parts }
     };
     Ok(artifacts.into_iter().map(subject).collect())

@@ -24,7 +24,7 @@ mod runs;
 pub use jobs::Job;
 pub use parts::{PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;
-pub use runs::{Progress, Run, RunUpdate, Status};
+pub use runs::{Progress, Run, RunUpdate, Status, stem_of};
 
 /// How long a writer waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);

@@ -9,12 +9,13 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::atomic::write_atomically;
 use super::catalogue::Catalogue;
 use crate::error::{At, Error, Kind, Result};
 
@@ -72,7 +73,7 @@ impl Managed {
     /// Replaces the certificate, as PEM, in one step.
     pub fn set_certificate(&self, pem: &[u8]) -> Result<()> {
         let path = self.certificate_path();
-        write_atomically(&path, pem).at(path.display())
+        write_atomically(&path, pem).and_then(|()| sync_dir(&self.dir)).at(path.display())
     }
 
     /// Becomes the process that runs jobs, unless another one is.
@@ -108,16 +109,6 @@ fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("tmp");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Makes names that were created, renamed or removed in a directory durable.

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::atomic::write_atomically;
 use crate::error::{At, Result};
 
 /// The sizes of one store, as seen with one set of keys.
@@ -89,19 +89,10 @@ impl Sizes {
             let lines: BTreeMap<String, u64> = state.known.iter().map(|(d, len)| (to_hex(d), *len)).collect();
             serde_json::to_vec(&lines).unwrap_or_default()
         };
+        let dir = path.parent().unwrap_or(Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir.display())?;
         write_atomically(path, &json).at(path.display())
     }
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::catalogue::{PART_BLOCK_HASHES, Run};
+use super::catalogue::{PART_BLOCK_HASHES, Run, stem_of};
 use super::managed::Managed;
 use super::plain::{self, StoredFile, StoredSet, Written};
 use super::retention::Retention;
@@ -102,7 +102,7 @@ impl Store {
                 continue;
             }
             snapshot.next_expiry = [snapshot.next_expiry, expires].into_iter().flatten().min();
-            let stem = format!("export-{}", artifact.run);
+            let stem = stem_of(&artifact.run);
             let Some(set) = found.sets.get(&stem) else {
                 log::warn!("{stem}: all of its parts have vanished from the store");
                 continue;

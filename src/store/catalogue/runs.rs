@@ -109,6 +109,11 @@ pub struct Run {
     pub deleted: Option<SystemTime>,
 }
 
+/// Returns what the names of the files of the run of that id begin with.
+pub fn stem_of(id: &str) -> String {
+    format!("export-{id}")
+}
+
 /// How a run has ended, apart from one that completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunUpdate {
@@ -143,7 +148,7 @@ impl Run {
 
     /// What the names of its artifact and of its record begin with.
     pub fn stem(&self) -> String {
-        format!("export-{}", self.id)
+        stem_of(&self.id)
     }
 
     fn of(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -288,8 +293,8 @@ impl Catalogue {
         .map(drop)
     }
 
-    /// Completes a run: with this its artifact, whose files are in place, is there. `mark` is for its job. False: it has been cancelled
-    /// meanwhile, and there is no artifact.
+    /// Completes a run: with this its artifact, whose files are in place, is there. `mark` is for its job. False: it
+    /// has been cancelled meanwhile, and there is no artifact.
     pub fn complete(
         &self,
         id: &str,
