@@ -369,7 +369,7 @@ impl Tree {
 
     /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
     ///
-    /// A size that is still being worked out is given as 0 for no time at all, so that `ls` need not wait for it.
+    /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it.
     pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let node = self.node(entry.ino)?;
         if let Some(attr) = listing.member_attr(entry) {
@@ -381,7 +381,7 @@ impl Tree {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }
-            Node::History(Record::OfRun(_)) | Node::Index(_) => true,
+            Node::History(Record::OfRun(_)) | Node::Index(_) => false,
         };
         if known {
             return self.attributes(entry.ino, &node);

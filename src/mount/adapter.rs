@@ -204,8 +204,9 @@ impl Filesystem for Adapter {
         // A kernel that knows less does without: each of these only saves round trips.
         for wish in [
             InitFlags::FUSE_PARALLEL_DIROPS,
+            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read all of
+            // a directory. What attributes take work are left out, see `Tree::attributes_now`.
             InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // Else a truncation would come without saying which handle it is for.
             InitFlags::FUSE_ATOMIC_O_TRUNC,
@@ -411,7 +412,10 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        // `ls -l` asks every file for two attributes of the system.
+        // `ls -l` asks a file for its label and its ACL, and stops asking the filesystem that says it has neither.
+        if name == "security.selinux" || name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         if !Tree::may_have_xattr(name) {
             return reply.error(Errno::ENODATA);
         }
