@@ -97,6 +97,18 @@ impl Members {
         Ok(&self.node(id)?.name)
     }
 
+    /// Returns the names from the root of the zip on.
+    pub fn path(&self, id: NodeId) -> Result<String> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != ROOT {
+            names.push(self.name(at)?);
+            at = self.parent(at)?;
+        }
+        names.reverse();
+        Ok(names.join("/"))
+    }
+
     pub fn parent(&self, id: NodeId) -> Result<NodeId> {
         Ok(self.node(id)?.parent)
     }
