@@ -1,4 +1,4 @@
-"""What the suites of scripts/suites share: a place to work in, encrypted stores made by OpenSSL, mounts, and the trees that are compared."""
+"""What the suites share: a place to work in, stores encrypted by OpenSSL, mounts, and random trees."""
 import dataclasses
 import os
 import pathlib
