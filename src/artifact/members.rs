@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::directory::{each_entry, entry_at};
+use super::directory::{broken_off, each_entry, entry_at};
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Kind, Result};
@@ -69,7 +69,9 @@ impl Members {
     /// Reads the central directory. `mtime` is for directories that have none of their own.
     pub fn open(zip: Arc<Zip>, mtime: SystemTime) -> Result<Members> {
         let mut builder = Builder::new(mtime);
-        each_entry(&zip, |entry, at| builder.add(entry, at))?;
+        let end = each_entry(&zip, |entry, at| builder.add(entry, at))?;
+        // A tree that lacks what comes behind the damage would pass for the whole one.
+        broken_off(&zip, end)?.map_or(Ok(()), Err)?;
         Ok(builder.finish(zip))
     }
 
