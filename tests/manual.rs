@@ -78,5 +78,56 @@ fn the_examples_of_the_semantics_print_what_is_shown() {
     let differ: Vec<String> =
         differ.map(|(shown, is)| format!("$ {}\n{}--- but it is\n{}", shown.0, shown.1, is.1)).collect();
     assert!(differ.is_empty(), "{}", differ.join("\n"));
-    assert!(!fs::read_dir(shell.at("store")).unwrap().count() > 0);
+}
+
+/// All that may be printed: by the program, of which the tests have what is put together when it runs; by fusermount3; and by
+/// everybody about an error number.
+fn printable() -> String {
+    let mut text = String::new();
+    let mut dirs = ["src", "tests"].map(|dir| Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).to_vec();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false if path.extension().is_some_and(|end| end == "rs") => {
+                    text += &fs::read_to_string(path).unwrap()
+                }
+                false => {}
+            }
+        }
+    }
+    // As it is printed: without escapes and the line breaks within a text.
+    let text = text.replace("\\\n", "").replace("\\\"", "\"");
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let fusermount = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|dir| dir.join("fusermount3"))
+        .find(|path| path.exists())
+        .expect("fusermount3 (scripts/setup installs it)");
+    let fusermount = String::from_utf8_lossy(&fs::read(fusermount).unwrap()).into_owned();
+    let errors: Vec<String> = (1..134).map(|n| std::io::Error::from_raw_os_error(n).to_string()).collect();
+    format!("{} {fusermount} {}", text.join(" "), errors.join(" "))
+}
+
+#[test]
+fn the_messages_in_the_manual_are_those_that_are_printed() {
+    let (printable, mut missing, mut count) = (printable(), Vec::new(), 0);
+    for (name, column) in [("ERRORS", 2), ("TROUBLESHOOTING", 1)] {
+        for row in section(name).lines().filter(|line| line.starts_with("| ")) {
+            // What is in backticks stands at the odd places.
+            for message in row.split(" | ").nth(column - 1).unwrap_or("").split('`').skip(1).step_by(2) {
+                count += 1;
+                // Only pieces are the same every time: values are put between them.
+                let between = ["...", ": ", " (", " /", ", but "];
+                let pieces = between.iter().fold(vec![message], |pieces, at| {
+                    pieces.into_iter().flat_map(|piece| piece.split(at)).collect()
+                });
+                let pieces = pieces.into_iter().map(|piece| piece.trim_matches(|c| "|,) \"".contains(c)));
+                let absent = pieces.filter(|piece| piece.len() > 3 && !printable.contains(*piece));
+                missing.extend(absent.map(|piece| format!("{name}: {message}: {piece}")));
+            }
+        }
+    }
+    assert!(count >= 30, "{count} messages");
+    assert!(missing.is_empty(), "{missing:#?}");
 }

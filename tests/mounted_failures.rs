@@ -237,11 +237,17 @@ fn somebody_who_is_not_root_mounts_and_unmounts() {
         unzip -tq mnt/artifacts/*.zip
         test $(stat -c %u mnt/history) = $(id -u)
         \"$0\" unmount mnt
-        ! findmnt mnt";
+        ! findmnt mnt
+        mkdir others
+        chmod 555 others
+        \"$0\" mount store others --key key.pem 2>&1 || true
+        \"$0\" mount store mnt --key key.pem --allow-other 2>&1 || true";
     // Where root runs the tests there may be no udev, which is what lets everybody use this device.
     const AS_NOBODY: &str = "set -e
         mknod -m 666 fuse c 10 229
         mount --bind fuse /dev/fuse
+        : >fuse.conf
+        mount --bind fuse.conf /etc/fuse.conf
         exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c \"$@\"";
     let place = Place::new();
     corpus::copy_set("iz-one", &place.store());
@@ -261,6 +267,15 @@ fn somebody_who_is_not_root_mounts_and_unmounts() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(said.starts_with("fuse.cddsfs") && said.contains("ro,nosuid,nodev,noexec"), "{said}");
+    let others = place.root().join("others");
+    let refused = format!(
+        "cddsfs: {}: cannot mount: fusermount3: user has no write access to mountpoint {}\n  hint: take a directory that is yours\n",
+        others.display(),
+        others.display()
+    );
+    assert!(said.contains(&refused), "{said}");
+    let hint = "is set in /etc/fuse.conf\n  hint: for that root has to write the line user_allow_other";
+    assert!(!nix::unistd::geteuid().is_root() || said.contains(hint), "{said}");
 }
 
 #[test]

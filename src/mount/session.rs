@@ -187,12 +187,17 @@ fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>
 
 fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {error}", mountpoint.display()));
+    // What fusermount3 says ends in a line break.
+    let said = error.to_string();
+    let said = said.trim_end();
+    let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {said}", mountpoint.display()));
     match errno {
         libc::ENOENT => failed.with_hint("is /dev/fuse there? On Debian: apt install fuse3"),
-        libc::EPERM | libc::EACCES => {
-            failed.with_hint("may you use /dev/fuse? For allow_other: user_allow_other in /etc/fuse.conf")
+        libc::EPERM | libc::EACCES => failed.with_hint("may you use /dev/fuse?"),
+        _ if said.contains("user_allow_other") => {
+            failed.with_hint("for that root has to write the line user_allow_other into /etc/fuse.conf")
         }
+        _ if said.contains("no write access") => failed.with_hint("take a directory that is yours"),
         _ => failed,
     }
 }
