@@ -131,3 +131,13 @@ fn the_messages_in_the_manual_are_those_that_are_printed() {
     assert!(count >= 30, "{count} messages");
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+#[test]
+fn the_exit_codes_in_the_manual_are_those_of_the_program() {
+    let shown = section("EXIT STATUS").lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    let shown: Vec<u8> = shown.filter_map(|(code, _)| code.parse().ok()).collect();
+    let help = Shell::new().run("cddsfs help exit-codes");
+    let documented = help.lines().filter_map(|line| line.trim_start().split_once("  ")?.0.parse().ok());
+    let documented: Vec<u8> = documented.collect();
+    assert_eq!(shown, documented, "{help}");
+}
