@@ -62,7 +62,7 @@ fn find(tree: &Tree, run: &str, path: &str) -> Result<Attr> {
     let step = |parent: u64, name: &str| tree.lookup(parent, name.as_ref()).map(|(attr, _)| attr);
     let contents = step(ROOT, "contents")?.ino;
     let listing = tree.listing(tree.open_dir(contents)?)?;
-    let stems: Vec<String> = (2..).map_while(|i| Some(listing.entry(i)?.name)).collect();
+    let stems: Vec<String> = listing.entries_from(2).map(|entry| entry.name).collect();
     let mut found = step(contents, store::chosen(stems.iter().map(String::as_str), run)?)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         found = step(found.ino, name).at(format_args!("{run}: {path}"))?;
@@ -79,8 +79,7 @@ fn write_list(tree: &Tree, found: &Attr, path: &str) -> Result<()> {
     let handle = tree.open_dir(found.ino)?;
     let listing = tree.listing(handle)?;
     // The first two are the directory itself and its parent.
-    for i in 2.. {
-        let Some(entry) = listing.entry(i) else { break };
+    for entry in listing.entries_from(2) {
         let (attr, _) = tree.attributes_now(&listing, &entry)?;
         line(&mut out, &attr, &entry.name)?;
     }

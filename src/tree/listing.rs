@@ -41,7 +41,7 @@ impl Listing {
     }
 
     /// Returns the entry of that number, counted from 0.
-    pub fn entry(&self, i: usize) -> Option<DirEntry> {
+    fn entry(&self, i: usize) -> Option<DirEntry> {
         match self {
             Listing::Fixed(entries) => entries.get(i).cloned(),
             Listing::Members { members, id, base, parent } => {
@@ -59,6 +59,11 @@ impl Listing {
                 }
             }
         }
+    }
+
+    /// Returns the entries from that number on.
+    pub fn entries_from(&self, i: usize) -> impl Iterator<Item = DirEntry> {
+        (i..).map_while(|i| self.entry(i))
     }
 
     /// Returns the attributes of an entry inside a zip, which need no work.

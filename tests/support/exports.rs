@@ -218,7 +218,7 @@ impl Observer for InProcess {
         let (artifacts, _) = self.tree.lookup(ROOT, OsStr::new("artifacts")).unwrap();
         let handle = self.tree.open_dir(artifacts.ino).unwrap();
         let listing = self.tree.listing(handle).unwrap();
-        let names = (0..).map_while(|i| listing.entry(i)).map(|entry| entry.name);
+        let names = listing.entries_from(0).map(|entry| entry.name);
         names.filter(|name| ![".", "..", "index.csv"].contains(&name.as_str())).collect()
     }
 
