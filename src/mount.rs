@@ -9,4 +9,4 @@ mod unmount;
 
 pub use mountpoint::{check as check_mountpoint, is_dead};
 pub use session::{Access, Phase, Settings, serve};
-pub use unmount::unmount;
+pub use unmount::{unmount, unmount_patiently};

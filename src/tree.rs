@@ -384,7 +384,8 @@ impl Tree {
 
     /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
     ///
-    /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it.
+    /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it. The kernel
+    /// cuts what it has cached of a file at the size that it is given: so this is only for files that it has nothing of.
     pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let node = self.node(entry.ino)?;
         if let Some(attr) = listing.member_attr(entry) {
@@ -396,7 +397,9 @@ impl Tree {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }
-            Node::History(Record::OfRun(_)) | Node::Index(_) => false,
+            Node::History(Record::OfRun(_)) => true,
+            // Nothing of it is ever cached.
+            Node::Index(_) => false,
         };
         if known {
             return self.attributes(entry.ino, &node);

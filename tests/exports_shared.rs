@@ -11,8 +11,11 @@ mod site;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cddsfs::store::catalogue::Status;
 use mount::{Mount, errno, names, within};
@@ -43,6 +46,47 @@ fn what_history_calls_completed_is_there() {
             _ => assert!(mount.names("artifacts").contains(&format!("{stem}.zip"))),
         }
     }
+    mount.unmount();
+}
+
+/// A listing brings attributes, and a size that is wrong in it would cut what a reader has in the kernel's cache.
+#[test]
+fn whoever_lists_does_not_cut_what_others_read() {
+    let site = Site::new(200);
+    let mount = site.mount();
+    let ids: Vec<String> = (0..3).map(|_| site.export(CONTACTS).id).collect();
+    let stems: Vec<String> = ids.iter().map(|id| format!("export-{id}")).collect();
+    let paths: Vec<PathBuf> = stems
+        .iter()
+        .flat_map(|stem| [mount.path("history").join(format!("{stem}.json")), mount.zip(stem)])
+        .chain(stems.iter().map(|stem| mount.path("contents").join(stem).join("manifest.json")))
+        .collect();
+    let whole: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    let open: Vec<File> = paths.iter().map(|path| File::open(path).unwrap()).collect();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for dir in ["history", "artifacts", "contents"].map(|dir| mount.path(dir)) {
+            let ended = &ended;
+            scope.spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    names(&dir);
+                }
+            });
+        }
+        let until = Instant::now() + 3 * SECOND;
+        while Instant::now() < until {
+            for ((path, whole), open) in paths.iter().zip(&whole).zip(&open) {
+                let mut held = vec![0; whole.len()];
+                let is_whole = open.read_exact_at(&mut held, 0).is_ok() && held == *whole;
+                if !is_whole || fs::read(path).unwrap() != *whole {
+                    ended.store(true, Ordering::Relaxed);
+                    panic!("{} was cut", path.display());
+                }
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    drop(open);
     mount.unmount();
 }
 

@@ -91,14 +91,43 @@ fn what_a_key_opens_is_never_swapped_out() {
     let (place, stem, sha256) = store();
     let mut mount = place.mount(&OPEN[..1], &[]);
     assert_eq!(corpus::sha256(&fs::read(mount.zip(&stem)).unwrap()), sha256);
+    // Of each mapping a line with its range and permissions, then what is known of it, flags last.
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", mount.pid())).unwrap();
+    let (mut locked, mut open, mut mapping) = (0, Vec::new(), "");
+    for line in maps.lines() {
+        match line.strip_prefix("VmFlags: ") {
+            None if !line.contains(": ") || line.contains("p 0") => mapping = line,
+            Some(flags) if mapping.contains(" rw-p ") => match flags.split(' ').any(|flag| flag == "lo") {
+                true => locked += 1,
+                false => open.push(mapping),
+            },
+            _ => {}
+        }
+    }
+    // Capability 14 is CAP_IPC_LOCK.
     let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
-    let kib = |key: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect(key);
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    // Shared pages of the program's file are locked too, but counted elsewhere.
-    assert!(kib("VmLck:") >= kib("RssAnon:") && kib("VmSwap:") == 0, "{status}");
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    match u64::from_str_radix(capabilities, 16).unwrap() >> 14 & 1 {
+        1 => assert!(locked > 10 && open.is_empty(), "{open:#?}"),
+        _ => assert_eq!(locked, 0),
+    }
     mount.unmount();
+}
+
+#[test]
+fn a_passphrase_is_one_line_and_nobody_waits_for_more() {
+    let (place, stem, sha256) = store();
+    let command = "sleep 60 >&2 & echo secret";
+    check(place.mount(&LOCKED[..1], &["--passphrase-command", command]), &stem, &sha256);
+    let key = corpus::private_copy(LOCKED[0]);
+    let mut sh = Command::new("bash");
+    // The pipe is open for as long as the shell lives.
+    let script = "mkfifo pipe; exec 7<>pipe; echo secret >&7; \"$@\" --passphrase-fd 7";
+    sh.args(["-c", script, "bash", env!("CARGO_BIN_EXE_cddsfs"), "mount"]).current_dir(place.root());
+    sh.arg(place.store()).arg(place.point()).arg("--key").arg(&key).env("XDG_CACHE_HOME", place.cache());
+    let output = run(&mut sh);
+    assert!(output.status.success(), "{output:?}");
+    succeed(env!("CARGO_BIN_EXE_cddsfs"), ["unmount".into(), place.point()]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub const DEFAULT_CACHE: usize = 56 << 20;
 impl Shared {
     /// Divides so many bytes among decoded blocks and seek points.
     pub fn new(bytes: usize) -> Shared {
-        let blocks = bytes / 4;
+        let blocks = bytes / 7 * 2;
         Shared { blocks: Blocks::new(blocks), budget: SeekBudget::new(bytes - blocks) }
     }
 }

@@ -24,22 +24,32 @@ pub fn start() {
     begin(0, None);
 }
 
-/// Starts logging for a process that goes on: SIGHUP opens the file anew, after logrotate(8) has moved it; SIGUSR1 has
-/// more said, and after the most the least again.
-pub fn start_serving(file: Option<&Path>, verbose: u8) -> Result<()> {
+/// Starts logging, to a file if there is one.
+pub fn start_to(file: Option<&Path>, verbose: u8) -> Result<Log> {
     let file = file.map(LogFile::open).transpose()?;
     begin(verbose, file.clone());
-    let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
-    thread::Builder::new().name("logging".into()).spawn(move || {
-        for signal in signals.forever() {
-            match (signal, &file) {
-                (SIGUSR1, _) => say_more(),
-                (_, Some(file)) => file.reopen(),
-                (_, None) => {}
+    Ok(Log(file))
+}
+
+/// The log of a process that goes on.
+pub struct Log(Option<LogFile>);
+
+impl Log {
+    /// From now on SIGHUP opens the file anew, after logrotate(8) has moved it, and SIGUSR1 has more said, and after the
+    /// most the least again.
+    pub fn obey_signals(self) -> Result<()> {
+        let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
+        thread::Builder::new().name("logging".into()).spawn(move || {
+            for signal in signals.forever() {
+                match (signal, &self.0) {
+                    (SIGUSR1, _) => say_more(),
+                    (_, Some(file)) => file.reopen(),
+                    (_, None) => {}
+                }
             }
-        }
-    })?;
-    Ok(())
+        })?;
+        Ok(())
+    }
 }
 
 fn begin(verbose: u8, file: Option<LogFile>) {
@@ -53,9 +63,7 @@ fn begin(verbose: u8, file: Option<LogFile>) {
     // as that somebody else has unmounted it.
     builder.filter_level(LevelFilter::Debug).filter_module("fuser", LevelFilter::Error);
     // A reply that nobody waits for any more is no news: so ends every mount that was busy.
-    if verbose == 0 {
-        builder.filter_module("fuser::reply", LevelFilter::Off);
-    }
+    builder.filter_module("fuser::reply", LevelFilter::Off);
     match file {
         Some(file) => {
             builder.target(Target::Pipe(Box::new(file)));

@@ -70,7 +70,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = default_threads(), hide_default_value = true, value_parser = clap::value_parser!(u8).range(2..=64))]
     threads: u8,
     /// Memory for what is kept of decompressing, in MiB
-    #[arg(long, value_name = "N", default_value_t = (DEFAULT_CACHE >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = (DEFAULT_CACHE >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=4096))]
     cache_mb: u32,
     /// Append log lines to a file
     #[arg(long, value_name = "FILE")]
@@ -114,7 +114,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         enter(namespace).at(namespace.display()).because(Reason::MountPoint)?;
     }
     let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
-    logging::start_serving(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
+    let log = logging::start_to(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
     allow_many_open_files();
     let store = std::fs::canonicalize(&arguments.store)
         .map_err(|e| store_missing(e, &arguments.store))
@@ -122,6 +122,8 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     let mountpoint =
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
     let identities = arguments.keys.load().because(Reason::Key)?;
+    // From here on nobody is asked for anything, so that no signal has to end that.
+    log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
     let opened = Store::open(&store).because(Reason::Store)?;
     let tree =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::{Because, Failure, Reason};
-use crate::mount::unmount;
+use crate::mount::{unmount, unmount_patiently};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -22,5 +22,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    unmount(&arguments.mountpoint, arguments.lazy).because(Reason::MountPoint)
+    let unmounted = match arguments.lazy {
+        true => unmount(&arguments.mountpoint, true),
+        false => unmount_patiently(&arguments.mountpoint),
+    };
+    unmounted.because(Reason::MountPoint)
 }

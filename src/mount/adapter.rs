@@ -206,7 +206,7 @@ impl Filesystem for Adapter {
         for wish in [
             InitFlags::FUSE_PARALLEL_DIROPS,
             // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read all of
-            // a directory. What attributes take work are left out, see `Tree::attributes_now`.
+            // a directory. What would take work to give is left for later, see `Tree::attributes_now`.
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // Else a truncation would come without saying which handle it is for.

@@ -35,6 +35,11 @@ pub struct Pending<R> {
 }
 
 impl<R> Pending<R> {
+    /// Adds to the answer; `None` if time was up before.
+    pub fn with<T>(&self, change: impl FnOnce(&mut R) -> T) -> Option<T> {
+        self.reply.lock().unwrap().as_mut().map(change)
+    }
+
     /// Sends the answer, unless time was up before.
     pub fn send(&self, answer: impl FnOnce(R)) {
         let reply = self.reply.lock().unwrap().take();

@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 use super::adapter::Adapter;
 use super::mountpoint::is_mounted;
 use super::ticker::Ticker;
-use super::unmount::unmount;
+use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::watch::Watch;
 use crate::tree::{Gone, Sizer, Tree};
@@ -116,7 +116,7 @@ pub fn serve(
                 watch.trigger();
                 continue;
             }
-            let unmounted = unmount(&point, false).or_else(|error| {
+            let unmounted = unmount_patiently(&point).or_else(|error| {
                 log::warn!("{error}: unmounting it as soon as it is not in use any more");
                 unmount(&point, true)
             });

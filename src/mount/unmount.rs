@@ -18,6 +18,17 @@ const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbi
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(50);
 
+/// Unmounts a FUSE filesystem, and waits for those who look into it for a moment.
+pub fn unmount_patiently(mountpoint: &Path) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match unmount(mountpoint, false) {
+            Err(error) if error.errno() == libc::EBUSY && begun.elapsed() < PATIENCE => thread::sleep(STEP),
+            done => return done,
+        }
+    }
+}
+
 /// Unmounts a FUSE filesystem. With `lazy` set, one that is in use too: it goes when its last user does.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
     // A mount whose server died cannot be looked at, so its path is taken as it is if it is absolute.
@@ -33,21 +44,11 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
         )
         .with_hint("findmnt -t fuse.cddsfs shows what is mounted where"));
     }
-    let begun = Instant::now();
-    loop {
-        match detach(&path, lazy) {
-            Err(error) if error.errno() == libc::EBUSY && begun.elapsed() < PATIENCE => thread::sleep(STEP),
-            done => return done,
-        }
-    }
-}
-
-fn detach(path: &Path, lazy: bool) -> Result<()> {
     let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-    match umount2(path, flags) {
+    match umount2(&path, flags) {
         Ok(()) => Ok(()),
-        Err(nix::errno::Errno::EPERM) => fusermount(path, lazy),
-        Err(errno) => Err(busy(path, errno as i32)),
+        Err(nix::errno::Errno::EPERM) => fusermount(&path, lazy),
+        Err(errno) => Err(busy(&path, errno as i32)),
     }
 }
 

@@ -53,14 +53,24 @@ pub struct Export {
     /// True once its parts turned out to be less regular than they looked.
     indexed: bool,
     /// Worked out once, by whoever asks first; the others wait.
+    /// Held for a moment, so that what is known is known at once.
     outcome: Mutex<Option<Outcome>>,
+    /// Held while the outcome is worked out.
+    working: Mutex<()>,
     logged: Mutex<HashSet<String>>,
 }
 
 impl Export {
     pub fn new(set: Arc<StoredSet>, indexed: bool) -> Export {
         let contents = node::member_base(&set, indexed);
-        Export { set, contents, indexed, outcome: Mutex::new(None), logged: Mutex::default() }
+        Export {
+            set,
+            contents,
+            indexed,
+            outcome: Mutex::default(),
+            working: Mutex::default(),
+            logged: Mutex::default(),
+        }
     }
 
     pub fn stem(&self) -> &str {
@@ -96,8 +106,7 @@ impl Export {
 
     /// Returns the name of its zip, or of what stands in for it, as far as that is known without work.
     pub fn artifact_name(&self) -> String {
-        let known = self.outcome.try_lock().ok().and_then(|outcome| outcome.clone());
-        let whole = match known {
+        let whole = match self.known() {
             Some(Outcome::Incomplete(_)) => false,
             Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
             None => artifact::may_be_whole(&part_files(&self.set)),
@@ -107,20 +116,22 @@ impl Export {
 
     /// Returns true if [`Export::outcome`] would answer at once.
     pub fn is_known(&self, context: &Context) -> bool {
-        self.outcome.try_lock().is_ok_and(|outcome| outcome.is_some())
-            || (!self.indexed && context.sizes.get(&self.digest()).is_some())
+        self.known().is_some() || (!self.indexed && context.sizes.get(&self.digest()).is_some())
     }
 
     /// Returns what the set is, working it out if need be.
     pub fn outcome(&self, context: &Context) -> Outcome {
-        let mut outcome = self.outcome.lock().unwrap();
-        if let Some(known) = &*outcome {
-            return known.clone();
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _working = self.working.lock().unwrap();
+        if let Some(known) = self.known() {
+            return known;
         }
         if !self.indexed
             && let Some(len) = context.sizes.get(&self.digest())
         {
-            return outcome.insert(Outcome::Zip(len)).clone();
+            return self.keep(Outcome::Zip(len));
         }
         let found = match self.work_out(context) {
             Ok(zip) => Outcome::Zip(zip.len()),
@@ -132,7 +143,15 @@ impl Export {
                 return found;
             }
         }
-        outcome.insert(found).clone()
+        self.keep(found)
+    }
+
+    fn known(&self) -> Option<Outcome> {
+        self.outcome.lock().unwrap().clone()
+    }
+
+    fn keep(&self, outcome: Outcome) -> Outcome {
+        self.outcome.lock().unwrap().insert(outcome).clone()
     }
 
     /// Opens the set and remembers its size; the error is any outcome that is no zip.
@@ -194,12 +213,12 @@ impl Export {
                 self.log_once(error);
                 if !error.kind().is_transient() {
                     context.sizes.forget(&self.digest());
-                    *self.outcome.lock().unwrap() = Some(found.clone());
+                    self.keep(found.clone());
                 }
                 Err(error.clone())
             }
             _ => {
-                *self.outcome.lock().unwrap() = Some(found);
+                self.keep(found);
                 Err(Error::new(Kind::Stale, "its size was remembered wrongly; it can be opened again"))
             }
         }
