@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::mount::{run, send, wait};
 
 /// Longer than anything takes that works, on a machine that has other work too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
@@ -210,7 +210,7 @@ impl Desktop {
     /// What a tool says, within a time; one that fails says nothing.
     fn tool(&self, program: &str, args: &[&str]) -> String {
         let mut command = self.command("timeout");
-        let output = run(command.args(["10", program]).args(args));
+        let output = run(command.args(["30", program]).args(args));
         assert_ne!(
             output.status.code(),
             Some(127),
