@@ -29,6 +29,7 @@ mod sizer;
 mod view;
 mod xattr;
 
+pub use crate::artifact::member::DEFAULT_CACHE;
 pub use change::{Changes, OpenMode};
 pub use handle::Handle;
 use handle::Handles;
@@ -48,6 +49,16 @@ pub struct Options {
     pub umask: u32,
     /// Nothing can be changed.
     pub read_only: bool,
+    /// Bytes for what is kept of decompressing members.
+    pub cache: usize,
+    /// Log lines say which member they are about by its name, not its number.
+    pub log_names: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { uid: 0, gid: 0, umask: 0o022, read_only: false, cache: DEFAULT_CACHE, log_names: false }
+    }
 }
 
 /// A name that the kernel should forget, because it now means something else or nothing.
@@ -97,7 +108,7 @@ impl Tree {
         let exports = export::Context {
             identities,
             sizes: Sizes::load(cache_dir, store.dir(), &keys),
-            recent: Recent::default(),
+            recent: Recent::new(options.cache),
         };
         let view = View::new(store.snapshot(clock.now())?, None);
         Ok(Tree {
@@ -285,7 +296,11 @@ impl Tree {
             Node::Job(entry) => (handle::Opened::Text(self.jobs()?.text(entry)?), Caching::Live),
             Node::Member { export, id } => {
                 let reader = export.open_member(&self.exports, *id)?;
-                (handle::Opened::Member { reader, export: export.clone(), number: *id }, Finished)
+                let label = match self.options.log_names {
+                    true => export.members(&self.exports)?.path(*id)?,
+                    false => format!("member {id}"),
+                };
+                (handle::Opened::Member { reader, export: export.clone(), label }, Finished)
             }
         })
     }
@@ -369,7 +384,7 @@ impl Tree {
 
     /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
     ///
-    /// A size that is still being worked out is given as 0 for no time at all, so that `ls` need not wait for it.
+    /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it.
     pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let node = self.node(entry.ino)?;
         if let Some(attr) = listing.member_attr(entry) {
@@ -381,7 +396,7 @@ impl Tree {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
                 export.is_known(&self.exports)
             }
-            Node::History(Record::OfRun(_)) | Node::Index(_) => true,
+            Node::History(Record::OfRun(_)) | Node::Index(_) => false,
         };
         if known {
             return self.attributes(entry.ino, &node);
@@ -391,9 +406,9 @@ impl Tree {
         Ok((Attr::new(entry.ino, &node, shape, &self.options), Duration::ZERO))
     }
 
-    /// Returns true for names of attributes that some node has; all others need no look at the node.
-    pub fn may_have_xattr(name: &OsStr) -> bool {
-        xattr::is_ours(name)
+    /// Fails for names of extended attributes that no node has.
+    pub fn check_xattr_name(name: &OsStr) -> Result<()> {
+        xattr::check_name(name)
     }
 
     /// Returns the value of an extended attribute.

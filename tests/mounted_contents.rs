@@ -226,6 +226,25 @@ fn members_that_cannot_be_read_say_why_and_leave_the_others_alone() {
 }
 
 #[test]
+fn a_directory_that_breaks_off_is_refused_and_not_shown_in_part() {
+    let place = Place::new();
+    let mut zip = fs::read(corpus::dir().join("plain/one.zip")).unwrap();
+    // The end record says that the directory is 16 bytes shorter, as in test-baddirsz.zip of Go's archive/zip.
+    let size = zip.len() - 22 + 12;
+    assert_eq!(zip[size - 12..size - 8], *b"PK\x05\x06");
+    let shorter = u32::from_le_bytes(zip[size..size + 4].try_into().unwrap()) - 16;
+    zip[size..size + 4].copy_from_slice(&shorter.to_le_bytes());
+    let plain = place.root().join("plain.zip");
+    fs::write(&plain, &zip).unwrap();
+    corpus::encrypt(&plain, &place.store().join("export-short.zip.smime"));
+    let mount = place.mount(&["k1.pem"], &[]);
+    assert_eq!(mount::errno(fs::read_dir(mount.path("contents/export-short"))), libc::EIO);
+    assert!(fs::read(mount.zip("export-short")).unwrap() == zip, "what reads it all the same may do so");
+    let log = mount.unmount().join("\n");
+    assert!(log.contains("no header at byte ") && log.contains("of the central directory"), "{log}");
+}
+
+#[test]
 fn what_lies_in_parts_that_are_there_is_read_from_an_incomplete_set() {
     let place = Place::new();
     let stem = copy_set(&place, "lite");

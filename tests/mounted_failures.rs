@@ -186,8 +186,16 @@ fn a_passphrase_that_will_not_do_is_3() {
         with(&["--passphrase-file", &open], &format!("mend it with: chmod 600 '{open}'"));
         with(&["--passphrase-file", "/nowhere"], "/nowhere: No such file or directory");
         with(&["--passphrase-fd", "77"], "/proc/self/fd/77: No such file or directory");
+        with(
+            &["--passphrase-command", "echo wrong"],
+            &format!("{key}: the passphrase does not open the key"),
+        );
+        with(&["--passphrase-command", "echo secret; exit 3"], "it failed: exit status: 3\n  hint: ");
         // There is neither a passphrase nor a terminal to ask for it.
-        with(&[], "the key is encrypted\n  hint: give --passphrase-file FILE or --passphrase-fd N");
+        with(
+            &[],
+            "the key is encrypted\n  hint: give --passphrase-file FILE, --passphrase-fd N or --passphrase-command",
+        );
     }
 }
 

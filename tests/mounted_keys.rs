@@ -73,6 +73,35 @@ fn one_passphrase_serves_for_several_keys() {
 }
 
 #[test]
+fn a_passphrase_comes_from_a_command() {
+    let (place, stem, sha256) = store();
+    let command = format!("cat {}; yes", passphrase_file(&place, "secret\n"));
+    let command = format!("{{ {command}; }} | head -n 100000");
+    for key in LOCKED {
+        check(place.mount(&[key], &["--passphrase-command", &command]), &stem, &sha256);
+    }
+    let option = r"passphrase_command=printf %s\, secret | tr -d \,";
+    check(place.mount(&LOCKED[..1], &["-o", option]), &stem, &sha256);
+    // It is not called in vain.
+    check(place.mount(&OPEN[..1], &["--passphrase-command", "false"]), &stem, &sha256);
+}
+
+#[test]
+fn what_a_key_opens_is_never_swapped_out() {
+    let (place, stem, sha256) = store();
+    let mut mount = place.mount(&OPEN[..1], &[]);
+    assert_eq!(corpus::sha256(&fs::read(mount.zip(&stem)).unwrap()), sha256);
+    let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
+    let kib = |key: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect(key);
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    // Shared pages of the program's file are locked too, but counted elsewhere.
+    assert!(kib("VmLck:") >= kib("RssAnon:") && kib("VmSwap:") == 0, "{status}");
+    mount.unmount();
+}
+
+#[test]
 fn a_passphrase_comes_from_a_descriptor() {
     let (place, stem, sha256) = store();
     let file = passphrase_file(&place, "secret\n");

@@ -127,6 +127,23 @@ fn others_are_let_in_only_when_that_is_asked_for() {
     assert!(!as_another(zip(&mount)));
 }
 
+/// As gvfsd-trash and volume monitors do, which look into every new mount.
+#[test]
+fn somebody_who_looks_for_a_moment_does_not_stop_an_unmount() {
+    let (place, stem) = store("iz-one");
+    let mut mount = place.mount(&KEYS, &[]);
+    let reader = File::open(mount.zip(&stem)).unwrap();
+    let looking = thread::spawn(move || {
+        thread::sleep(SECOND / 3);
+        drop(reader);
+    });
+    let mut command = place.cddsfs(["unmount"]);
+    assert!(run(command.arg(place.point())).status.success());
+    assert!(!is_mounted(&place.point()));
+    looking.join().unwrap();
+    assert_eq!(mount.ended(), [""; 0]);
+}
+
 #[test]
 fn a_signal_unmounts_and_the_program_ends_well() {
     let (place, stem) = store("iz-one");
@@ -156,7 +173,7 @@ fn a_signal_unmounts_what_is_in_use_and_open_files_can_be_read_to_the_end() {
         let mut mount = place.mount(&KEYS, &[]);
         let file = File::open(mount.zip(&stem)).unwrap();
         mount.signal(signal);
-        within(SECOND, "it is unmounted", || !is_mounted(&place.point()));
+        within(5 * SECOND, "it is unmounted", || !is_mounted(&place.point()));
         assert!(mount::names(&place.point()).is_empty());
         let mut bytes = vec![0; 432_956];
         file.read_exact_at(&mut bytes, 0).unwrap();
@@ -188,7 +205,7 @@ fn the_end_of_a_mount_does_not_take_the_next_one_with_it() {
     let mut first = place.mount(&KEYS, &[]);
     let file = File::open(first.zip(&stem)).unwrap();
     first.signal(libc::SIGTERM);
-    within(SECOND, "the first is unmounted", || !is_mounted(&place.point()));
+    within(5 * SECOND, "the first is unmounted", || !is_mounted(&place.point()));
     let second = place.mount(&KEYS, &[]);
     drop(file);
     first.ended();

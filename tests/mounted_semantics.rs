@@ -220,11 +220,27 @@ fn an_unknown_extended_attribute_is_unknown_on_every_node() {
         {
             assert_eq!(getxattr(&path, name, 100), Err(libc::ENODATA), "{name} of {}", path.display());
         }
+        for name in ["security.selinux", "system.posix_acl_access", "system.posix_acl_default"] {
+            assert_eq!(getxattr(&path, name, 100), Err(libc::EOPNOTSUPP), "{name} of {}", path.display());
+        }
         if path.starts_with(mount.path("encrypted")) || path.is_dir() {
             let said = succeed("getfattr", ["--absolute-names", "-d", "-m-", path.to_str().unwrap()]);
             assert_eq!(said, "", "{}", path.display());
         }
     }
+}
+
+#[test]
+fn a_long_listing_asks_for_labels_and_acls_but_once() {
+    let (place, _) = mixed_store();
+    let mount = place.mount(&KEYS, &[]);
+    let dir = mount.path("encrypted");
+    assert!(names(&dir).len() > 5);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let [log, dir] = [log.path(), &dir].map(|path| path.to_str().unwrap());
+    succeed("strace", ["-qq", "-e", "trace=getxattr,lgetxattr", "-o", log, "ls", "-l", dir]);
+    let asked = fs::read_to_string(log).unwrap().lines().count();
+    assert!(asked <= 2, "{asked} requests for extended attributes");
 }
 
 #[test]

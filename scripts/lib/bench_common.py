@@ -1,4 +1,4 @@
-"""What every verb of scripts/bench needs: programs, mounts, timing, counting of bytes read, and the table."""
+"""What every verb of scripts/bench needs, and in part scripts/suites: programs, mounts, timing, counting of bytes read, and the table."""
 import json
 import mmap
 import os
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+PROGRAM = pathlib.Path(sys.argv[0]).stem.partition("-")[0]  # bench or suites
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 CDDSFS = os.environ.get("CDDSFS", RELEASE / "cddsfs")
@@ -22,7 +23,7 @@ MNT = "{mountpoint}"  # stands for the mount point in a Mount's command
 
 
 def say(*words):
-    print("bench:", *words, file=sys.stderr, flush=True)
+    print(f"{PROGRAM}:", *words, file=sys.stderr, flush=True)
 
 
 def run(*command, **options):
@@ -30,7 +31,7 @@ def run(*command, **options):
     options.setdefault("stdout", subprocess.DEVNULL)
     done = subprocess.run([str(word) for word in command], stderr=subprocess.PIPE, **options)
     if done.returncode != 0:
-        raise SystemExit(f"bench: {command[0]} failed ({done.returncode}): {done.stderr.decode(errors='replace')[-2000:]}")
+        raise SystemExit(f"{PROGRAM}: {command[0]} failed ({done.returncode}): {done.stderr.decode(errors='replace')[-2000:]}")
 
 
 def clean_up_on_termination():
@@ -56,8 +57,8 @@ class Mount:
 
     def __enter__(self):
         if not shutil.which(self.command[0]):
-            raise SystemExit(f"bench: there is no {self.command[0]}")
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix="cddsfs-bench-"))
+            raise SystemExit(f"{PROGRAM}: there is no {self.command[0]}")
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix=f"cddsfs-{PROGRAM}-"))
         self.log = tempfile.TemporaryFile()
         self.started = time.monotonic()
         self.process = subprocess.Popen(self._fill(self.command), stdin=subprocess.DEVNULL, stdout=self.log,
@@ -93,7 +94,7 @@ class Mount:
         while not (os.path.ismount(self.path) and (self.path / self.ready).exists()):
             if self.process.poll() is not None or time.monotonic() > self.started + 120:
                 self.log.seek(0)
-                raise SystemExit(f"bench: {self.command[0]} does not mount: {self.log.read()[-2000:].decode(errors='replace')}")
+                raise SystemExit(f"{PROGRAM}: {self.command[0]} does not mount: {self.log.read()[-2000:].decode(errors='replace')}")
             time.sleep(0.0005)
 
     def memory(self):
@@ -122,7 +123,7 @@ class ReadCounter:
                     continue
                 call = re.match(r"([\d.]+) (\w+)\(.* = (\d+)", line)
                 if call and call[2] == "mmap":
-                    raise SystemExit(f"bench: a stored part is mapped, its reads cannot be counted: {line}")
+                    raise SystemExit(f"{PROGRAM}: a stored part is mapped, its reads cannot be counted: {line}")
                 if call and start <= float(call[1]) <= end:
                     count += int(call[3])
         return count
@@ -192,4 +193,4 @@ def require_space(work, gib):
     """Refuses to start what cannot be finished; what an earlier run left there counts as available."""
     mine = sum(f.stat().st_blocks * 512 for f in work.rglob("*") if f.is_file())
     if shutil.disk_usage(work).free + mine < gib * (1 << 30):
-        raise SystemExit(f"bench: {work} needs {gib:.1f} GiB (--work DIR puts it elsewhere, --quick needs a quarter)")
+        raise SystemExit(f"{PROGRAM}: {work} needs {gib:.1f} GiB (--work DIR puts it elsewhere, --quick needs a quarter)")

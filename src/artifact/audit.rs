@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::directory::{each_entry, entry_at};
+use super::directory::{broken_off, each_entry, entry_at};
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Result};
@@ -41,12 +41,8 @@ impl Audit {
         })?;
         let place = zip.directory();
         let mut wrong = Vec::new();
-        let is_signed = || zip.read_vec(end, 4).is_ok_and(|bytes| bytes == zip::DIGITAL_SIGNATURE);
-        if end != place.start + place.size && !is_signed() {
-            wrong.push(Error::damaged(format!(
-                "no header at byte {} of the central directory",
-                end - place.start
-            )));
+        if let Some(error) = broken_off(&zip, end)? {
+            wrong.push(error);
         } else if !place.announces(entries.len() as u64) {
             wrong.push(Error::damaged(format!(
                 "the end record says {} members, the central directory has {}",

@@ -2,7 +2,7 @@
 
 use super::set::Zip;
 use crate::error::{Error, Result};
-use crate::format::zip::{self, Entry};
+use crate::format::zip::{self, DIGITAL_SIGNATURE, Entry};
 use crate::io::ReadAt;
 
 /// How much of the directory is read at a time.
@@ -32,6 +32,17 @@ pub fn each_entry(zip: &Zip, mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>
         }
     }
     Ok(at)
+}
+
+/// Says what is wrong if the list ends at `end`, as `each_entry` returned it: before the directory's end there may be a
+/// signature, and nothing else.
+pub fn broken_off(zip: &Zip, end: u64) -> Result<Option<Error>> {
+    let place = zip.directory();
+    if end == place.start + place.size || zip.read_vec(end, 4)? == DIGITAL_SIGNATURE {
+        return Ok(None);
+    }
+    let at = end - place.start;
+    Ok(Some(Error::damaged(format!("no header at byte {at} of the central directory"))))
 }
 
 /// Reads the header at a position once more.

@@ -34,9 +34,20 @@ pub struct Shared {
     pub budget: SeekBudget,
 }
 
+/// Bytes for [`Shared`], unless somebody wants it otherwise.
+pub const DEFAULT_CACHE: usize = 56 << 20;
+
+impl Shared {
+    /// Divides so many bytes among decoded blocks and seek points.
+    pub fn new(bytes: usize) -> Shared {
+        let blocks = bytes / 4;
+        Shared { blocks: Blocks::new(blocks), budget: SeekBudget::new(bytes - blocks) }
+    }
+}
+
 impl Default for Shared {
     fn default() -> Shared {
-        Shared { blocks: blocks::new(), budget: SeekBudget::default() }
+        Shared::new(DEFAULT_CACHE)
     }
 }
 

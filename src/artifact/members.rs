@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::directory::{each_entry, entry_at};
+use super::directory::{broken_off, each_entry, entry_at};
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Kind, Result};
@@ -69,7 +69,9 @@ impl Members {
     /// Reads the central directory. `mtime` is for directories that have none of their own.
     pub fn open(zip: Arc<Zip>, mtime: SystemTime) -> Result<Members> {
         let mut builder = Builder::new(mtime);
-        each_entry(&zip, |entry, at| builder.add(entry, at))?;
+        let end = each_entry(&zip, |entry, at| builder.add(entry, at))?;
+        // A tree that lacks what comes behind the damage would pass for the whole one.
+        broken_off(&zip, end)?.map_or(Ok(()), Err)?;
         Ok(builder.finish(zip))
     }
 
@@ -95,6 +97,18 @@ impl Members {
 
     pub fn name(&self, id: NodeId) -> Result<&str> {
         Ok(&self.node(id)?.name)
+    }
+
+    /// Returns the names from the root of the zip on.
+    pub fn path(&self, id: NodeId) -> Result<String> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != ROOT {
+            names.push(self.name(at)?);
+            at = self.parent(at)?;
+        }
+        names.reverse();
+        Ok(names.join("/"))
     }
 
     pub fn parent(&self, id: NodeId) -> Result<NodeId> {

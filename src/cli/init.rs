@@ -57,7 +57,7 @@ fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
 }
 
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
-    logging::start(None, 0).because(Reason::Usage)?;
+    logging::start();
     let is_new = !Managed::is_at(&arguments.store);
     if is_new && arguments.cert.is_none() {
         return Err(Failure::usage("a new store needs a certificate")

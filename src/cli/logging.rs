@@ -1,13 +1,15 @@
-//! Where log lines go: standard error, a file, or, once in the background, the system log.
+//! Where log lines go: standard error, a file, or, once in the background, the system log; and how much is said.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 
 use env_logger::{Builder, Target};
 use log::LevelFilter;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::iterator::Signals;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::error::{At, Result};
@@ -17,23 +19,45 @@ type SystemLog = Logger<LoggerBackend, Formatter3164>;
 /// Set when the program has let go of its terminal.
 static SYSTEM_LOG: OnceLock<Option<Mutex<SystemLog>>> = OnceLock::new();
 
-/// Starts logging. Without a file lines go to standard error.
-pub fn start(file: Option<&Path>, verbose: u8) -> Result<()> {
+/// Starts logging to standard error.
+pub fn start() {
+    begin(0, None);
+}
+
+/// Starts logging for a process that goes on: SIGHUP opens the file anew, after logrotate(8) has moved it; SIGUSR1 has
+/// more said, and after the most the least again.
+pub fn start_serving(file: Option<&Path>, verbose: u8) -> Result<()> {
+    let file = file.map(LogFile::open).transpose()?;
+    begin(verbose, file.clone());
+    let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
+    thread::Builder::new().name("logging".into()).spawn(move || {
+        for signal in signals.forever() {
+            match (signal, &file) {
+                (SIGUSR1, _) => say_more(),
+                (_, Some(file)) => file.reopen(),
+                (_, None) => {}
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn begin(verbose: u8, file: Option<LogFile>) {
     let level = match verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         _ => LevelFilter::Debug,
     };
     let mut builder = Builder::new();
-    // What fuser says at lower levels is about fuser, such as that somebody else has unmounted it.
-    builder.filter_level(level).filter_module("fuser", level.min(LevelFilter::Error));
+    // The level that counts is log's own, which can be changed later. What fuser says at lower levels is about fuser, such
+    // as that somebody else has unmounted it.
+    builder.filter_level(LevelFilter::Debug).filter_module("fuser", LevelFilter::Error);
     // A reply that nobody waits for any more is no news: so ends every mount that was busy.
     if verbose == 0 {
         builder.filter_module("fuser::reply", LevelFilter::Off);
     }
     match file {
-        Some(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path).at(path.display())?;
+        Some(file) => {
             builder.target(Target::Pipe(Box::new(file)));
         }
         None => {
@@ -45,7 +69,52 @@ pub fn start(file: Option<&Path>, verbose: u8) -> Result<()> {
     }
     // A second start would be a mistake in this program, and harmless.
     let _ = builder.try_init();
-    Ok(())
+    log::set_max_level(level);
+}
+
+fn say_more() {
+    let level = match log::max_level() {
+        LevelFilter::Warn => LevelFilter::Info,
+        LevelFilter::Info => LevelFilter::Debug,
+        _ => LevelFilter::Warn,
+    };
+    log::set_max_level(level);
+    log::log!(level.to_level().unwrap_or(log::Level::Warn), "log level: {}", level.as_str().to_lowercase());
+}
+
+/// A file that log lines are appended to.
+#[derive(Clone)]
+struct LogFile {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<LogFile> {
+        Ok(LogFile { path: path.into(), file: Arc::new(Mutex::new(append_to(path).at(path.display())?)) })
+    }
+
+    fn reopen(&self) {
+        match append_to(&self.path) {
+            Ok(file) => *self.file.lock().unwrap() = file,
+            Err(error) => log::error!("{}: goes on in the old file: {error}", self.path.display()),
+        }
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.file.lock().unwrap().write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// From now on lines go to the system log, if there is one.

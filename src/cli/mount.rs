@@ -20,7 +20,7 @@ use crate::export::engine::Engine;
 use crate::mount::{Access, Phase, Settings, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
-use crate::tree::{Options, Tree};
+use crate::tree::{DEFAULT_CACHE, Options, Tree};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -69,9 +69,15 @@ pub struct Arguments {
     /// Threads that answer requests (default: two for each core, 4 to 16)
     #[arg(long, value_name = "N", default_value_t = default_threads(), hide_default_value = true, value_parser = clap::value_parser!(u8).range(2..=64))]
     threads: u8,
+    /// Memory for what is kept of decompressing, in MiB
+    #[arg(long, value_name = "N", default_value_t = (DEFAULT_CACHE >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    cache_mb: u32,
     /// Append log lines to a file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Name the members of zips in log lines, which may be personal; otherwise their numbers are given
+    #[arg(long)]
+    log_names: bool,
     /// Say more; twice: everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -108,7 +114,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         enter(namespace).at(namespace.display()).because(Reason::MountPoint)?;
     }
     let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
-    logging::start(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
+    logging::start_serving(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
     allow_many_open_files();
     let store = std::fs::canonicalize(&arguments.store)
         .map_err(|e| store_missing(e, &arguments.store))
@@ -178,6 +184,8 @@ fn options(arguments: &Arguments) -> Options {
         gid: arguments.gid.unwrap_or_else(|| getegid().as_raw()),
         umask: arguments.umask.unwrap_or_else(own_umask),
         read_only: arguments.ro,
+        cache: (arguments.cache_mb as usize) << 20,
+        log_names: arguments.log_names,
     }
 }
 

@@ -1,45 +1,50 @@
-//! Where a passphrase comes from: a file, a descriptor or the terminal. Never from an argument.
+//! Where a passphrase comes from: a file, a descriptor, a command or the terminal. Never from an argument.
 
 use std::fs;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::error::{At, Error, Kind, Result};
 
-/// The source that was given, if one was.
-pub struct Source {
-    path: Option<PathBuf>,
-    read: Option<Zeroizing<Vec<u8>>>,
+type Passphrase = Zeroizing<Vec<u8>>;
+
+#[derive(Args)]
+#[group(multiple = false)]
+pub struct Options {
+    /// Read the key's passphrase from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Read the key's passphrase from an open descriptor
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Read the key's passphrase from what a shell command prints
+    #[arg(long, value_name = "COMMAND")]
+    passphrase_command: Option<String>,
 }
 
-impl Source {
-    pub fn new(file: Option<&Path>, fd: Option<u32>) -> Result<Source> {
-        if let Some(file) = file {
-            let mode = fs::metadata(file).at(file.display())?.mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    format!("{}: others can read this passphrase (mode {mode:04o})", file.display()),
-                )
-                .with_hint(format!("mend it with: chmod 600 '{}'", file.display())));
-            }
-        }
-        // A descriptor that was inherited can be opened by its name.
-        let path =
-            file.map(Path::to_path_buf).or_else(|| fd.map(|fd| PathBuf::from(format!("/proc/self/fd/{fd}"))));
-        Ok(Source { path, read: None })
+/// Asks for passphrases, once where one answer serves for all keys.
+pub struct Asker<'a> {
+    options: &'a Options,
+    answer: Option<Passphrase>,
+}
+
+impl Asker<'_> {
+    pub fn new(options: &Options) -> Asker<'_> {
+        Asker { options, answer: None }
     }
 
     /// Returns the passphrase for a key file. The same one serves for all keys, but for those typed in.
-    pub fn get(&mut self, key_file: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        if let Some(path) = &self.path {
-            if self.read.is_none() {
-                self.read = Some(first_line(path).at(path.display())?);
-            }
-            return Ok(self.read.clone());
+    pub fn ask(&mut self, key_file: &str) -> Result<Option<Passphrase>> {
+        if self.answer.is_none() {
+            self.answer = self.options.passphrase()?;
+        }
+        if self.answer.is_some() {
+            return Ok(self.answer.clone());
         }
         if !std::io::stdin().is_terminal() {
             return Ok(None);
@@ -49,11 +54,49 @@ impl Source {
     }
 }
 
-fn first_line(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+impl Options {
+    /// Fails if others can read the passphrase, whether or not a key needs one.
+    pub fn check(&self) -> Result<()> {
+        let Some(file) = &self.passphrase_file else { return Ok(()) };
+        let mode = fs::metadata(file).at(file.display())?.mode() & 0o777;
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        let text = format!("{}: others can read this passphrase (mode {mode:04o})", file.display());
+        let hint = format!("mend it with: chmod 600 '{}'", file.display());
+        Err(Error::new(Kind::Invalid, text).with_hint(hint))
+    }
+
+    fn passphrase(&self) -> Result<Option<Passphrase>> {
+        if let Some(command) = &self.passphrase_command {
+            return printed_by(command).at("--passphrase-command").map(Some);
+        }
+        // A descriptor that was inherited can be opened by its name.
+        let inherited = self.passphrase_fd.map(|fd| PathBuf::from(format!("/proc/self/fd/{fd}")));
+        let Some(path) = self.passphrase_file.clone().or(inherited) else { return Ok(None) };
+        fs::File::open(&path).map_err(Error::from).and_then(first_line).at(path.display()).map(Some)
+    }
+}
+
+fn printed_by(command: &str) -> Result<Passphrase> {
+    let mut child = Command::new("/bin/sh").args(["-c", command]).stdout(Stdio::piped()).spawn()?;
+    let printed = child.stdout.take().map(first_line).transpose()?;
+    let status = child.wait()?;
+    match printed {
+        Some(printed) if status.success() => Ok(printed),
+        _ => Err(Error::new(Kind::Invalid, format!("it failed: {status}"))
+            .with_hint("it has to print the passphrase and to end with status 0")),
+    }
+}
+
+fn first_line(from: impl Read) -> Result<Passphrase> {
     let mut line = Zeroizing::new(Vec::new());
-    BufReader::new(fs::File::open(path)?).read_until(b'\n', &mut line)?;
+    let mut from = BufReader::new(from);
+    from.read_until(b'\n', &mut line)?;
     while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
         line.pop();
     }
+    // Whoever writes more is not to die of it.
+    std::io::copy(&mut from, &mut std::io::sink())?;
     Ok(line)
 }

@@ -16,7 +16,7 @@ use crate::tree::{Options, Tree};
 
 /// Opens a managed store; anything else is refused with what to do.
 pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
-    logging::start(None, 0).because(Reason::Usage)?;
+    logging::start();
     if !dir.is_dir() {
         let text = format!(
             "{}: no such directory; make a store with: cddsfs init STORE --cert CERT.pem",
@@ -37,9 +37,9 @@ pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
 
 /// Opens a store of either kind as the tree that a mount would show.
 pub fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
-    logging::start(None, 0).because(Reason::Usage)?;
+    logging::start();
     let identities = keys.load().because(Reason::Key)?;
-    let options = Options { uid: 0, gid: 0, umask: 0o022, read_only: true };
+    let options = Options { read_only: true, ..Options::default() };
     let store = Store::open(dir).because(Reason::Store)?;
     Tree::new(store, identities, cache_dir().as_deref(), SystemClock::shared(), options)
         .because(Reason::Store)

@@ -141,7 +141,7 @@ fn internal(error: openssl::error::ErrorStack) -> Error {
 
 fn needs_passphrase() -> Error {
     Error::new(Kind::Invalid, "the key is encrypted")
-        .with_hint("give --passphrase-file FILE or --passphrase-fd N")
+        .with_hint("give --passphrase-file FILE, --passphrase-fd N or --passphrase-command COMMAND")
 }
 
 fn wrong_passphrase() -> Error {

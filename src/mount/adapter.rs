@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
@@ -21,8 +21,9 @@ use crate::tree::{Caching, Tree};
 
 mod answer;
 mod change;
+mod directory;
 
-use answer::{answer_attr, answer_entry, answer_xattr, errno, file_attr, file_type};
+use answer::{answer_attr, answer_empty, answer_entry, answer_xattr, errno};
 use change::may_change;
 
 /// Requests that the kernel sends ahead of a reader.
@@ -204,8 +205,9 @@ impl Filesystem for Adapter {
         // A kernel that knows less does without: each of these only saves round trips.
         for wish in [
             InitFlags::FUSE_PARALLEL_DIROPS,
+            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read all of
+            // a directory. What attributes take work are left out, see `Tree::attributes_now`.
             InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // Else a truncation would come without saying which handle it is for.
             InitFlags::FUSE_ATOMIC_O_TRUNC,
@@ -284,11 +286,16 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         // Only SEEK_DATA and SEEK_HOLE come here. All is data, and behind it is a hole.
-        match self.tree.getattr(ino.0, Some(fh.0)) {
-            Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
-            Ok((attr, _)) => reply.offset(if whence == libc::SEEK_HOLE { attr.size as i64 } else { offset }),
-            Err(error) => reply.error(errno(&error)),
-        }
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let found = tree.getattr(ino.0, Some(fh.0));
+            reply.send(|reply| match found {
+                Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
+                Ok((attr, _)) if whence == libc::SEEK_HOLE => reply.offset(attr.size as i64),
+                Ok(_) => reply.offset(offset),
+                Err(error) => reply.error(errno(&error)),
+            });
+        });
     }
 
     fn poll(
@@ -331,28 +338,11 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let opened = tree.open_dir(ino.0);
-            reply.send(|reply| match opened {
-                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-                Err(error) => reply.error(errno(&error)),
-            });
-        });
+        self.open_directory(ino, reply);
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listing = match self.tree.listing(fh.0) {
-            Ok(listing) => listing,
-            Err(error) => return reply.error(errno(&error)),
-        };
-        for i in offset.. {
-            let Some(entry) = listing.entry(i as usize) else { break };
-            if reply.add(INodeNo(entry.ino), i + 1, file_type(entry.kind), &entry.name) {
-                break;
-            }
-        }
-        reply.ok();
+    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+        self.list(fh, offset, reply);
     }
 
     fn readdirplus(
@@ -361,21 +351,9 @@ impl Filesystem for Adapter {
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let listing = match self.tree.listing(fh.0) {
-            Ok(listing) => listing,
-            Err(error) => return reply.error(errno(&error)),
-        };
-        for i in offset.. {
-            let Some(entry) = listing.entry(i as usize) else { break };
-            // What has gone since the directory was opened is left out.
-            let Ok((attr, ttl)) = self.tree.attributes_now(&listing, &entry) else { continue };
-            if reply.add(INodeNo(entry.ino), i + 1, &entry.name, &ttl, &file_attr(&attr), Generation(0)) {
-                break;
-            }
-        }
-        reply.ok();
+        self.list_with_attributes(fh, offset, reply);
     }
 
     fn releasedir(
@@ -411,9 +389,9 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        // `ls -l` asks every file for two attributes of the system.
-        if !Tree::may_have_xattr(name) {
-            return reply.error(Errno::ENODATA);
+        // Most are asked in vain, and that needs no look at the node.
+        if let Err(error) = Tree::check_xattr_name(name) {
+            return reply.error(errno(&error));
         }
         let (tree, name) = (self.tree.clone(), name.to_owned());
         self.deadline.run(reply, move |reply| {
@@ -431,14 +409,14 @@ impl Filesystem for Adapter {
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        let known = self.tree.exists(ino.0);
-        match known {
-            Ok(()) if mask.contains(AccessFlags::W_OK) && !self.tree.is_writable() => {
-                reply.error(errno(&self.tree.refusal()))
-            }
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno(&error)),
-        }
+        let tree = self.tree.clone();
+        self.deadline.run(reply, move |reply| {
+            let allowed = tree.exists(ino.0).and_then(|()| match tree.is_writable() {
+                false if mask.contains(AccessFlags::W_OK) => Err(tree.refusal()),
+                _ => Ok(()),
+            });
+            reply.send(|reply| answer_empty(reply, allowed));
+        });
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
@@ -10,6 +12,11 @@ use crate::error::{Error, Kind, Result};
 
 /// Where fusermount3 is looked for when there is no PATH.
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// How long a mount may be in use before that is an error: what waits for new mounts (volume monitors, trash cans) looks
+/// into each for a moment.
+const PATIENCE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(50);
 
 /// Unmounts a FUSE filesystem. With `lazy` set, one that is in use too: it goes when its last user does.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
@@ -26,11 +33,21 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
         )
         .with_hint("findmnt -t fuse.cddsfs shows what is mounted where"));
     }
+    let begun = Instant::now();
+    loop {
+        match detach(&path, lazy) {
+            Err(error) if error.errno() == libc::EBUSY && begun.elapsed() < PATIENCE => thread::sleep(STEP),
+            done => return done,
+        }
+    }
+}
+
+fn detach(path: &Path, lazy: bool) -> Result<()> {
     let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-    match umount2(&path, flags) {
+    match umount2(path, flags) {
         Ok(()) => Ok(()),
-        Err(nix::errno::Errno::EPERM) => fusermount(&path, lazy),
-        Err(errno) => Err(busy(&path, errno as i32)),
+        Err(nix::errno::Errno::EPERM) => fusermount(path, lazy),
+        Err(errno) => Err(busy(path, errno as i32)),
     }
 }
 

@@ -30,7 +30,8 @@ pub enum Opened {
     Member {
         reader: Reader,
         export: Arc<Export>,
-        number: u32,
+        /// What log lines call it: names of members may be personal.
+        label: String,
     },
     Dir(Arc<Listing>),
     /// Something in `jobs/` that may be written.
@@ -73,10 +74,7 @@ impl Opened {
     pub fn log_once(&self, error: &Error) {
         match self {
             Opened::Zip { export, .. } => export.log_once(error),
-            // Names of members may be personal, so that the log only has their numbers.
-            Opened::Member { export, number, .. } => {
-                export.log_once(&error.clone().at(format_args!("member {number}")))
-            }
+            Opened::Member { export, label, .. } => export.log_once(&error.clone().at(label)),
             Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
             Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => {}
         }

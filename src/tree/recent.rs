@@ -27,18 +27,17 @@ pub struct Recent {
     pub shared: Arc<Shared>,
 }
 
-impl Default for Recent {
-    fn default() -> Recent {
+impl Recent {
+    /// `cache` is in bytes, for what is kept of decompressing.
+    pub fn new(cache: usize) -> Recent {
         Recent {
             zips: Lru::new(MAX_PARTS),
             trees: Lru::new(MAX_TREES),
             members: Lru::new(MAX_MEMBERS),
-            shared: Arc::default(),
+            shared: Arc::new(Shared::new(cache)),
         }
     }
-}
 
-impl Recent {
     pub fn keep_zip(&self, key: Key, zip: &Arc<Zip>) {
         self.zips.insert(key, zip.clone(), zip.parts() + zip.memory() / MEMORY_PER_PART);
     }

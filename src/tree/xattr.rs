@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::export::{Context, Export, Outcome};
 use super::node::{Node, Record};
 use crate::artifact::members::{NodeId, ROOT};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::export::record::{self, timestamp};
 use crate::store::Store;
 use crate::store::managed::Managed;
@@ -28,8 +28,17 @@ pub struct Asked<'a> {
     pub now: SystemTime,
 }
 
-pub fn is_ours(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+/// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so that
+/// `ls -l` asks once and not for every file; ENODATA for the rest.
+pub fn check_name(name: &OsStr) -> Result<()> {
+    let name = name.as_encoded_bytes();
+    if name == b"security.selinux" || name.starts_with(b"system.posix_acl_") {
+        return Err(Error::unsupported("there are no labels and no ACLs"));
+    }
+    if !name.starts_with(PREFIX.as_bytes()) {
+        return Err(Error::new(Kind::NoAttribute, "no such extended attribute"));
+    }
+    Ok(())
 }
 
 /// Returns the value of an attribute; `None` where the node does not have it.

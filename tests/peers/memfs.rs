@@ -4,6 +4,7 @@
 //! memfs MOUNTPOINT FILE            one file, `data`, holding FILE's bytes, read into memory at start
 //! memfs MOUNTPOINT --size BYTES    the same with pseudo-random bytes
 //! memfs MOUNTPOINT --files N       N empty files, `file-000000` and so on, for listings
+//! memfs MOUNTPOINT --tree LIST     empty files at the paths that LIST names, one a line, for walks
 //! ```
 //!
 //! Runs in the foreground until it is unmounted (`fusermount3 -u`, `umount`). A read does nothing but hand out
@@ -45,8 +46,7 @@ use fuser::Request;
 
 /// Nothing here ever changes.
 const TTL: Duration = Duration::from_secs(3600);
-/// File number i has the inode `FIRST + i`; 1 is the root.
-const FIRST: u64 = 2;
+const ROOT: u64 = 1;
 
 #[derive(Parser)]
 #[command(name = "memfs", about = "Serves memory as files: the ceiling for scripts/bench")]
@@ -60,36 +60,82 @@ struct Args {
     /// Instead of `data`: this many empty files
     #[arg(long, value_name = "N", conflicts_with_all = ["file", "size"])]
     files: Option<usize>,
+    /// Instead of `data`: empty files at the paths in this list, a relative path a line
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["file", "size", "files"])]
+    tree: Option<PathBuf>,
     /// Event-loop threads, each with its own descriptor
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
 }
 
-/// A flat directory of files that all hold the same bytes.
+/// A tree whose files all hold the same bytes. Inode i is `nodes[i - 1]`; the root is inode 1.
 struct MemFs {
-    names: Vec<OsString>,
-    index: HashMap<OsString, u64>,
+    nodes: Vec<Node>,
+    index: HashMap<(u64, OsString), u64>,
     data: Vec<u8>,
     uid: u32,
     gid: u32,
     time: SystemTime,
 }
 
+struct Node {
+    name: OsString,
+    /// `None` for a file.
+    children: Option<Vec<u64>>,
+}
+
 impl MemFs {
     fn new(args: &Args) -> io::Result<Self> {
         let owner = fs::metadata(&args.mountpoint)?;
-        let (names, data) = match (args.files, &args.file) {
-            (Some(n), _) => ((0..n).map(|i| format!("file-{i:06}").into()).collect(), Vec::new()),
-            (None, Some(file)) => (vec!["data".into()], fs::read(file)?),
-            (None, None) => (vec!["data".into()], pseudo_random(args.size)),
-        };
-        let index = names.iter().cloned().zip(FIRST..).collect();
-        Ok(Self { names, index, data, uid: owner.uid(), gid: owner.gid(), time: SystemTime::now() })
+        let root = Node { name: OsString::new(), children: Some(Vec::new()) };
+        let (uid, gid, time) = (owner.uid(), owner.gid(), SystemTime::now());
+        let mut memfs = Self { nodes: vec![root], index: HashMap::new(), data: Vec::new(), uid, gid, time };
+        if let Some(list) = &args.tree {
+            fs::read_to_string(list)?.lines().for_each(|path| memfs.add(path));
+        } else if let Some(files) = args.files {
+            (0..files).for_each(|i| memfs.add(&format!("file-{i:06}")));
+        } else {
+            memfs.add("data");
+            memfs.data = match &args.file {
+                Some(file) => fs::read(file)?,
+                None => pseudo_random(args.size),
+            };
+        }
+        Ok(memfs)
+    }
+
+    /// A file, and the directories above it that are not there yet.
+    fn add(&mut self, path: &str) {
+        let mut parent = ROOT;
+        let mut names = path.split('/').peekable();
+        while let Some(name) = names.next() {
+            let key = (parent, OsString::from(name));
+            parent = match self.index.get(&key) {
+                Some(&ino) => ino,
+                None => {
+                    let children = names.peek().is_some().then(Vec::new);
+                    self.nodes.push(Node { name: name.into(), children });
+                    let ino = self.nodes.len() as u64;
+                    self.nodes[parent as usize - 1].children.get_or_insert_default().push(ino);
+                    self.index.insert(key, ino);
+                    ino
+                }
+            };
+        }
+    }
+
+    fn node(&self, ino: u64) -> &Node {
+        &self.nodes[ino as usize - 1]
+    }
+
+    fn kind(&self, ino: u64) -> FileType {
+        if self.node(ino).children.is_some() { FileType::Directory } else { FileType::RegularFile }
     }
 
     fn attr(&self, ino: u64) -> FileAttr {
-        let root = ino == u64::from(INodeNo::ROOT);
-        let size = if root { 0 } else { self.data.len() as u64 };
+        let kind = self.kind(ino);
+        let directory = kind == FileType::Directory;
+        let size = if directory { 0 } else { self.data.len() as u64 };
         FileAttr {
             ino: INodeNo(ino),
             size,
@@ -98,9 +144,9 @@ impl MemFs {
             mtime: self.time,
             ctime: self.time,
             crtime: self.time,
-            kind: if root { FileType::Directory } else { FileType::RegularFile },
-            perm: if root { 0o755 } else { 0o644 },
-            nlink: if root { 2 } else { 1 },
+            kind,
+            perm: if directory { 0o755 } else { 0o644 },
+            nlink: if directory { 2 } else { 1 },
             uid: self.uid,
             gid: self.gid,
             rdev: 0,
@@ -109,27 +155,26 @@ impl MemFs {
         }
     }
 
-    /// The directory from `offset` on: the offset of what follows, inode, name.
-    fn entries(&self, offset: u64) -> impl Iterator<Item = (u64, u64, &OsStr)> {
-        let root = u64::from(INodeNo::ROOT);
-        let dots = [(root, OsStr::new(".")), (root, OsStr::new(".."))];
-        let files = (FIRST..).zip(self.names.iter().map(OsString::as_os_str));
-        let all = (1..).zip(dots.into_iter().chain(files));
+    /// A directory from `offset` on: the offset of what follows, inode, name.
+    fn entries(&self, directory: u64, offset: u64) -> impl Iterator<Item = (u64, u64, &OsStr)> {
+        // The kernel never asks for the way up by `..`; any inode will do.
+        let dots = [(directory, OsStr::new(".")), (ROOT, OsStr::new(".."))];
+        let children = self.node(directory).children.iter().flatten();
+        let children = children.map(|&ino| (ino, self.node(ino).name.as_os_str()));
+        let all = (1..).zip(dots.into_iter().chain(children));
         all.skip(offset as usize).map(|(next, (ino, name))| (next, ino, name))
     }
 }
 
 impl Filesystem for MemFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let listing = InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_PARALLEL_DIROPS;
+        let listing = InitFlags::FUSE_DO_READDIRPLUS | InitFlags::FUSE_PARALLEL_DIROPS;
         let _ = config.add_capabilities(listing & config.capabilities());
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, _parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.index.get(name) {
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.index.get(&(parent.into(), name.to_owned())) {
             Some(&ino) => reply.entry(&TTL, &self.attr(ino), Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
@@ -158,16 +203,9 @@ impl Filesystem for MemFs {
         reply.data(&rest[..rest.len().min(size as usize)]);
     }
 
-    fn readdir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        for (next, ino, name) in self.entries(offset) {
-            if reply.add(INodeNo(ino), next, self.attr(ino).kind, name) {
+    fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        for (next, ino, name) in self.entries(ino.into(), offset) {
+            if reply.add(INodeNo(ino), next, self.kind(ino), name) {
                 break;
             }
         }
@@ -177,12 +215,12 @@ impl Filesystem for MemFs {
     fn readdirplus(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        for (next, ino, name) in self.entries(offset) {
+        for (next, ino, name) in self.entries(ino.into(), offset) {
             if reply.add(INodeNo(ino), next, name, &TTL, &self.attr(ino), Generation(0)) {
                 break;
             }

@@ -187,7 +187,7 @@ impl InProcess {
         static ONE: Mutex<()> = Mutex::new(());
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         Capture::start();
-        let options = Options { uid: 0, gid: 0, umask: 0, read_only: true };
+        let options = Options { umask: 0, read_only: true, ..Options::default() };
         let (store, clock) = (Store::open(store).unwrap(), SystemClock::shared());
         let tree = Tree::new(store, corpus::identities(&KEYS), None, clock, options).unwrap();
         InProcess { tree, _alone: alone }

@@ -12,17 +12,11 @@ use crate::io::{Lru, ReadAt, available};
 
 /// Bytes of content in a block.
 pub const BLOCK: u64 = 256 << 10;
-/// Bytes of all blocks together.
-const MAX_BYTES: usize = 16 << 20;
 
 /// A decoded block.
 pub type Block = Arc<Vec<u8>>;
 /// Blocks by member and number.
 pub type Blocks = Lru<(u64, u64), Block>;
-
-pub fn new() -> Blocks {
-    Lru::new(MAX_BYTES)
-}
 
 /// Something that decodes the blocks of a member.
 pub trait Decode: Send {

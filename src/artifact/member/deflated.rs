@@ -33,13 +33,11 @@ pub struct SeekBudget {
     left: AtomicUsize,
 }
 
-impl Default for SeekBudget {
-    fn default() -> SeekBudget {
-        SeekBudget { left: AtomicUsize::new(40 << 20) }
-    }
-}
-
 impl SeekBudget {
+    pub fn new(bytes: usize) -> SeekBudget {
+        SeekBudget { left: AtomicUsize::new(bytes) }
+    }
+
     fn take(&self) -> bool {
         let less = |left: usize| left.checked_sub(STATE_SIZE);
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
