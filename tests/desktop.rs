@@ -137,8 +137,7 @@ fn files_are_opened(manager: Manager) {
     scene.desktop.screenshot(&format!("{manager:?}-archive"));
     // The manifest is the last thing in it; opening it shows that it is listed and can be extracted.
     let manifest = sha256(&scene.contents(1).join("manifest.json"));
-    scene.desktop.until("the manifest", || {
-        scene.desktop.press(&archive, &["End", "Return"]);
+    scene.desktop.press_until(&archive, &["End", "Return"], "the manifest", || {
         scene.desktop.opened().iter().any(|(sum, _)| *sum == manifest)
     });
     scene.assert_no_trash();
@@ -171,7 +170,10 @@ fn the_archive_manager_extracts_what_contents_shows() {
 fn copies_are_equal(manager: Manager) {
     let mut scene = Scene::new();
     let out = scene.outside("copies");
+    // Into a window that does not show its directory yet nothing is pasted.
+    fs::write(out.join("shown"), "").unwrap();
     let to = scene.show(manager, &out);
+    scene.desktop.select_all(&to, &out, &["shown".into()]);
     let expected = [scene.zip(0), scene.member(0)];
     for file in &expected {
         let from = scene.show(manager, file.parent().unwrap());
@@ -211,34 +213,21 @@ fn deleting_is_for_good_and_makes_no_trash(manager: Manager) {
     let sum = sha256(&stays);
     let parts = scene.site.parts(&scene.runs[0]);
     let window = scene.show(manager, &scene.mount.path("artifacts"));
-    let answer = |scene: &Scene, key: &str| {
-        let question = scene.desktop.window(manager.question());
-        scene.desktop.press(&question, &[key]);
-        question
-    };
     // To the trash: there is none, which the user is asked about.
     scene.desktop.select(&window, &gone);
     scene.desktop.press(&window, &["Delete"]);
     if manager == PcManFm {
-        let first = answer(&scene, "alt+y");
-        scene.desktop.until("the second question", || scene.desktop.window(manager.question()) != first);
+        scene.desktop.answer(manager.question(), "alt+y");
     }
     scene.desktop.window(manager.question());
     scene.desktop.screenshot(&format!("{manager:?}-trash"));
-    answer(&scene, "alt+n");
-    // PCManFM tells in a window of its own that nothing was moved.
-    scene.desktop.until("no question", || {
-        if scene.desktop.shows("^Finished$") {
-            scene.desktop.press(&scene.desktop.window("^Finished$"), &["Escape"]);
-        }
-        !scene.desktop.shows(manager.question()) && !scene.desktop.shows("^Finished$")
-    });
+    scene.desktop.answer(manager.question(), "alt+n");
     assert_eq!(scene.mount.names("artifacts").len(), 2);
     // For good.
     scene.desktop.select(&window, &gone);
     scene.desktop.press(&window, &["shift+Delete"]);
     // Not by Return, which is what is meant to be the answer only once the question has the focus.
-    answer(&scene, if manager == Thunar { "alt+d" } else { "alt+y" });
+    scene.desktop.answer(manager.question(), if manager == Thunar { "alt+d" } else { "alt+y" });
     scene.desktop.until("the end of the artifact", || !gone.exists());
     scene.desktop.select_all(
         &window,
@@ -255,10 +244,9 @@ fn deleting_is_for_good_and_makes_no_trash(manager: Manager) {
     scene.desktop.select(&window, &record);
     scene.desktop.press(&window, &["Delete"]);
     if manager == PcManFm {
-        let first = answer(&scene, "alt+y");
-        scene.desktop.until("the second question", || scene.desktop.window(manager.question()) != first);
+        scene.desktop.answer(manager.question(), "alt+y");
     }
-    answer(&scene, "alt+y");
+    scene.desktop.answer(manager.question(), "alt+y");
     scene.desktop.until("the end of the record", || !record.exists());
     assert_eq!(scene.mount.names("history"), [format!("export-{}.json", scene.runs[1])]);
     scene.assert_no_trash();
@@ -280,14 +268,16 @@ fn a_spec_is_dropped(manager: Manager) {
     let spec = specs.join("contacts.json");
     fs::write(&spec, site::CONTACTS).unwrap();
     fs::write(specs.join("other.json"), site::SPLIT).unwrap();
-    let (from, to) = (scene.show(manager, &specs), scene.show(manager, &scene.mount.path("jobs")));
+    let jobs = scene.mount.path("jobs");
+    let (from, to) = (scene.show(manager, &specs), scene.show(manager, &jobs));
+    // Into a window that does not show its directory yet nothing is pasted.
+    scene.desktop.select_all(&to, &jobs, &["errors", "new"].map(String::from));
     scene.desktop.select(&from, &spec);
     scene.desktop.press(&to, &["ctrl+v"]);
     scene.site.until("the run", || scene.site.store.catalogue.runs().unwrap().len() == 3);
     let runs = scene.site.store.catalogue.runs().unwrap();
     let new = runs.iter().find(|run| !scene.runs.contains(&run.id)).unwrap();
     assert_eq!(scene.site.ended(&new.id).status, Status::Completed);
-    let jobs = scene.mount.path("jobs");
     assert_eq!(fs::read_to_string(jobs.join("contacts.json")).unwrap(), site::CONTACTS);
     assert_eq!(site::rows_in(&scene.mount, &new.id), scene.site.rows(&["contact", "contactattribute"]));
     scene.desktop.select_all(&to, &jobs, &["contacts.json", "errors", "new"].map(String::from));

@@ -197,11 +197,6 @@ impl Desktop {
         Window(found.unwrap())
     }
 
-    /// Whether a window with such a title is there.
-    pub fn shows(&self, title: &str) -> bool {
-        !self.windows(title).is_empty()
-    }
-
     fn windows(&self, title: &str) -> Vec<String> {
         let found = self.tool("xdotool", &["search", "--onlyvisible", "--name", title]);
         found.lines().map(str::to_string).collect()
@@ -219,52 +214,65 @@ impl Desktop {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Presses keys in a window.
-    pub fn press(&self, window: &Window, keys: &[&str]) {
-        let Window(id) = window;
-        let focus = ["windowraise", id, "windowfocus", "--sync", id, "key", "--delay", "20"];
+    /// Presses keys in a window. They are sent to it, so that they neither go to a window that takes the focus meanwhile
+    /// nor stay pressed when the tool is ended.
+    pub fn press(&self, Window(id): &Window, keys: &[&str]) {
+        // Without the focus a list of files has no cursor.
+        let focus = ["windowraise", id, "windowfocus", id, "key", "--window", id];
         self.tool("xdotool", &[&focus, keys].concat());
+    }
+
+    /// Presses keys until something is so, again after a while: a window that has only just come can miss them.
+    pub fn press_until(&self, window: &Window, keys: &[&str], what: &str, mut is_so: impl FnMut() -> bool) {
+        let mut pressed: Option<Instant> = None;
+        self.until(what, || {
+            if pressed.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                self.press(window, keys);
+                pressed = Some(Instant::now());
+            }
+            is_so()
+        });
+    }
+
+    /// Answers a question, which goes away then.
+    pub fn answer(&self, question: &str, key: &str) {
+        let Window(id) = self.window(question);
+        let is_gone = || !self.windows(question).contains(&id);
+        self.press_until(&Window(id.clone()), &[key], "an end of the question", is_gone);
     }
 
     /// Selects everything that a window shows, which has to be these names in this directory.
     pub fn select_all(&self, window: &Window, dir: &Path, names: &[String]) {
         let mut expected: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
         expected.sort();
-        self.press_until_copied(window, &expected, |_| vec!["ctrl+a"]);
+        // A window can be there before what it shows.
+        self.until("everything", || self.copied(window, &["ctrl+a"]) == expected);
     }
 
     /// Selects one file. The directory has to have two.
     pub fn select(&self, window: &Window, file: &Path) {
         let rows = fs::read_dir(file.parent().unwrap()).unwrap().count();
         // Each manager has an order of its own.
-        let row = |attempt: usize| [vec!["Home", "Down", "Up"], vec!["Down"; attempt % rows]].concat();
-        self.press_until_copied(window, &[file.into()], row);
-    }
-
-    /// Selects with these keys until it is these files that are copied: a window can be there before what it shows.
-    fn press_until_copied(
-        &self,
-        window: &Window,
-        expected: &[PathBuf],
-        keys: impl Fn(usize) -> Vec<&'static str>,
-    ) {
-        let mut attempt = 0;
-        self.until("the selection", || {
-            let copied = self.copy(window, &keys(attempt));
-            attempt += 1;
-            // What comes late is of an earlier attempt, and not what is selected now.
-            copied == expected && self.copy(window, &[]) == expected
+        let mut row = (0..rows).cycle();
+        self.until("the file", || {
+            let keys = [vec!["Home", "Down", "Up"], vec!["Down"; row.next().unwrap()]].concat();
+            // PCManFM renews what it holds for selected a little later than what it shows.
+            let (first, pressed) = (self.copied(window, &keys), Instant::now());
+            let mut is_selected = first == [file];
+            while is_selected && pressed.elapsed() < Duration::from_millis(500) {
+                is_selected = self.copied(window, &[]) == [file];
+            }
+            is_selected
         });
     }
 
     /// Presses keys and copies what is selected then; returns the files, sorted.
-    fn copy(&self, window: &Window, keys: &[&str]) -> Vec<PathBuf> {
-        let copied_at = || self.clipboard("TIMESTAMP");
-        let (before, started) = (copied_at(), Instant::now());
+    fn copied(&self, window: &Window, keys: &[&str]) -> Vec<PathBuf> {
+        let before = self.clipboard("TIMESTAMP");
         self.press(window, &[keys, &["ctrl+c"]].concat());
-        // Where nothing can be selected yet nothing is copied.
-        while copied_at() == before && started.elapsed() < Duration::from_secs(3) {
-            thread::sleep(Duration::from_millis(10));
+        // A manager that has copied anything before comes to this request after the keys. From others nothing is known.
+        if before.is_empty() || self.clipboard("TIMESTAMP") == before {
+            return Vec::new();
         }
         let said = self.clipboard("text/uri-list");
         // PCManFM ends the text with a zero byte.

@@ -43,6 +43,7 @@ pub struct OfFile {
     pub bytes: u64,
 }
 
+#[derive(Debug, Default)]
 pub struct Requests {
     pub count: usize,
     /// By inode number, which is the node's in the protocol.
@@ -51,7 +52,7 @@ pub struct Requests {
 
 impl Requests {
     pub fn of(trace: &str) -> Requests {
-        let mut requests = Requests { count: 0, files: BTreeMap::new() };
+        let mut requests = Requests::default();
         for request in trace.lines().filter_map(bytes_read) {
             requests.count += 1;
             let number = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
