@@ -7,7 +7,7 @@ use super::exit::{Because, Failure, Reason};
 use super::output;
 
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Examples (mkdir -p the directory first):
   cddsfs completions bash > ~/.local/share/bash-completion/completions/cddsfs
   cddsfs completions zsh > ~/.zfunc/_cddsfs        (with fpath+=~/.zfunc before compinit in ~/.zshrc)
   cddsfs completions fish > ~/.config/fish/completions/cddsfs.fish")]

@@ -30,7 +30,7 @@ mkdir -p "$1"; out=$(cd "$1" && pwd); keys_from=
 J=/usr/share/java
 CPATH=$J/bcmail.jar:$J/bcpkix.jar:$J/bcprov.jar:$J/bcutil.jar:$J/javax.mail.jar:$J/javax.activation.jar:$J/zip4j.jar:$J/commons-compress.jar
 for j in ${CPATH//:/ }; do [ -e "$j" ] || { echo "make-corpus: missing $j (scripts/setup --test installs it)" >&2; exit 2; }; done
-for t in openssl zip unzip 7z python3 javac; do command -v $t >/dev/null || { echo "make-corpus: missing $t (scripts/setup --test installs it)" >&2; exit 2; }; done
+for t in openssl zip unzip 7z python3 javac certutil cmsutil gpgsm gpg-agent; do command -v $t >/dev/null || { echo "make-corpus: missing $t (scripts/setup --test installs it)" >&2; exit 2; }; done
 w=$(mktemp -d); trap 'rm -rf "$w"' EXIT
 # Zips hold local time and file modes; imported modules must not leave files in the source tree.
 export TZ=UTC LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
@@ -114,14 +114,14 @@ for n in 0 1 15 16 17 4080 4096 8192 65536; do
   openssl cms -encrypt -binary -aes256 -stream -in "$w/cut" -out "$S/len-$n-stream" "$C1"
 done
 jv GenSmime "$ONE" "$C1" "$C2" "$S"
-if command -v cmsutil >/dev/null && command -v certutil >/dev/null && command -v gpgsm >/dev/null 2>&1; then (
-  set +e; openssl req -x509 -newkey rsa:2048 -nodes -keyout "$K/kmail.pem" -out "$K/cmail.pem" -days 3650 -subj "/CN=mail/emailAddress=a@example.invalid" -addext "subjectAltName=email:a@example.invalid" -addext keyUsage=critical,keyEncipherment,digitalSignature,keyCertSign -addext extendedKeyUsage=emailProtection
-  mkdir "$w/nss"; certutil -N -d sql:"$w/nss" --empty-password; certutil -A -d sql:"$w/nss" -n m -t CP,CP,CP -i "$K/cmail.pem"
-  cmsutil -E -d sql:"$w/nss" -r a@example.invalid -i "$ONE" -o "$S/nss-cmsutil"
-  export GNUPGHOME=$w/gh; mkdir -m 700 "$GNUPGHOME"; gpgsm --batch --import "$K/cmail.pem"
-  echo "$(openssl x509 -in "$K/cmail.pem" -noout -fingerprint -sha1 | cut -d= -f2) S" > "$GNUPGHOME/trustlist.txt"
-  for a in "" --armor --base64; do timeout 20 gpgsm --batch --yes --disable-crl-checks $a -r a@example.invalid -o "$S/gpgsm$a" --encrypt "$ONE"; done
-  gpgconf --homedir "$GNUPGHOME" --kill all ) >/dev/null 2>&1 || true; fi
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$K/kmail.pem" -out "$K/cmail.pem" -days 3650 -subj "/CN=mail/emailAddress=a@example.invalid" -addext "subjectAltName=email:a@example.invalid" -addext keyUsage=critical,keyEncipherment,digitalSignature,keyCertSign -addext extendedKeyUsage=emailProtection 2>/dev/null
+loud() { "$@" >"$w/log" 2>&1 || { cat "$w/log" >&2; echo "make-corpus: failed: $*" >&2; exit 1; }; }
+mkdir "$w/nss"; loud certutil -N -d sql:"$w/nss" --empty-password; loud certutil -A -d sql:"$w/nss" -n m -t CP,CP,CP -i "$K/cmail.pem"
+loud cmsutil -E -d sql:"$w/nss" -r a@example.invalid -i "$ONE" -o "$S/nss-cmsutil"
+export GNUPGHOME=$w/gh; mkdir -m 700 "$GNUPGHOME"; loud gpgsm --batch --import "$K/cmail.pem"
+echo "$(openssl x509 -in "$K/cmail.pem" -noout -fingerprint -sha1 | cut -d= -f2) S" > "$GNUPGHOME/trustlist.txt"
+for a in "" --armor --base64; do loud timeout 20 gpgsm --batch --yes --disable-crl-checks $a -r a@example.invalid -o "$S/gpgsm$a" --encrypt "$ONE"; done
+gpgconf --homedir "$GNUPGHOME" --kill all
 
 # ------------------------------------------------------------------ split sets
 say "split sets"
