@@ -3,6 +3,7 @@
 
 A row of that table is a check, or with * at its end several; where more than one row fits, the first one counts. A check that
 comes to anything else than its row says is a difference, better or worse; so are a check without a row, and a row without a check.
+A suite that breaks off is a check of its own name.
 """
 import argparse
 import fnmatch
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 from bench_common import clean_up_on_termination, say
-from suites_common import Place, has_space
+from suites_common import Check, Place, has_space
 import suites_clients
 import suites_faults
 import suites_fio
@@ -66,7 +68,7 @@ def report(rows, checks, complete):
         differences += [f"{check.name}: {check.outcome}, expected: {expected}" for check in wrong]
         figures = f"{len(found[i])} checks" if "*" in pattern else found[i][0].figures
         lines.append(("DIFFERS" if wrong else "ok", pattern, expected, figures + (f" [{why}]" if why else "")))
-    differences += [f"{check.name}: {check.outcome}, expected nothing" for check in found.get(None, [])]
+    differences += [f"{check.name}: {check.outcome}, no row expects it" for check in found.get(None, [])]
     widths = [min(max(map(len, column)), WIDEST) for column in list(zip(*lines))[:3]]
     for line in lines:
         print("  ".join([cell.ljust(width) for cell, width in zip(line, widths)] + [line[3]]).rstrip())
@@ -107,21 +109,38 @@ def main():
     root.chmod(0o711)
     tempfile.tempdir = str(root)
     has_space(root, 2 if args.quick else 5)
-    checks = []
+    checks, ended = [], False
     try:
         place = Place(root, args.quick, args.long_load)
         for suite in chosen:
             for part in SUITES[suite]:
                 started = time.monotonic()
-                for check in part(place):
+                for check in outcomes(suite, part, place):
                     say(f"{check.name}: {check.outcome}; {check.figures}")
                     checks.append(check)
                 say(f"{suite}: {time.monotonic() - started:.0f} s")
+        ended = True
     finally:
-        clean_up(root)
-    differences = report(pinned(), checks, args.only is None)
-    print(f"suites: {len(checks)} checks, {differences} differ from what is pinned")
+        # First the report: what cannot be cleaned up must not take it along, and who interrupts a long run still gets it.
+        try:
+            differences = report(pinned(), checks, ended and args.only is None)
+            print(f"suites: {'' if ended else 'interrupted after '}{len(checks)} checks, {differences} differ from what is pinned", flush=True)
+        finally:
+            clean_up(root)
     return 1 if differences else 0
+
+
+def outcomes(suite, part, place):
+    """The checks of a part. That it breaks off is one too, and the other parts go on."""
+    try:
+        yield from part(place)
+    except (Exception, SystemExit) as error:
+        # A SystemExit without a text is SIGTERM.
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            raise
+        traceback.print_exc()
+        said = " ".join(str(error).split())[:300]
+        yield Check(suite, f"broke off: {part.__name__}: {type(error).__name__}: {said}")
 
 
 def clean_up(root):

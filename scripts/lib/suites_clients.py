@@ -1,10 +1,9 @@
 """Everyday programs in the mount and in a plain copy: the same exit status, 0, and the same output; and all of them again
 while the mount and they themselves have little memory."""
 import os
-import pathlib
 import subprocess
 
-from bench_common import MIB
+from suites_cgroup import MemoryGroup, NoControlGroup
 import suites_fio
 from suites_common import Check, output
 
@@ -47,7 +46,6 @@ CLIENTS = {
     "strings": "strings -n 12 $zip",
 }
 LEAST_MIB = 64
-CGROUPS = pathlib.Path("/sys/fs/cgroup/memory")
 
 
 def paths(forest, mount):
@@ -113,24 +111,25 @@ def control(place):
 
 
 def in_little_memory(place):
-    """The mount and each client in one control group, page cache included. What passes its limit is killed by the kernel."""
-    group = CGROUPS / f"cddsfs-suites-{os.getpid()}"
-    group.mkdir()
+    """The mount and each client in one control group."""
     try:
-        (group / "memory.limit_in_bytes").write_text(str(LEAST_MIB * MIB))
-        wrapper = ["bash", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "bash"]
-        with place.mount(place.forest.store, wrapper=wrapper) as mount:
-            wrong = [f"{name}: {said}" for name, said in compared(mount, place.forest, wrapper) if said != "as on a plain copy"]
-            _, small = mount.memory()
-        with place.mount(place.fio_store, wrapper=wrapper) as mount:
-            wrong += filter(None, [suites_fio.verify(path, place.fio_blocks, "psync", "read", 0, wrapper=wrapper)
-                                   for path in suites_fio.members(mount).values()])
-            _, large = mount.memory()
-        killed = int((group / "memory.oom_control").read_text().split("oom_kill ")[1].split()[0])
-        if killed:
-            wrong.append(f"{killed} processes killed")
-        peak = int((group / "memory.max_usage_in_bytes").read_text()) / MIB
-    finally:
-        group.rmdir()
-    yield Check("memory", "all clients as on a plain copy, every block right" if not wrong else "; ".join(wrong),
-                f"{LEAST_MIB} MiB for mount, clients and page cache: {peak:.0f} used; mount resident {small:.0f}, with fio {large:.0f}")
+        with MemoryGroup(LEAST_MIB) as group:
+            yield limited(place, group)
+    except NoControlGroup as error:
+        yield Check("memory", f"no control group that limits memory: {error}")
+
+
+def limited(place, group):
+    wrapper = group.wrapper()
+    with place.mount(place.forest.store, wrapper=wrapper) as mount:
+        wrong = [f"{name}: {said}" for name, said in compared(mount, place.forest, wrapper) if said != "as on a plain copy"]
+        _, small = mount.memory()
+    with place.mount(place.fio_store, wrapper=wrapper) as mount:
+        wrong += filter(None, [suites_fio.verify(path, place.fio_blocks, "psync", "read", 0, wrapper=wrapper)
+                               for path in suites_fio.members(mount).values()])
+        _, large = mount.memory()
+    if killed := group.killed():
+        wrong.append(f"{killed} processes killed")
+    return Check("memory", "all clients as on a plain copy, every block right" if not wrong else "; ".join(wrong),
+                 f"{LEAST_MIB} MiB for mount, clients and page cache: {group.used()} used; "
+                 f"mount resident {small:.0f}, with fio {large:.0f}")

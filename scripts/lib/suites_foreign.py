@@ -10,12 +10,11 @@ import shutil
 import stat
 import zipfile
 
-from bench_common import ROOT
 from suites_common import Check, log_of, output
+import suites_tools
 
 PATIENCE = 30
 ERRNOS = ["EIO", "ENOKEY", "EKEYREJECTED", "EOPNOTSUPP", "EACCES", "EBADMSG"]
-VECTORS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "suites/python/cryptography_vectors"
 LISTING = "find . -type f -exec sha256sum {} + ; find . -type l -printf '%l\\t%p\\n'"
 
 
@@ -113,10 +112,11 @@ def one_zip(mount, plain, stem):
 def cms_vectors(place):
     """The plaintexts of these messages are no zips: that one is decrypted shows in that this is what is refused of it."""
     store, key = place.new("vectors"), place.root / "vectors-key.pem"
-    shutil.copyfile(VECTORS / "x509/custom/ca/rsa_key.pem", key)
+    vectors = suites_tools.vectors()
+    shutil.copyfile(vectors / "x509/custom/ca/rsa_key.pem", key)
     key.chmod(stat.S_IRUSR)
     good_one(place, store)
-    messages = sorted((VECTORS / "pkcs7").iterdir())
+    messages = sorted((vectors / "pkcs7").iterdir())
     for path in messages:
         shutil.copyfile(path, store / f"export-{path.name}.zip.smime")
     with place.mount(store, "--key", place.key, key=key) as mount:
