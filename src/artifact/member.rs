@@ -1,6 +1,7 @@
 //! One file inside a zip, readable at any place.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::seek_table::SeekTable;
@@ -15,7 +16,7 @@ mod sequential;
 mod stored;
 
 pub use blocks::Blocks;
-use blocks::Blockwise;
+use blocks::{BLOCK, Blockwise};
 use deflated::Deflated;
 pub use deflated::SeekBudget;
 use grouped::Grouped;
@@ -32,6 +33,10 @@ const SEQUENTIAL: [u16; 6] = [9, 12, 14, 93, 95, 98];
 pub struct Shared {
     pub blocks: Blocks,
     pub budget: SeekBudget,
+    /// Members that are being decoded ahead of their readers.
+    ahead: AtomicUsize,
+    /// How many blocks each.
+    blocks_ahead: u64,
 }
 
 /// Bytes for [`Shared`], unless somebody wants it otherwise.
@@ -41,7 +46,13 @@ impl Shared {
     /// Divides so many bytes among decoded blocks and seek points.
     pub fn new(bytes: usize) -> Shared {
         let blocks = bytes / 7 * 2;
-        Shared { blocks: Blocks::new(blocks), budget: SeekBudget::new(bytes - blocks) }
+        Shared {
+            blocks: Blocks::new(blocks),
+            budget: SeekBudget::new(bytes - blocks),
+            ahead: AtomicUsize::new(0),
+            // What two readers have before them is not to drive out what they are at.
+            blocks_ahead: blocks as u64 / BLOCK / 4,
+        }
     }
 }
 

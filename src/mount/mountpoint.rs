@@ -59,17 +59,28 @@ pub fn is_dead(path: &Path) -> bool {
 
 /// Returns true if a FUSE filesystem is mounted on exactly this path.
 pub fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts
-        .lines()
-        .filter_map(parse_mountinfo)
-        .any(|(point, kind)| Path::new(&point) == path && (kind == "fuse" || kind.starts_with("fuse.")))
+    device_of(path).is_some()
 }
 
-/// Returns mount point and filesystem type of a line of mountinfo (proc(5)).
-fn parse_mountinfo(line: &str) -> Option<(String, &str)> {
+/// Returns the device, as `MAJOR:MINOR`, of the FUSE filesystem that is mounted on exactly this path.
+///
+/// A server must not ask its own mount: were it killed just then, it would wait for its own answer and never end.
+pub fn device_of(path: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mounts.lines().filter_map(parse_mountinfo);
+    let is_fuse = |kind: &str| kind == "fuse" || kind.starts_with("fuse.");
+    // The last one hides those below it.
+    let device = |(device, point, kind): (&str, String, &str)| {
+        (Path::new(&point) == path && is_fuse(kind)).then(|| device.to_string())
+    };
+    mounts.filter_map(device).last()
+}
+
+/// Returns device, mount point and filesystem type of a line of mountinfo (proc(5)).
+fn parse_mountinfo(line: &str) -> Option<(&str, String, &str)> {
     let (before, after) = line.split_once(" - ")?;
-    Some((unescape(before.split(' ').nth(4)?), after.split(' ').next()?))
+    let mut before = before.split(' ').skip(2);
+    Some((before.next()?, unescape(before.nth(1)?), after.split(' ').next()?))
 }
 
 /// Blanks and backslashes stand there as three octal digits.
@@ -87,7 +98,7 @@ mod tests {
     #[test]
     fn mountinfo_lines() {
         let line = r"36 35 98:0 / /mnt/my\040exports rw,noatime master:1 - fuse.cddsfs /store rw";
-        assert_eq!(parse_mountinfo(line), Some(("/mnt/my exports".into(), "fuse.cddsfs")));
+        assert_eq!(parse_mountinfo(line), Some(("98:0", "/mnt/my exports".into(), "fuse.cddsfs")));
         assert_eq!(parse_mountinfo("nonsense"), None);
     }
 

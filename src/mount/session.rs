@@ -1,19 +1,18 @@
 //! A mount from its beginning to its end.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::mem;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::thread;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
-use nix::sys::stat::{major, minor};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
-use super::mountpoint::is_mounted;
+use super::mountpoint::{device_of, is_mounted};
 use super::ticker::Ticker;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
@@ -161,11 +160,10 @@ const READAHEAD_KIB: u32 = 512;
 
 /// Only root may do this; everybody else has the default.
 fn widen_readahead(mountpoint: &Path) {
-    let set = std::fs::metadata(mountpoint).and_then(|meta| {
-        let device = format!("/sys/class/bdi/{}:{}/read_ahead_kb", major(meta.dev()), minor(meta.dev()));
-        std::fs::OpenOptions::new().write(true).open(device)?.write_all(READAHEAD_KIB.to_string().as_bytes())
-    });
-    if let Err(error) = set {
+    let Some(device) = device_of(mountpoint) else { return };
+    let setting = format!("/sys/class/bdi/{device}/read_ahead_kb");
+    let set = OpenOptions::new().write(true).open(setting);
+    if let Err(error) = set.and_then(|mut file| file.write_all(READAHEAD_KIB.to_string().as_bytes())) {
         log::debug!("the kernel reads ahead as far as it likes: {error}");
     }
 }

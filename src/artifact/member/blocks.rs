@@ -3,8 +3,9 @@
 //! The kernel asks for a sequential reader's next stretches in any order and from several threads; without a memory
 //! of what was just decoded each of them would decode it again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::Shared;
 use crate::error::Result;
@@ -26,21 +27,62 @@ pub trait Decode: Send {
 }
 
 /// A member that is read by decoding its blocks.
-pub struct Blockwise<D> {
+///
+/// For whoever reads on and on they are decoded in the background, while the last ones are on their way to the reader.
+pub struct Blockwise<D>(Arc<Inner<D>>);
+
+struct Inner<D> {
     /// No other member has it.
     id: u64,
     len: u64,
     shared: Arc<Shared>,
-    pub(super) decoder: Mutex<D>,
+    decoder: Mutex<D>,
+    run: Mutex<Run>,
+    /// The block that the reader has come to.
+    position: AtomicU64,
+    /// The block to which has been decoded ahead of him.
+    ahead_to: AtomicU64,
+    /// Set while a thread decodes ahead.
+    goes_ahead: AtomicBool,
 }
 
-impl<D: Decode> Blockwise<D> {
+/// Blocks that were read one after the other.
+#[derive(Default)]
+struct Run {
+    next: u64,
+    length: u64,
+}
+
+/// Requests of one reader come in any order within so many blocks.
+const DISORDER: u64 = 4;
+/// A reader of so many blocks in a row will read on.
+const LONG: u64 = 3;
+/// Members that are decoded ahead at the same time, at the most.
+const MAX_AHEAD: usize = 2;
+
+impl<D: Decode + 'static> Blockwise<D> {
     pub fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Blockwise { id, len, shared, decoder: Mutex::new(decoder) }
+        Blockwise(Arc::new(Inner {
+            id,
+            len,
+            shared,
+            decoder: Mutex::new(decoder),
+            run: Mutex::default(),
+            position: AtomicU64::new(0),
+            ahead_to: AtomicU64::new(0),
+            goes_ahead: AtomicBool::new(false),
+        }))
     }
 
+    #[cfg(test)]
+    pub(super) fn decoder(&self) -> std::sync::MutexGuard<'_, D> {
+        self.0.decoder.lock().unwrap()
+    }
+}
+
+impl<D: Decode + 'static> Inner<D> {
     fn block(&self, n: u64) -> Result<Block> {
         let blocks = &self.shared.blocks;
         if let Some(block) = blocks.get(&(self.id, n)) {
@@ -57,19 +99,72 @@ impl<D: Decode> Blockwise<D> {
         keep(n * BLOCK, &block);
         Ok(block)
     }
+
+    /// Takes notice of a read, and returns true if more will be read behind it than has been decoded.
+    fn goes_on(&self, n: u64) -> bool {
+        let mut run = self.run.lock().unwrap();
+        let is_near = n <= run.next && n + DISORDER >= run.next;
+        let next = if is_near { run.next.max(n + 1) } else { n + 1 };
+        run.length = if is_near { run.length + (next - run.next) } else { 1 };
+        run.next = next;
+        self.position.store(next, Ordering::Relaxed);
+        if !is_near {
+            self.ahead_to.store(next, Ordering::Relaxed);
+        }
+        run.length >= LONG && self.ahead_to.load(Ordering::Relaxed) < next + self.shared.blocks_ahead / 2
+    }
+
+    /// Has the next blocks decoded, unless that is going on.
+    fn go_ahead(self: &Arc<Self>) {
+        if self.goes_ahead.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let ahead = &self.shared.ahead;
+        let started = ahead.fetch_add(1, Ordering::AcqRel) < MAX_AHEAD && {
+            let inner = self.clone();
+            thread::Builder::new().name("ahead".into()).spawn(move || inner.decode_ahead()).is_ok()
+        };
+        // Without it the reader decodes for himself.
+        if !started {
+            ahead.fetch_sub(1, Ordering::AcqRel);
+            self.goes_ahead.store(false, Ordering::Release);
+        }
+    }
+
+    fn decode_ahead(&self) {
+        let mut n = 0;
+        loop {
+            let position = self.position.load(Ordering::Relaxed);
+            n = position.max(n);
+            let end = (position + self.shared.blocks_ahead).min(self.len.div_ceil(BLOCK));
+            // What goes wrong is told to whoever reads it.
+            if n >= end || self.block(n).is_err() {
+                break;
+            }
+            n += 1;
+            self.ahead_to.store(n, Ordering::Relaxed);
+        }
+        self.shared.ahead.fetch_sub(1, Ordering::AcqRel);
+        self.goes_ahead.store(false, Ordering::Release);
+    }
 }
 
-impl<D: Decode> ReadAt for Blockwise<D> {
+impl<D: Decode + 'static> ReadAt for Blockwise<D> {
     fn len(&self) -> u64 {
-        self.len
+        self.0.len
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let wanted = available(self.len, offset, buf.len());
+        let inner = &self.0;
+        let wanted = available(inner.len, offset, buf.len());
         let mut done = 0;
         while done < wanted {
             let at = offset + done as u64;
-            done += self.block(at / BLOCK)?.read_at(&mut buf[done..wanted], at % BLOCK)?;
+            let block = inner.block(at / BLOCK)?;
+            if inner.goes_on(at / BLOCK) {
+                inner.go_ahead();
+            }
+            done += block.read_at(&mut buf[done..wanted], at % BLOCK)?;
         }
         Ok(done)
     }

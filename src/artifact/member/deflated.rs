@@ -288,7 +288,7 @@ mod tests {
         shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
         let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
-        let decoder = member.decoder.lock().unwrap();
+        let decoder = member.decoder();
         assert!((4..=10).contains(&decoder.points.len()), "{}", decoder.points.len());
         let left = shared.budget.left.load(Ordering::Relaxed);
         assert_eq!(left + decoder.points.len() * STATE_SIZE, 10 * STATE_SIZE);

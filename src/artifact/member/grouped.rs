@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::thread;
 
+use libdeflater::Decompressor;
+
 use super::blocks::{BLOCK, Block, Decode};
-use super::inflate::Inflate;
 use crate::error::{Error, Result};
 use crate::format::seek_table::SeekTable;
 use crate::io::{ReadAt, Reader};
@@ -66,29 +67,28 @@ impl Grouped {
     }
 }
 
+/// What follows the last block of a stream (RFC 1951 section 3.2.4): one that is final, stored, and empty.
+const END_OF_STREAM: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
+
 /// Returns the content of a group, in blocks.
 fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<Block>> {
-    let input = compressed.read_vec(group.start, group.compressed)?;
-    let mut input = &input[..];
-    let mut inflate = Inflate::new()?;
-    let mut crc = crc32fast::Hasher::new();
-    let mut blocks = Vec::with_capacity(group.size.div_ceil(BLOCK as usize));
-    let mut left = group.size;
-    while left > 0 {
-        let mut block = vec![0; left.min(BLOCK as usize)];
-        let step = inflate.step(input, &mut block)?;
-        if step.produced < block.len() {
-            return Err(Error::damaged(format!("group {number} of the member's blocks is too short")));
-        }
-        input = &input[step.consumed..];
-        left -= block.len();
-        crc.update(&block);
-        blocks.push(Arc::new(block));
+    // A group ends on a byte, where the next would go on. libdeflate, more than twice as fast as a decoder that can
+    // pause, takes whole streams only.
+    let mut input = vec![0; group.compressed + END_OF_STREAM.len()];
+    let (data, end) = input.split_at_mut(group.compressed);
+    compressed.read_exact_at(data, group.start)?;
+    end.copy_from_slice(&END_OF_STREAM);
+    let mut content = vec![0; group.size];
+    let size = Decompressor::new().deflate_decompress(&input, &mut content);
+    if size != Ok(group.size) {
+        return Err(Error::damaged(format!(
+            "group {number} of the member's blocks is not what its table says"
+        )));
     }
-    if crc.finalize() == group.crc {
-        return Ok(blocks);
+    if crc32fast::hash(&content) != group.crc {
+        return Err(Error::damaged(format!("the CRC-32 of group {number} of the member's blocks is wrong")));
     }
-    Err(Error::damaged(format!("the CRC-32 of group {number} of the member's blocks is wrong")))
+    Ok(content.chunks(BLOCK as usize).map(|block| Arc::new(block.to_vec())).collect())
 }
 
 impl Decode for Grouped {
