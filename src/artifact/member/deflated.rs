@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
 
 use super::Shared;
 use super::blocks::{BLOCK, Block, Decode};
@@ -27,6 +28,10 @@ const MAX_CURSORS: usize = 3;
 const KEEP_BEFORE: u64 = 4 * BLOCK;
 /// How much compressed data is read at a time.
 const INPUT: usize = 64 << 10;
+/// The same for a decoder that goes on and on, in the background.
+const INPUT_AHEAD: usize = 128 << 10;
+/// One that has read so much in a row will.
+const LONG: usize = 16 * INPUT;
 
 /// Memory for all seek points of the mount, in bytes.
 pub struct SeekBudget {
@@ -73,6 +78,10 @@ struct Cursor {
     /// Compressed data that has been read but not decoded; empty in seek points.
     input: Vec<u8>,
     input_used: usize,
+    /// Compressed data that has been read in a row.
+    input_run: usize,
+    /// What follows `input`, while it is being read.
+    next_input: Option<JoinHandle<Result<Vec<u8>>>>,
 }
 
 impl Deflated {
@@ -174,6 +183,8 @@ impl Cursor {
             crc: crc32fast::Hasher::new(),
             input: Vec::new(),
             input_used: 0,
+            input_run: 0,
+            next_input: None,
         })
     }
 
@@ -185,16 +196,28 @@ impl Cursor {
             crc: self.crc.clone(),
             input: Vec::new(),
             input_used: 0,
+            input_run: 0,
+            next_input: None,
         })
     }
 
     /// Returns compressed data that has not been decoded; empty at its end.
     fn input<'a>(&'a mut self, compressed: &Reader) -> Result<&'a [u8]> {
         if self.input_used == self.input.len() {
-            self.input.resize(INPUT, 0);
-            let n = compressed.read_at(&mut self.input, self.input_at)?;
-            self.input.truncate(n);
+            self.input = match self.next_input.take() {
+                Some(next) => {
+                    next.join().map_err(|_| Error::damaged("a thread has failed with a panic"))??
+                }
+                None => compressed.read_vec(self.input_at, INPUT)?,
+            };
             self.input_used = 0;
+            self.input_run += self.input.len();
+            if self.input_run >= LONG && !self.input.is_empty() {
+                let (compressed, at) = (compressed.clone(), self.input_at + self.input.len() as u64);
+                let read = move || compressed.read_vec(at, INPUT_AHEAD);
+                // Without a thread it is read when it is needed.
+                self.next_input = thread::Builder::new().name("input".into()).spawn(read).ok();
+            }
         }
         Ok(&self.input[self.input_used..])
     }
