@@ -73,7 +73,7 @@ pub fn device_of(path: &Path) -> Option<String> {
     let device = |(device, point, kind): (&str, String, &str)| {
         (Path::new(&point) == path && is_fuse(kind)).then(|| device.to_string())
     };
-    mounts.filter_map(device).last()
+    mounts.filter_map(device).next_back()
 }
 
 /// Returns device, mount point and filesystem type of a line of mountinfo (proc(5)).

@@ -29,7 +29,7 @@ const KEEP_BEFORE: u64 = 4 * BLOCK;
 /// How much compressed data is read at a time.
 const INPUT: usize = 64 << 10;
 /// The same for a decoder that goes on and on, in the background.
-const INPUT_AHEAD: usize = 128 << 10;
+const INPUT_AHEAD: usize = 256 << 10;
 /// One that has read so much in a row will.
 const LONG: usize = 16 * INPUT;
 
@@ -141,6 +141,8 @@ impl Deflated {
         if self.cursors.len() == MAX_CURSORS {
             self.cursors.remove(0);
         }
+        // Only the latest is likely to go on.
+        self.cursors.iter_mut().for_each(Cursor::forget_input);
         self.cursors.push(cursor);
     }
 }
@@ -199,6 +201,11 @@ impl Cursor {
             input_run: 0,
             next_input: None,
         })
+    }
+
+    /// Gives back the memory for compressed data, which can be read again.
+    fn forget_input(&mut self) {
+        (self.input, self.input_used, self.next_input) = (Vec::new(), 0, None);
     }
 
     /// Returns compressed data that has not been decoded; empty at its end.
