@@ -72,8 +72,8 @@ const END_OF_STREAM: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 
 /// Returns the content of a group, in blocks.
 fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<Block>> {
-    // A group ends on a byte, where the next would go on. libdeflate, more than twice as fast as a decoder that can
-    // pause, takes whole streams only.
+    // A group ends on a byte, where the next would go on. libdeflate, made for speed, cannot pause: it takes whole
+    // streams only.
     let mut input = vec![0; group.compressed + END_OF_STREAM.len()];
     let (data, end) = input.split_at_mut(group.compressed);
     compressed.read_exact_at(data, group.start)?;
