@@ -52,10 +52,9 @@ pub struct Export {
     contents: Ino,
     /// True once its parts turned out to be less regular than they looked.
     indexed: bool,
-    /// Worked out once, by whoever asks first; the others wait.
-    /// Held for a moment, so that what is known is known at once.
+    /// Held for a moment only, so that what is known is known at once.
     outcome: Mutex<Option<Outcome>>,
-    /// Held while the outcome is worked out.
+    /// Held while the outcome is worked out: once, by whoever asks first; the others wait.
     working: Mutex<()>,
     logged: Mutex<HashSet<String>>,
 }

@@ -3,7 +3,7 @@
 //! The kernel asks for a sequential reader's next stretches in any order and from several threads; without a memory
 //! of what was just decoded each of them would decode it again.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -38,19 +38,19 @@ struct Inner<D> {
     shared: Arc<Shared>,
     decoder: Mutex<D>,
     run: Mutex<Run>,
-    /// The block that the reader has come to.
-    position: AtomicU64,
-    /// The block to which has been decoded ahead of him.
-    ahead_to: AtomicU64,
-    /// Set while a thread decodes ahead.
-    goes_ahead: AtomicBool,
 }
 
-/// Blocks that were read one after the other.
+/// Where the member is being read, and how far it has been decoded ahead of that.
 #[derive(Default)]
 struct Run {
+    /// The block that the reader has come to.
     next: u64,
+    /// Blocks that he has read one after the other.
     length: u64,
+    /// The block to which has been decoded ahead of him.
+    ahead_to: u64,
+    /// Set while a thread decodes ahead.
+    is_ahead: bool,
 }
 
 /// Requests of one reader come in any order within so many blocks.
@@ -64,16 +64,7 @@ impl<D: Decode + 'static> Blockwise<D> {
     pub fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Blockwise(Arc::new(Inner {
-            id,
-            len,
-            shared,
-            decoder: Mutex::new(decoder),
-            run: Mutex::default(),
-            position: AtomicU64::new(0),
-            ahead_to: AtomicU64::new(0),
-            goes_ahead: AtomicBool::new(false),
-        }))
+        Blockwise(Arc::new(Inner { id, len, shared, decoder: Mutex::new(decoder), run: Mutex::default() }))
     }
 
     #[cfg(test)]
@@ -100,41 +91,39 @@ impl<D: Decode + 'static> Inner<D> {
         Ok(block)
     }
 
-    /// Takes notice of a read, and returns true if more will be read behind it than has been decoded.
-    fn goes_on(&self, n: u64) -> bool {
+    /// Takes notice of a read, and has the next blocks decoded if more will be read than has been, unless that is going on.
+    fn go_on(self: &Arc<Self>, n: u64) {
         let mut run = self.run.lock().unwrap();
         let is_near = n <= run.next && n + DISORDER >= run.next;
         let next = if is_near { run.next.max(n + 1) } else { n + 1 };
         run.length = if is_near { run.length + (next - run.next) } else { 1 };
         run.next = next;
-        self.position.store(next, Ordering::Relaxed);
         if !is_near {
-            self.ahead_to.store(next, Ordering::Relaxed);
+            run.ahead_to = next;
         }
-        run.length >= LONG && self.ahead_to.load(Ordering::Relaxed) < next + self.shared.blocks_ahead / 2
+        let has_enough = run.ahead_to >= next + self.shared.blocks_ahead / 2;
+        if run.length >= LONG && !has_enough && !run.is_ahead {
+            run.is_ahead = self.start_ahead();
+        }
     }
 
-    /// Has the next blocks decoded, unless that is going on.
-    fn go_ahead(self: &Arc<Self>) {
-        if self.goes_ahead.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    /// Starts decoding ahead, if not too many do; without it the reader decodes for himself.
+    fn start_ahead(self: &Arc<Self>) -> bool {
         let ahead = &self.shared.ahead;
         let started = ahead.fetch_add(1, Ordering::AcqRel) < MAX_AHEAD && {
             let inner = self.clone();
             thread::Builder::new().name("ahead".into()).spawn(move || inner.decode_ahead()).is_ok()
         };
-        // Without it the reader decodes for himself.
         if !started {
             ahead.fetch_sub(1, Ordering::AcqRel);
-            self.goes_ahead.store(false, Ordering::Release);
         }
+        started
     }
 
     fn decode_ahead(&self) {
         let mut n = 0;
         loop {
-            let position = self.position.load(Ordering::Relaxed);
+            let position = self.run.lock().unwrap().next;
             n = position.max(n);
             let end = (position + self.shared.blocks_ahead).min(self.len.div_ceil(BLOCK));
             // What goes wrong is told to whoever reads it.
@@ -142,10 +131,10 @@ impl<D: Decode + 'static> Inner<D> {
                 break;
             }
             n += 1;
-            self.ahead_to.store(n, Ordering::Relaxed);
+            self.run.lock().unwrap().ahead_to = n;
         }
         self.shared.ahead.fetch_sub(1, Ordering::AcqRel);
-        self.goes_ahead.store(false, Ordering::Release);
+        self.run.lock().unwrap().is_ahead = false;
     }
 }
 
@@ -161,9 +150,7 @@ impl<D: Decode + 'static> ReadAt for Blockwise<D> {
         while done < wanted {
             let at = offset + done as u64;
             let block = inner.block(at / BLOCK)?;
-            if inner.goes_on(at / BLOCK) {
-                inner.go_ahead();
-            }
+            inner.go_on(at / BLOCK);
             done += block.read_at(&mut buf[done..wanted], at % BLOCK)?;
         }
         Ok(done)
