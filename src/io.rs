@@ -8,6 +8,7 @@ mod file;
 mod joined;
 mod lru;
 mod overlay;
+mod pool;
 mod scratch;
 mod slice;
 
@@ -15,6 +16,7 @@ pub use file::FileReader;
 pub use joined::Joined;
 pub use lru::Lru;
 pub use overlay::Overlay;
+pub use pool::{Buffer, Pool};
 pub use scratch::with_scratch;
 pub use slice::Slice;
 
@@ -41,6 +43,12 @@ pub trait ReadAt: Send + Sync {
             )));
         }
         Ok(())
+    }
+
+    /// Calls `take` once with `len` bytes from `offset`, fewer only at the end, unless it fails. A reader that has them in memory
+    /// as one piece need not copy them. The caller bounds `len`.
+    fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        with_scratch(len, |buf| self.read_at(buf, offset).map(|n| take(&buf[..n])))
     }
 
     /// Returns `len` bytes from `offset`, fewer only at the end. The caller bounds `len`.
@@ -78,5 +86,12 @@ impl ReadAt for Vec<u8> {
             buf[..n].copy_from_slice(&self[start..start + n]);
         }
         Ok(n)
+    }
+
+    fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let n = available(Vec::len(self) as u64, offset, len);
+        let start = if n > 0 { offset as usize } else { 0 };
+        take(&self[start..start + n]);
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::artifact::members::{self, MemberKind};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
+use crate::io::with_scratch;
 use crate::store::Store;
 use crate::store::clock::Clock;
 use crate::store::sizes::Sizes;
@@ -316,15 +317,16 @@ impl Tree {
         target.read_vec(0, target.len() as usize)
     }
 
-    /// Reads from an open file.
-    pub fn read(&self, handle: Handle, buf: &mut [u8], offset: u64) -> Result<usize> {
+    /// Reads from an open file: calls `take` once with `len` bytes, fewer only at its end, unless it fails.
+    pub fn read(&self, handle: Handle, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let opened = self.handles.get(handle)?;
         if let handle::Opened::Writing(writing) = &*opened {
-            let read = self.jobs()?.read(writing, buf, offset);
+            let jobs = self.jobs()?;
+            let read = with_scratch(len, |buf| jobs.read(writing, buf, offset).map(|n| take(&buf[..n])));
             self.look_again_after_jobs();
             return read;
         }
-        match opened.read_at(buf, offset) {
+        match opened.lend(offset, len, take) {
             Err(error) if error.kind() == Kind::Irregular => {
                 // The file has another length than its beginning and end promised: it becomes another inode.
                 if let Some(export) = opened.export() {

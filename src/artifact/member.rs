@@ -1,12 +1,12 @@
 //! One file inside a zip, readable at any place.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::seek_table::SeekTable;
 use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
-use crate::io::{Reader, Slice};
+use crate::io::{Pool, Reader, Slice};
 
 mod blocks;
 mod deflated;
@@ -16,7 +16,7 @@ mod sequential;
 mod stored;
 
 pub use blocks::Blocks;
-use blocks::{BLOCK, Blockwise};
+use blocks::Blockwise;
 use deflated::Deflated;
 pub use deflated::SeekBudget;
 use grouped::Grouped;
@@ -32,11 +32,13 @@ const SEQUENTIAL: [u16; 6] = [9, 12, 14, 93, 95, 98];
 /// What all open members share.
 pub struct Shared {
     pub blocks: Blocks,
+    /// What blocks are made of.
+    pool: Arc<Pool>,
     pub budget: SeekBudget,
     /// Members that are being decoded ahead of their readers.
-    ahead: AtomicUsize,
-    /// How many blocks each.
-    blocks_ahead: u64,
+    members_ahead: AtomicUsize,
+    /// How many bytes each.
+    bytes_ahead: u64,
 }
 
 /// Bytes for [`Shared`], unless somebody wants it otherwise.
@@ -48,10 +50,11 @@ impl Shared {
         let blocks = bytes / 7 * 2;
         Shared {
             blocks: Blocks::new(blocks),
+            pool: Pool::new(blocks / 8),
             budget: SeekBudget::new(bytes - blocks),
-            ahead: AtomicUsize::new(0),
+            members_ahead: AtomicUsize::new(0),
             // What two readers have before them is not to drive out what they are at.
-            blocks_ahead: blocks as u64 / BLOCK / 4,
+            bytes_ahead: blocks as u64 / 4,
         }
     }
 }
@@ -88,15 +91,16 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
         DEFLATED => {
             let table = SeekTable::of(entry);
             if let Some(decoder) =
-                table.and_then(|table| Grouped::new(compressed.clone(), entry.size, &table))
+                table.and_then(|table| Grouped::new(compressed.clone(), entry.size, &table, shared.pool.clone()))
             {
                 return Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)));
             }
             let decoder = Deflated::new(compressed, entry.size, entry.crc, shared.clone());
-            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)))
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Mutex::new(decoder))))
         }
         method if SEQUENTIAL.contains(&method) => {
-            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Sequential::new(compressed, entry))))
+            let decoder = Sequential::new(compressed, entry, shared.pool.clone());
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Mutex::new(decoder))))
         }
         other => Err(Error::unsupported(format!("compression method {}", method_name(other)))),
     }

@@ -96,14 +96,17 @@ fn line(out: &mut impl Write, attr: &Attr, name: &str) -> io::Result<()> {
 fn copy(tree: &Tree, ino: u64) -> Result<()> {
     let (handle, _) = tree.open(ino)?;
     let mut out = io::stdout().lock();
-    let mut buf = vec![0; STEP];
     let mut at = 0;
     loop {
-        let n = tree.read(handle, &mut buf, at)?;
-        if n == 0 {
+        let mut written = Ok(());
+        let begin = at;
+        tree.read(handle, at, STEP, &mut |bytes| {
+            written = out.write_all(bytes);
+            at += bytes.len() as u64;
+        })?;
+        written?;
+        if at == begin {
             return Ok(());
         }
-        out.write_all(&buf[..n])?;
-        at += n as u64;
     }
 }

@@ -16,7 +16,6 @@ use fuser::{
 use nix::sys::statvfs::statvfs;
 
 use super::deadline::Deadline;
-use crate::io::with_scratch;
 use crate::tree::{Caching, Tree};
 
 mod answer;
@@ -266,13 +265,10 @@ impl Filesystem for Adapter {
     ) {
         let tree = self.tree.clone();
         self.deadline.run(reply, move |reply| {
-            with_scratch(size as usize, |buf| {
-                let read = tree.read(fh.0, buf, offset);
-                reply.send(|reply| match read {
-                    Ok(n) => reply.data(&buf[..n]),
-                    Err(error) => reply.error(errno(&error)),
-                });
-            });
+            let mut answer = |bytes: &[u8]| reply.send(|reply| reply.data(bytes));
+            if let Err(error) = tree.read(fh.0, offset, size as usize, &mut answer) {
+                reply.send(|reply| reply.error(errno(&error)));
+            }
         });
     }
 

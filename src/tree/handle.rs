@@ -51,12 +51,13 @@ impl Opened {
         Opened::Text(text.into_bytes())
     }
 
-    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+    /// Calls `take` once with what is there, unless it fails.
+    pub fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         match self {
-            Opened::Zip { zip, .. } => zip.read_at(buf, offset),
-            Opened::Member { reader, .. } => reader.read_at(buf, offset),
-            Opened::Stored { file, .. } => file.read_at(buf, offset),
-            Opened::Text(text) => text.read_at(buf, offset),
+            Opened::Zip { zip, .. } => zip.lend(offset, len, take),
+            Opened::Member { reader, .. } => reader.lend(offset, len, take),
+            Opened::Stored { file, .. } => file.lend(offset, len, take),
+            Opened::Text(text) => text.lend(offset, len, take),
             Opened::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
             Opened::Writing(_) => Err(Error::new(Kind::Invalid, "it is read in another way")),
         }

@@ -201,11 +201,11 @@ impl InProcess {
     fn read_all(&self, name: &str) -> Result<Vec<u8>, Error> {
         let (handle, _) = self.tree.open(self.lookup(name)?.ino)?;
         let mut bytes = Vec::new();
-        let mut buf = vec![0; 100_000];
         loop {
-            match self.tree.read(handle, &mut buf, bytes.len() as u64)? {
-                0 => break,
-                n => bytes.extend_from_slice(&buf[..n]),
+            let before = bytes.len();
+            self.tree.read(handle, before as u64, 100_000, &mut |piece| bytes.extend_from_slice(piece))?;
+            if bytes.len() == before {
+                break;
             }
         }
         self.tree.release(handle);

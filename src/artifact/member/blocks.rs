@@ -4,26 +4,37 @@
 //! of what was just decoded each of them would decode it again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::Shared;
 use crate::error::Result;
-use crate::io::{Lru, ReadAt, available};
+use crate::io::{Buffer, Lru, ReadAt, available, with_scratch};
 
-/// Bytes of content in a block.
+/// Bytes of content in a block, unless a decoder has a reason for another size.
 pub const BLOCK: u64 = 256 << 10;
 
 /// A decoded block.
-pub type Block = Arc<Vec<u8>>;
+pub type Block = Arc<Buffer>;
 /// Blocks by member and number.
 pub type Blocks = Lru<(u64, u64), Block>;
 
 /// Something that decodes the blocks of a member.
-pub trait Decode: Send {
-    /// Returns the block that begins at `wanted`. Blocks that are decoded on the way to it, and may be wanted soon,
-    /// are passed to `keep` with their beginnings.
-    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block>;
+pub trait Decode: Send + Sync {
+    /// Bytes of content in a block; the last one may be shorter.
+    fn block_size(&self) -> u64 {
+        BLOCK
+    }
+
+    /// Blocks that are decoded at the same time, at the most.
+    fn at_once(&self) -> usize {
+        1
+    }
+
+    /// Returns block number `wanted`. Blocks that are decoded on the way to it, and may be wanted soon, are passed to
+    /// `keep` with their numbers.
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block>;
 }
 
 /// A member that is read by decoding its blocks.
@@ -36,8 +47,14 @@ struct Inner<D> {
     id: u64,
     len: u64,
     shared: Arc<Shared>,
-    decoder: Mutex<D>,
+    decoder: D,
+    /// Blocks that are being decoded.
+    busy: Mutex<Vec<u64>>,
+    /// One of them is done.
+    done: Condvar,
     run: Mutex<Run>,
+    /// The reader has moved.
+    moved: Condvar,
 }
 
 /// Where the member is being read, and how far it has been decoded ahead of that.
@@ -47,10 +64,10 @@ struct Run {
     next: u64,
     /// Blocks that he has read one after the other.
     length: u64,
-    /// The block to which has been decoded ahead of him.
-    ahead_to: u64,
-    /// Set while a thread decodes ahead.
-    is_ahead: bool,
+    /// The block to be decoded next ahead of him.
+    ahead: u64,
+    /// Threads that decode ahead.
+    threads: usize,
 }
 
 /// Requests of one reader come in any order within so many blocks.
@@ -59,82 +76,162 @@ const DISORDER: u64 = 4;
 const LONG: u64 = 3;
 /// Members that are decoded ahead at the same time, at the most.
 const MAX_AHEAD: usize = 2;
+/// How long a thread that is far enough ahead waits for the reader.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl<D: Decode + 'static> Blockwise<D> {
     pub fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Blockwise(Arc::new(Inner { id, len, shared, decoder: Mutex::new(decoder), run: Mutex::default() }))
+        Blockwise(Arc::new(Inner {
+            id,
+            len,
+            shared,
+            decoder,
+            busy: Mutex::default(),
+            done: Condvar::new(),
+            run: Mutex::default(),
+            moved: Condvar::new(),
+        }))
     }
 
     #[cfg(test)]
-    pub(super) fn decoder(&self) -> std::sync::MutexGuard<'_, D> {
-        self.0.decoder.lock().unwrap()
+    pub(super) fn decoder(&self) -> &D {
+        &self.0.decoder
+    }
+}
+
+/// A block's place among those that are being decoded.
+struct Turn<'a, D> {
+    inner: &'a Inner<D>,
+    block: u64,
+}
+
+impl<D> Drop for Turn<'_, D> {
+    fn drop(&mut self) {
+        self.inner.busy.lock().unwrap().retain(|&block| block != self.block);
+        self.inner.done.notify_all();
     }
 }
 
 impl<D: Decode + 'static> Inner<D> {
+    fn kept(&self, n: u64) -> Option<Block> {
+        self.shared.blocks.get(&(self.id, n))
+    }
+
+    fn keep(&self, n: u64, block: Block) {
+        let cost = block.len();
+        self.shared.blocks.insert((self.id, n), block, cost);
+    }
+
     fn block(&self, n: u64) -> Result<Block> {
-        let blocks = &self.shared.blocks;
-        if let Some(block) = blocks.get(&(self.id, n)) {
+        if let Some(block) = self.kept(n) {
             return Ok(block);
         }
-        let mut decoder = self.decoder.lock().unwrap();
+        let _turn = {
+            let mut busy = self.busy.lock().unwrap();
+            while busy.contains(&n) || busy.len() >= self.decoder.at_once() {
+                busy = self.done.wait(busy).unwrap();
+            }
+            busy.push(n);
+            Turn { inner: self, block: n }
+        };
         // Somebody may have decoded it while this waited.
-        if let Some(block) = blocks.get(&(self.id, n)) {
+        if let Some(block) = self.kept(n) {
             return Ok(block);
         }
-        let mut keep =
-            |at: u64, block: &Block| blocks.insert((self.id, at / BLOCK), block.clone(), block.len());
-        let block = decoder.decode(n * BLOCK, &mut keep)?;
-        keep(n * BLOCK, &block);
+        let block = self.decoder.decode(n, &mut |n, block| self.keep(n, block))?;
+        self.keep(n, block.clone());
         Ok(block)
     }
 
-    /// Takes notice of a read, and has the next blocks decoded if more will be read than has been, unless that is going on.
+    /// Returns the block that has the byte at `offset`, and where in it.
+    fn read(self: &Arc<Self>, offset: u64) -> Result<(Block, usize)> {
+        let size = self.decoder.block_size();
+        let block = self.block(offset / size)?;
+        self.go_on(offset / size);
+        Ok((block, (offset % size) as usize))
+    }
+
+    /// Takes notice of a read, and has the next blocks decoded for a reader that will read on.
     fn go_on(self: &Arc<Self>, n: u64) {
         let mut run = self.run.lock().unwrap();
         let is_near = n <= run.next && n + DISORDER >= run.next;
         let next = if is_near { run.next.max(n + 1) } else { n + 1 };
         run.length = if is_near { run.length + (next - run.next) } else { 1 };
         run.next = next;
-        if !is_near {
-            run.ahead_to = next;
+        run.ahead = if is_near { run.ahead.max(next) } else { next };
+        // By halves, so that threads are not woken for each block.
+        if run.ahead >= next + self.blocks_ahead() / 2 || self.wanted_ahead(&run).is_none() {
+            return;
         }
-        let has_enough = run.ahead_to >= next + self.shared.blocks_ahead / 2;
-        if run.length >= LONG && !has_enough && !run.is_ahead {
-            run.is_ahead = self.start_ahead();
+        self.moved.notify_all();
+        while run.threads < self.decoder.at_once() && self.start_ahead(&run) {
+            run.threads += 1;
         }
     }
 
-    /// Starts decoding ahead, if not too many do; without it the reader decodes for himself.
-    fn start_ahead(self: &Arc<Self>) -> bool {
-        let ahead = &self.shared.ahead;
-        let started = ahead.fetch_add(1, Ordering::AcqRel) < MAX_AHEAD && {
-            let inner = self.clone();
-            thread::Builder::new().name("ahead".into()).spawn(move || inner.decode_ahead()).is_ok()
-        };
-        if !started {
-            ahead.fetch_sub(1, Ordering::AcqRel);
+    /// Starts a thread that decodes ahead, unless too many members are; without it the reader decodes for himself.
+    fn start_ahead(self: &Arc<Self>, run: &Run) -> bool {
+        let members = &self.shared.members_ahead;
+        if run.threads == 0 && members.fetch_add(1, Ordering::Relaxed) >= MAX_AHEAD {
+            members.fetch_sub(1, Ordering::Relaxed);
+            return false;
         }
-        started
+        let inner = self.clone();
+        let started = thread::Builder::new().name("ahead".into()).spawn(move || Ahead(&inner).decode());
+        if started.is_err() && run.threads == 0 {
+            members.fetch_sub(1, Ordering::Relaxed);
+        }
+        started.is_ok()
     }
 
-    fn decode_ahead(&self) {
-        let mut n = 0;
+    fn blocks_ahead(&self) -> u64 {
+        (self.shared.bytes_ahead / self.decoder.block_size()).max(1)
+    }
+
+    /// Returns the block that is to be decoded next ahead of the reader, if he will want it soon.
+    fn wanted_ahead(&self, run: &Run) -> Option<u64> {
+        let end = (run.next + self.blocks_ahead()).min(self.len.div_ceil(self.decoder.block_size()));
+        (run.length >= LONG && run.ahead < end).then_some(run.ahead)
+    }
+}
+
+/// A thread that decodes ahead.
+struct Ahead<'a, D: Decode + 'static>(&'a Inner<D>);
+
+impl<D: Decode + 'static> Ahead<'_, D> {
+    fn decode(&self) {
+        let inner = self.0;
+        let mut run = inner.run.lock().unwrap();
         loop {
-            let position = self.run.lock().unwrap().next;
-            n = position.max(n);
-            let end = (position + self.shared.blocks_ahead).min(self.len.div_ceil(BLOCK));
-            // What goes wrong is told to whoever reads it.
-            if n >= end || self.block(n).is_err() {
-                break;
+            let Some(n) = inner.wanted_ahead(&run) else {
+                let (woken, waited) = inner.moved.wait_timeout(run, PATIENCE).unwrap();
+                run = woken;
+                if waited.timed_out() && inner.wanted_ahead(&run).is_none() {
+                    return;
+                }
+                continue;
+            };
+            run.ahead = n + 1;
+            drop(run);
+            let is_bad = inner.block(n).is_err();
+            run = inner.run.lock().unwrap();
+            if is_bad {
+                // It is told to whoever reads the block.
+                run.length = 0;
             }
-            n += 1;
-            self.run.lock().unwrap().ahead_to = n;
         }
-        self.shared.ahead.fetch_sub(1, Ordering::AcqRel);
-        self.run.lock().unwrap().is_ahead = false;
+    }
+}
+
+impl<D: Decode + 'static> Drop for Ahead<'_, D> {
+    fn drop(&mut self) {
+        let mut run = self.0.run.lock().unwrap();
+        run.threads -= 1;
+        if run.threads == 0 {
+            self.0.shared.members_ahead.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -144,15 +241,28 @@ impl<D: Decode + 'static> ReadAt for Blockwise<D> {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let inner = &self.0;
-        let wanted = available(inner.len, offset, buf.len());
+        let wanted = available(self.0.len, offset, buf.len());
         let mut done = 0;
         while done < wanted {
-            let at = offset + done as u64;
-            let block = inner.block(at / BLOCK)?;
-            inner.go_on(at / BLOCK);
-            done += block.read_at(&mut buf[done..wanted], at % BLOCK)?;
+            let (block, at) = self.0.read(offset + done as u64)?;
+            let n = (block.len() - at).min(wanted - done);
+            buf[done..done + n].copy_from_slice(&block[at..at + n]);
+            done += n;
         }
         Ok(done)
+    }
+
+    fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let len = available(self.0.len, offset, len);
+        if len == 0 {
+            take(&[]);
+            return Ok(());
+        }
+        let (block, at) = self.0.read(offset)?;
+        match block.get(at..at + len) {
+            Some(bytes) => take(bytes),
+            None => with_scratch(len, |buf| self.read_exact_at(buf, offset).map(|()| take(buf)))?,
+        }
+        Ok(())
     }
 }

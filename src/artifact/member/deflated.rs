@@ -10,8 +10,8 @@
 //! dropped, and they are made half as often from then on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::Shared;
@@ -25,7 +25,7 @@ const SPACING: u64 = 4 * BLOCK;
 /// Decoders that are kept where readers have left them.
 const MAX_CURSORS: usize = 3;
 /// Blocks decoded on the way to the one that is wanted are kept if they are this near before it.
-const KEEP_BEFORE: u64 = 4 * BLOCK;
+const KEEP_BEFORE: u64 = 4;
 /// How much compressed data is read at a time.
 const INPUT: usize = 64 << 10;
 /// The same for a decoder that goes on and on, in the background.
@@ -147,24 +147,25 @@ impl Deflated {
     }
 }
 
-impl Decode for Deflated {
-    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
-        let mut cursor = self.nearest(wanted)?;
+impl Decode for Mutex<Deflated> {
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
+        let mut decoder = self.lock().unwrap();
+        let mut cursor = decoder.nearest(wanted * BLOCK)?;
         loop {
-            self.keep_point(&cursor)?;
-            let at = cursor.at;
-            let mut block = vec![0; available(self.len, at, BLOCK as usize)];
-            cursor.fill(&self.compressed, &mut block)?;
-            if cursor.at == self.len {
-                cursor.finish(&self.compressed, self.crc)?;
+            decoder.keep_point(&cursor)?;
+            let n = cursor.at / BLOCK;
+            let mut block = decoder.shared.pool.take(available(decoder.len, cursor.at, BLOCK as usize));
+            cursor.fill(&decoder.compressed, &mut block)?;
+            if cursor.at == decoder.len {
+                cursor.finish(&decoder.compressed, decoder.crc)?;
             }
             let block = Arc::new(block);
-            if at == wanted {
-                self.leave(cursor);
+            if n == wanted {
+                decoder.leave(cursor);
                 return Ok(block);
             }
-            if at + KEEP_BEFORE >= wanted {
-                keep(at, &block);
+            if n + KEEP_BEFORE >= wanted {
+                keep(n, block);
             }
         }
     }
@@ -288,13 +289,14 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Deflated> {
+    fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Mutex<Deflated>> {
         sharing(content, crc, len, Arc::default())
     }
 
-    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Deflated> {
+    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Mutex<Deflated>> {
         let compressed = crate::artifact::member::inflate::tests::deflate(content);
-        Blockwise::new(len, shared.clone(), Deflated::new(Arc::new(compressed), len, crc, shared))
+        let decoder = Deflated::new(Arc::new(compressed), len, crc, shared.clone());
+        Blockwise::new(len, shared, Mutex::new(decoder))
     }
 
     proptest! {
@@ -318,7 +320,7 @@ mod tests {
         shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
         let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
-        let decoder = member.decoder();
+        let decoder = member.decoder().lock().unwrap();
         assert!((4..=10).contains(&decoder.points.len()), "{}", decoder.points.len());
         let left = shared.budget.left.load(Ordering::Relaxed);
         assert_eq!(left + decoder.points.len() * STATE_SIZE, 10 * STATE_SIZE);

@@ -1,7 +1,6 @@
 //! Random access into a deflated member that has a seek table: each group of its blocks is inflated by itself.
 //!
-//! Nothing of a group is given out before its CRC-32 has been checked. A reader that goes on where it was gets the
-//! next groups too, inflated beside the one that it waits for.
+//! A block here is one group. Nothing of it is given out before its CRC-32 has been checked.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,12 +10,10 @@ use libdeflater::Decompressor;
 use super::blocks::{BLOCK, Block, Decode};
 use crate::error::{Error, Result};
 use crate::format::seek_table::SeekTable;
-use crate::io::{ReadAt, Reader};
+use crate::io::{Pool, Reader, with_scratch};
 
 /// Members with larger groups (those of more than 16 GB) are read as if they had no table.
 const MAX_GROUP: u64 = 4 << 20;
-/// Bytes of content that are inflated at once, unless a group is larger.
-const MAX_AHEAD: u64 = 2 << 20;
 /// Threads that one member is inflated by.
 const MAX_THREADS: usize = 4;
 
@@ -35,15 +32,13 @@ pub struct Grouped {
     compressed: Reader,
     group_size: u64,
     groups: Vec<Group>,
-    /// The group that comes next for a reader that goes on.
-    next: usize,
-    /// Groups that are inflated at once for such a reader.
-    ahead: usize,
+    threads: usize,
+    pool: Arc<Pool>,
 }
 
 impl Grouped {
     /// Takes a table that agrees with a member of `len` bytes; `None` if its groups are not such as we write.
-    pub fn new(compressed: Reader, len: u64, table: &SeekTable) -> Option<Grouped> {
+    pub fn new(compressed: Reader, len: u64, table: &SeekTable, pool: Arc<Pool>) -> Option<Grouped> {
         let group_size = table.group_size;
         if !group_size.is_multiple_of(BLOCK) || group_size > MAX_GROUP {
             return None;
@@ -62,72 +57,43 @@ impl Grouped {
             left -= size;
         }
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        let ahead = threads.min((MAX_AHEAD / group_size) as usize).max(1);
-        Some(Grouped { compressed, group_size, groups, next: 0, ahead })
+        Some(Grouped { compressed, group_size, groups, threads, pool })
     }
 }
 
 /// What follows the last block of a stream (RFC 1951 section 3.2.4): one that is final, stored, and empty.
 const END_OF_STREAM: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 
-/// Returns the content of a group, in blocks.
-fn inflated(compressed: &dyn ReadAt, number: usize, group: &Group) -> Result<Vec<Block>> {
-    // A group ends on a byte, where the next would go on. libdeflate, made for speed, cannot pause: it takes whole
-    // streams only.
-    let mut input = vec![0; group.compressed + END_OF_STREAM.len()];
-    let (data, end) = input.split_at_mut(group.compressed);
-    compressed.read_exact_at(data, group.start)?;
-    end.copy_from_slice(&END_OF_STREAM);
-    let mut content = vec![0; group.size];
-    let size = Decompressor::new().deflate_decompress(&input, &mut content);
-    if size != Ok(group.size) {
-        return Err(Error::damaged(format!(
-            "group {number} of the member's blocks is not what its table says"
-        )));
-    }
-    if crc32fast::hash(&content) != group.crc {
-        return Err(Error::damaged(format!("the CRC-32 of group {number} of the member's blocks is wrong")));
-    }
-    Ok(content.chunks(BLOCK as usize).map(|block| Arc::new(block.to_vec())).collect())
-}
-
 impl Decode for Grouped {
-    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
-        let first = (wanted / self.group_size) as usize;
-        let count = if first == self.next { self.ahead } else { 1 };
-        let Some(groups) =
-            self.groups.get(first..self.groups.len().min(first + count)).filter(|g| !g.is_empty())
-        else {
-            return Err(Error::damaged("a read behind the last group of the member's blocks"));
-        };
-        let compressed = &*self.compressed;
-        let (mine, others) = (&groups[0], &groups[1..]);
-        let (content, ahead) = thread::scope(|scope| {
-            let spawn = |(n, group)| {
-                let work = move || inflated(compressed, first + 1 + n, group).ok();
-                thread::Builder::new().spawn_scoped(scope, work).ok()
-            };
-            let threads: Vec<_> = others.iter().enumerate().map(spawn).collect();
-            let content = inflated(compressed, first, mine);
-            // What goes wrong ahead is told when somebody wants it.
-            let join =
-                |thread: Option<thread::ScopedJoinHandle<'_, Option<Vec<Block>>>>| thread?.join().ok()?;
-            (content, threads.into_iter().map_while(join).collect::<Vec<_>>())
-        });
-        let content = content?;
-        self.next = first + 1 + ahead.len();
-        let mut found = None;
-        for (group, content) in (first..).zip(std::iter::once(content).chain(ahead)) {
-            let start = group as u64 * self.group_size;
-            for (at, block) in (start..).step_by(BLOCK as usize).zip(content) {
-                if at == wanted {
-                    found = Some(block);
-                } else {
-                    keep(at, &block);
-                }
-            }
+    fn block_size(&self) -> u64 {
+        self.group_size
+    }
+
+    fn at_once(&self) -> usize {
+        self.threads
+    }
+
+    fn decode(&self, wanted: u64, _keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
+        let group = usize::try_from(wanted).ok().and_then(|n| self.groups.get(n));
+        let group = group.ok_or_else(|| Error::damaged("a read behind the last group of the member's blocks"))?;
+        let mut content = self.pool.take(group.size);
+        // A group ends on a byte, where the next would go on. libdeflate, made for speed, cannot pause: it takes whole
+        // streams only.
+        let size = with_scratch(group.compressed + END_OF_STREAM.len(), |input| {
+            let (data, end) = input.split_at_mut(group.compressed);
+            self.compressed.read_exact_at(data, group.start)?;
+            end.copy_from_slice(&END_OF_STREAM);
+            Ok::<_, Error>(Decompressor::new().deflate_decompress(input, &mut content).ok())
+        })?;
+        if size != Some(group.size) {
+            return Err(Error::damaged(format!(
+                "group {wanted} of the member's blocks is not what its table says"
+            )));
         }
-        found.ok_or_else(|| Error::damaged("a read behind the end of the member"))
+        if crc32fast::hash(&content) != group.crc {
+            return Err(Error::damaged(format!("the CRC-32 of group {wanted} of the member's blocks is wrong")));
+        }
+        Ok(Arc::new(content))
     }
 }
 
@@ -137,7 +103,9 @@ mod tests {
     use zlib_rs::{Deflate, DeflateFlush};
 
     use super::*;
+    use crate::artifact::member::Shared;
     use crate::artifact::member::blocks::Blockwise;
+    use crate::io::ReadAt;
     use crate::format::seek_table::Group as Listed;
 
     const GROUP: usize = 512 << 10;
@@ -168,8 +136,9 @@ mod tests {
     }
 
     fn member(compressed: Vec<u8>, len: usize, table: &SeekTable) -> Blockwise<Grouped> {
-        let grouped = Grouped::new(Arc::new(compressed), len as u64, table).unwrap();
-        Blockwise::new(len as u64, Arc::default(), grouped)
+        let shared = Arc::<Shared>::default();
+        let grouped = Grouped::new(Arc::new(compressed), len as u64, table, shared.pool.clone()).unwrap();
+        Blockwise::new(len as u64, shared, grouped)
     }
 
     proptest! {
@@ -208,7 +177,7 @@ mod tests {
     fn groups_that_would_take_much_memory_are_not_believed() {
         let (compressed, table) = deflated(&content(2 * GROUP));
         let taken = |table: &SeekTable, len: usize| {
-            Grouped::new(Arc::new(compressed.clone()), len as u64, table).is_some()
+            Grouped::new(Arc::new(compressed.clone()), len as u64, table, Pool::new(0)).is_some()
         };
         assert!(taken(&table, 2 * GROUP));
         assert!(!taken(&table, GROUP));

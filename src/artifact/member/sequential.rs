@@ -4,8 +4,8 @@
 //! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order.
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use zip::ZipArchive;
@@ -14,7 +14,7 @@ use super::blocks::{BLOCK, Block, Decode};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
 use crate::format::zip::{End, Entry, FLAG_DATA_DESCRIPTOR, LOCAL_HEADER, LOCAL_HEADER_LEN};
-use crate::io::{Joined, Reader, available};
+use crate::io::{Buffer, Joined, Pool, Reader, available};
 
 /// Blocks that a thread decodes ahead of its reader.
 const AHEAD: usize = 1;
@@ -24,39 +24,55 @@ pub struct Sequential {
     /// A zip that holds this member alone.
     archive: Reader,
     len: u64,
+    pool: Arc<Pool>,
     stream: Option<Stream>,
 }
 
 /// A thread on its way through the member.
 struct Stream {
-    /// Position of the next block.
-    at: u64,
-    blocks: Receiver<Result<Vec<u8>>>,
+    /// Number of the next block.
+    next: u64,
+    blocks: Receiver<Result<Buffer>>,
 }
 
 impl Sequential {
     /// `compressed` is the data of the member that `entry` describes.
-    pub fn new(compressed: Reader, entry: &Entry<'_>) -> Sequential {
-        Sequential { archive: alone(compressed, entry), len: entry.size, stream: None }
+    pub fn new(compressed: Reader, entry: &Entry<'_>, pool: Arc<Pool>) -> Sequential {
+        Sequential { archive: alone(compressed, entry), len: entry.size, pool, stream: None }
+    }
+
+    /// Starts a thread that decodes all blocks; it ends when nobody takes them any more.
+    fn start(&self) -> Result<Receiver<Result<Buffer>>> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let (archive, len, pool) = (self.archive.clone(), self.len, self.pool.clone());
+        thread::Builder::new().name("decoder".into()).spawn(move || {
+            let outcome = decode(archive, len, &pool, |block| sender.send(Ok(block)).is_ok());
+            if let Err(error) = outcome {
+                // Nobody may be there to hear it.
+                let _ = sender.send(Err(error));
+            }
+        })?;
+        Ok(receiver)
     }
 }
 
-impl Decode for Sequential {
-    fn decode(&mut self, wanted: u64, keep: &mut dyn FnMut(u64, &Block)) -> Result<Block> {
-        let mut stream = match self.stream.take().filter(|stream| stream.at <= wanted) {
+impl Decode for Mutex<Sequential> {
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
+        let mut decoder = self.lock().unwrap();
+        let mut stream = match decoder.stream.take().filter(|stream| stream.next <= wanted) {
             Some(stream) => stream,
-            None => Stream { at: 0, blocks: start(self.archive.clone(), self.len)? },
+            None => Stream { next: 0, blocks: decoder.start()? },
         };
         loop {
             let stopped = |_| Error::damaged("the decoder has stopped");
             let block = Arc::new(stream.blocks.recv().map_err(stopped)??);
-            let at = stream.at;
-            stream.at += BLOCK;
-            if at == wanted {
-                self.stream = Some(stream);
+            let n = stream.next;
+            stream.next += 1;
+            if n == wanted {
+                decoder.stream = Some(stream);
                 return Ok(block);
             }
-            keep(at, &block);
+            keep(n, block);
         }
     }
 }
@@ -94,26 +110,18 @@ fn alone(compressed: Reader, entry: &Entry<'_>) -> Reader {
     Arc::new(Joined::new(vec![Arc::new(header), compressed, Arc::new(tail)]))
 }
 
-/// Starts a thread that decodes all blocks; it ends when nobody takes them any more.
-fn start(archive: Reader, len: u64) -> Result<Receiver<Result<Vec<u8>>>> {
-    let (sender, receiver) = sync_channel(AHEAD);
-    thread::Builder::new().name("decoder".into()).spawn(move || {
-        let outcome = decode(archive, len, |block| sender.send(Ok(block)).is_ok());
-        if let Err(error) = outcome {
-            // Nobody may be there to hear it.
-            let _ = sender.send(Err(error));
-        }
-    })?;
-    Ok(receiver)
-}
-
-fn decode(archive: Reader, len: u64, mut take: impl FnMut(Vec<u8>) -> bool) -> Result<()> {
+fn decode(
+    archive: Reader,
+    len: u64,
+    pool: &Arc<Pool>,
+    mut take: impl FnMut(Buffer) -> bool,
+) -> Result<()> {
     let failed = |error: zip::result::ZipError| Error::unsupported(format!("this member: {error}"));
     let mut zip = ZipArchive::new(Cursor { reader: archive, at: 0 }).map_err(failed)?;
     let mut member = zip.by_index(0).map_err(failed)?;
     let mut at = 0;
     while at < len {
-        let mut block = vec![0; available(len, at, BLOCK as usize)];
+        let mut block = pool.take(available(len, at, BLOCK as usize));
         member.read_exact(&mut block).map_err(damaged)?;
         at += block.len() as u64;
         if at == len {
