@@ -9,6 +9,7 @@
 //! | [`extents`] | logical to physical offsets over pieces of equal stride | |
 //! | [`block_hashes`] | the hashes that a stored part is checked by | our own |
 //! | [`part_name`] | which part of which set a file name means | |
+//! | [`deflate`] | where blocks begin, and blocks made a stream of their own | RFC 1951 |
 //! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |
 //! | [`seek_table`] | where a member that we wrote can be read from | our own |
 //! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
@@ -19,6 +20,7 @@ pub mod base64;
 pub mod ber;
 pub mod block_hashes;
 pub mod cms;
+pub mod deflate;
 pub mod extents;
 pub mod member_name;
 pub mod mime;

@@ -231,7 +231,8 @@ def check_unwrap(source):
     for m in re.finditer(r"\.\s*(unwrap\s*\(\s*\)|expect\s*\(\s*(?=[\"&]))", source.no_comments):
         at = m.start()
         before = re.sub(r"\s+", "", source.code[max(0, at - 200) : at])
-        of_lock = before.endswith((".lock()", ".read()", ".write()"))
+        # A condition variable gives the lock back.
+        of_lock = before.endswith((".lock()", ".read()", ".write()")) or re.search(r"\.wait(_timeout)?\([^()]+\)$", before)
         is_code = source.code[at] == "."
         if is_code and not of_lock and not source.in_test(at) and not source.in_const(at):
             what = f"{m[1].partition('(')[0].strip()}() outside tests"

@@ -9,9 +9,11 @@ use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
 use crate::io::{Pool, Reader, Slice};
 
 mod blocks;
+mod cursor;
 mod deflated;
 mod grouped;
 mod inflate;
+mod input;
 mod sequential;
 mod stored;
 
@@ -34,6 +36,8 @@ pub struct Shared {
     pub blocks: Blocks,
     /// What blocks are made of.
     pool: Arc<Pool>,
+    /// What many of them are decoded into at once.
+    leaps: Arc<Pool>,
     pub budget: SeekBudget,
     /// Members that are being decoded ahead of their readers.
     members_ahead: AtomicUsize,
@@ -51,6 +55,7 @@ impl Shared {
         Shared {
             blocks: Blocks::new(blocks),
             pool: Pool::new(blocks / 8),
+            leaps: Pool::new(cursor::MAX_LEAP),
             budget: SeekBudget::new(bytes - blocks),
             members_ahead: AtomicUsize::new(0),
             // What two readers have before them is not to drive out what they are at.
@@ -90,8 +95,8 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
         STORED => Err(Error::damaged("a stored member with two different sizes")),
         DEFLATED => {
             let table = SeekTable::of(entry);
-            if let Some(decoder) =
-                table.and_then(|table| Grouped::new(compressed.clone(), entry.size, &table, shared.pool.clone()))
+            if let Some(decoder) = table
+                .and_then(|table| Grouped::new(compressed.clone(), entry.size, &table, shared.pool.clone()))
             {
                 return Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)));
             }

@@ -3,8 +3,9 @@
 //! The kernel asks for a sequential reader's next stretches in any order and from several threads; without a memory
 //! of what was just decoded each of them would decode it again.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -48,13 +49,20 @@ struct Inner<D> {
     len: u64,
     shared: Arc<Shared>,
     decoder: D,
-    /// Blocks that are being decoded.
-    busy: Mutex<Vec<u64>>,
-    /// One of them is done.
+    state: Mutex<State>,
+    /// A block is done.
     done: Condvar,
-    run: Mutex<Run>,
     /// The reader has moved.
     moved: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Blocks that are being decoded.
+    busy: Vec<u64>,
+    /// Blocks that somebody waits for.
+    wanted: Vec<u64>,
+    run: Run,
 }
 
 /// Where the member is being read, and how far it has been decoded ahead of that.
@@ -70,14 +78,16 @@ struct Run {
     threads: usize,
 }
 
-/// Requests of one reader come in any order within so many blocks.
-const DISORDER: u64 = 4;
+/// Requests of one reader come in any order within so many bytes: the kernel has several under way.
+const DISORDER: u64 = 2 << 20;
 /// A reader of so many blocks in a row will read on.
 const LONG: u64 = 3;
 /// Members that are decoded ahead at the same time, at the most.
 const MAX_AHEAD: usize = 2;
 /// How long a thread that is far enough ahead waits for the reader.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long it lets others go first, at the most.
+const TURN: Duration = Duration::from_millis(1);
 
 impl<D: Decode + 'static> Blockwise<D> {
     pub fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
@@ -88,9 +98,8 @@ impl<D: Decode + 'static> Blockwise<D> {
             len,
             shared,
             decoder,
-            busy: Mutex::default(),
+            state: Mutex::default(),
             done: Condvar::new(),
-            run: Mutex::default(),
             moved: Condvar::new(),
         }))
     }
@@ -107,10 +116,22 @@ struct Turn<'a, D> {
     block: u64,
 }
 
+impl<D> Turn<'_, D> {
+    fn end(self, state: &mut State) {
+        self.leave(state);
+        mem::forget(self);
+    }
+
+    fn leave(&self, state: &mut State) {
+        state.busy.retain(|&block| block != self.block);
+        state.wanted.retain(|&block| block != self.block);
+        self.inner.done.notify_all();
+    }
+}
+
 impl<D> Drop for Turn<'_, D> {
     fn drop(&mut self) {
-        self.inner.busy.lock().unwrap().retain(|&block| block != self.block);
-        self.inner.done.notify_all();
+        self.leave(&mut self.inner.state.lock().unwrap());
     }
 }
 
@@ -119,29 +140,44 @@ impl<D: Decode + 'static> Inner<D> {
         self.shared.blocks.get(&(self.id, n))
     }
 
-    fn keep(&self, n: u64, block: Block) {
-        let cost = block.len();
-        self.shared.blocks.insert((self.id, n), block, cost);
+    fn keep(&self, n: u64, block: &Block) {
+        self.shared.blocks.insert((self.id, n), block.clone(), block.len());
     }
 
+    /// Returns a block that was decoded lately, or decodes it.
     fn block(&self, n: u64) -> Result<Block> {
-        if let Some(block) = self.kept(n) {
-            return Ok(block);
-        }
-        let _turn = {
-            let mut busy = self.busy.lock().unwrap();
-            while busy.contains(&n) || busy.len() >= self.decoder.at_once() {
-                busy = self.done.wait(busy).unwrap();
+        loop {
+            if let Some(block) = self.kept(n) {
+                return Ok(block);
             }
-            busy.push(n);
-            Turn { inner: self, block: n }
-        };
-        // Somebody may have decoded it while this waited.
-        if let Some(block) = self.kept(n) {
-            return Ok(block);
+            if let Some(_turn) = self.turn(self.state.lock().unwrap(), n) {
+                return self.decode(n);
+            }
         }
-        let block = self.decoder.decode(n, &mut |n, block| self.keep(n, block))?;
-        self.keep(n, block.clone());
+    }
+
+    /// Waits until a block can be decoded; `None` if somebody else has done so.
+    fn turn(&self, mut state: MutexGuard<'_, State>, n: u64) -> Option<Turn<'_, D>> {
+        state.wanted.push(n);
+        let mine = loop {
+            if self.kept(n).is_some() {
+                break None;
+            }
+            if !state.busy.contains(&n) && state.busy.len() < self.decoder.at_once() {
+                state.busy.push(n);
+                break Some(Turn { inner: self, block: n });
+            }
+            state = self.done.wait(state).unwrap();
+        };
+        if let Some(at) = state.wanted.iter().position(|&wanted| wanted == n) {
+            state.wanted.swap_remove(at);
+        }
+        mine
+    }
+
+    fn decode(&self, n: u64) -> Result<Block> {
+        let block = self.decoder.decode(n, &mut |n, block| self.keep(n, &block))?;
+        self.keep(n, &block);
         Ok(block)
     }
 
@@ -155,18 +191,18 @@ impl<D: Decode + 'static> Inner<D> {
 
     /// Takes notice of a read, and has the next blocks decoded for a reader that will read on.
     fn go_on(self: &Arc<Self>, n: u64) {
-        let mut run = self.run.lock().unwrap();
-        let is_near = n <= run.next && n + DISORDER >= run.next;
+        let run = &mut self.state.lock().unwrap().run;
+        let is_near = n.abs_diff(run.next) <= (DISORDER / self.decoder.block_size()).max(1);
         let next = if is_near { run.next.max(n + 1) } else { n + 1 };
-        run.length = if is_near { run.length + (next - run.next) } else { 1 };
+        run.length = if is_near { run.length + u64::from(next > run.next) } else { 1 };
         run.next = next;
         run.ahead = if is_near { run.ahead.max(next) } else { next };
         // By halves, so that threads are not woken for each block.
-        if run.ahead >= next + self.blocks_ahead() / 2 || self.wanted_ahead(&run).is_none() {
+        if run.ahead >= next + self.blocks_ahead() / 2 || self.wanted_ahead(run).is_none() {
             return;
         }
         self.moved.notify_all();
-        while run.threads < self.decoder.at_once() && self.start_ahead(&run) {
+        while run.threads < self.decoder.at_once() && self.start_ahead(run) {
             run.threads += 1;
         }
     }
@@ -193,7 +229,8 @@ impl<D: Decode + 'static> Inner<D> {
     /// Returns the block that is to be decoded next ahead of the reader, if he will want it soon.
     fn wanted_ahead(&self, run: &Run) -> Option<u64> {
         let end = (run.next + self.blocks_ahead()).min(self.len.div_ceil(self.decoder.block_size()));
-        (run.length >= LONG && run.ahead < end).then_some(run.ahead)
+        let mut ahead = run.ahead..if run.length >= LONG { end } else { 0 };
+        ahead.find(|&n| self.kept(n).is_none())
     }
 }
 
@@ -203,23 +240,33 @@ struct Ahead<'a, D: Decode + 'static>(&'a Inner<D>);
 impl<D: Decode + 'static> Ahead<'_, D> {
     fn decode(&self) {
         let inner = self.0;
-        let mut run = inner.run.lock().unwrap();
+        let mut state = inner.state.lock().unwrap();
         loop {
-            let Some(n) = inner.wanted_ahead(&run) else {
-                let (woken, waited) = inner.moved.wait_timeout(run, PATIENCE).unwrap();
-                run = woken;
-                if waited.timed_out() && inner.wanted_ahead(&run).is_none() {
+            let Some(n) = inner.wanted_ahead(&state.run) else {
+                let (woken, waited) = inner.moved.wait_timeout(state, PATIENCE).unwrap();
+                state = woken;
+                if waited.timed_out() && inner.wanted_ahead(&state.run).is_none() {
                     return;
                 }
                 continue;
             };
-            run.ahead = n + 1;
-            drop(run);
-            let is_bad = inner.block(n).is_err();
-            run = inner.run.lock().unwrap();
+            // Whoever wants something else goes first.
+            let soon = n..n + inner.blocks_ahead();
+            if state.wanted.iter().any(|n| !soon.contains(n) && inner.kept(*n).is_none()) {
+                state = inner.done.wait_timeout(state, TURN).unwrap().0;
+            }
+            state.run.ahead = n + 1;
+            let Some(turn) = inner.turn(state, n) else {
+                state = inner.state.lock().unwrap();
+                continue;
+            };
+            let is_bad = inner.decode(n).is_err();
+            state = inner.state.lock().unwrap();
+            // Goes on before those can who wait for what comes next: to go from thread to thread takes time.
+            turn.end(&mut state);
             if is_bad {
                 // It is told to whoever reads the block.
-                run.length = 0;
+                state.run.length = 0;
             }
         }
     }
@@ -227,7 +274,7 @@ impl<D: Decode + 'static> Ahead<'_, D> {
 
 impl<D: Decode + 'static> Drop for Ahead<'_, D> {
     fn drop(&mut self) {
-        let mut run = self.0.run.lock().unwrap();
+        let run = &mut self.0.state.lock().unwrap().run;
         run.threads -= 1;
         if run.threads == 0 {
             self.0.shared.members_ahead.fetch_sub(1, Ordering::Relaxed);

@@ -12,13 +12,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 use super::Shared;
 use super::blocks::{BLOCK, Block, Decode};
-use super::inflate::{Inflate, STATE_SIZE};
-use crate::error::{Error, Result};
-use crate::io::{Reader, available};
+use super::cursor::{Cursor, Source};
+use super::inflate::STATE_SIZE;
+use crate::error::Result;
+use crate::io::Reader;
 
 /// Distance between seek points at first.
 const SPACING: u64 = 4 * BLOCK;
@@ -26,12 +26,6 @@ const SPACING: u64 = 4 * BLOCK;
 const MAX_CURSORS: usize = 3;
 /// Blocks decoded on the way to the one that is wanted are kept if they are this near before it.
 const KEEP_BEFORE: u64 = 4;
-/// How much compressed data is read at a time.
-const INPUT: usize = 64 << 10;
-/// The same for a decoder that goes on and on, in the background.
-const INPUT_AHEAD: usize = 256 << 10;
-/// One that has read so much in a row will.
-const LONG: usize = 16 * INPUT;
 
 /// Memory for all seek points of the mount, in bytes.
 pub struct SeekBudget {
@@ -55,10 +49,7 @@ impl SeekBudget {
 
 /// The decoder of a deflated member.
 pub struct Deflated {
-    compressed: Reader,
-    len: u64,
-    crc: u32,
-    shared: Arc<Shared>,
+    source: Source,
     /// By position in the content; never 0, because anybody can begin there.
     points: BTreeMap<u64, Cursor>,
     spacing: u64,
@@ -66,66 +57,41 @@ pub struct Deflated {
     cursors: Vec<Cursor>,
 }
 
-/// A decoder at a place, which is the beginning of a block.
-struct Cursor {
-    inflate: Inflate,
-    /// Position in the content.
-    at: u64,
-    /// Position in the compressed data.
-    input_at: u64,
-    /// CRC-32 of everything before.
-    crc: crc32fast::Hasher,
-    /// Compressed data that has been read but not decoded; empty in seek points.
-    input: Vec<u8>,
-    input_used: usize,
-    /// Compressed data that has been read in a row.
-    input_run: usize,
-    /// What follows `input`, while it is being read.
-    next_input: Option<JoinHandle<Result<Vec<u8>>>>,
-}
-
 impl Deflated {
     pub fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
-        Deflated {
-            compressed,
-            len,
-            crc,
-            shared,
-            points: BTreeMap::new(),
-            spacing: SPACING,
-            cursors: Vec::new(),
-        }
+        let source = Source { compressed, len, crc, shared };
+        Deflated { source, points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new() }
     }
 
     /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
     fn keep_point(&mut self, cursor: &Cursor) -> Result<()> {
         let last = self.points.last_key_value().map_or(0, |(&at, _)| at);
-        if cursor.at < last + self.spacing {
+        if cursor.at() < last + self.spacing {
             return Ok(());
         }
-        if !self.shared.budget.take() {
-            self.spacing *= 2;
-            let (before, spacing) = (self.points.len(), self.spacing);
-            self.points.retain(|at, _| at % spacing == 0);
-            self.shared.budget.give_back(before - self.points.len());
+        if self.source.shared.budget.take() {
+            self.points.insert(cursor.at(), cursor.copy()?);
             return Ok(());
         }
-        if cursor.at.is_multiple_of(self.spacing) {
-            self.points.insert(cursor.at, cursor.copy()?);
-        } else {
-            self.shared.budget.give_back(1);
-        }
+        self.spacing *= 2;
+        let (mut last, spacing, before) = (0, self.spacing, self.points.len());
+        self.points.retain(|&at, _| {
+            let is_kept = at >= last + spacing;
+            last = if is_kept { at } else { last };
+            is_kept
+        });
+        self.source.shared.budget.give_back(before - self.points.len());
         Ok(())
     }
 
     /// Returns a decoder at the nearest place before or at `wanted`.
     fn nearest(&mut self, wanted: u64) -> Result<Cursor> {
         let cursor = (0..self.cursors.len())
-            .filter(|&i| self.cursors[i].at <= wanted)
-            .max_by_key(|&i| self.cursors[i].at);
+            .filter(|&i| self.cursors[i].gives_from() <= wanted)
+            .max_by_key(|&i| self.cursors[i].at());
         let point = self.points.range(..=wanted).next_back().map(|(_, point)| point);
         match (cursor, point) {
-            (Some(i), point) if point.is_none_or(|point| point.at <= self.cursors[i].at) => {
+            (Some(i), point) if point.is_none_or(|point| point.at() <= self.cursors[i].at()) => {
                 Ok(self.cursors.remove(i))
             }
             (_, Some(point)) => point.copy(),
@@ -135,7 +101,7 @@ impl Deflated {
 
     /// Leaves a decoder for the next reader, unless there is nothing more to decode.
     fn leave(&mut self, cursor: Cursor) {
-        if cursor.at >= self.len {
+        if cursor.at() >= self.source.len {
             return;
         }
         if self.cursors.len() == MAX_CURSORS {
@@ -151,125 +117,27 @@ impl Decode for Mutex<Deflated> {
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
         let mut decoder = self.lock().unwrap();
         let mut cursor = decoder.nearest(wanted * BLOCK)?;
+        let mut found = None;
         loop {
             decoder.keep_point(&cursor)?;
-            let n = cursor.at / BLOCK;
-            let mut block = decoder.shared.pool.take(available(decoder.len, cursor.at, BLOCK as usize));
-            cursor.fill(&decoder.compressed, &mut block)?;
-            if cursor.at == decoder.len {
-                cursor.finish(&decoder.compressed, decoder.crc)?;
-            }
-            let block = Arc::new(block);
-            if n == wanted {
+            if let Some(found) = found {
                 decoder.leave(cursor);
-                return Ok(block);
+                return Ok(found);
             }
-            if n + KEEP_BEFORE >= wanted {
-                keep(n, block);
-            }
+            cursor.advance(&decoder.source, &mut |n, block| {
+                if n == wanted {
+                    found = Some(block);
+                } else if n + KEEP_BEFORE >= wanted {
+                    keep(n, block);
+                }
+            })?;
         }
     }
 }
 
 impl Drop for Deflated {
     fn drop(&mut self) {
-        self.shared.budget.give_back(self.points.len());
-    }
-}
-
-impl Cursor {
-    fn new() -> Result<Cursor> {
-        Ok(Cursor {
-            inflate: Inflate::new()?,
-            at: 0,
-            input_at: 0,
-            crc: crc32fast::Hasher::new(),
-            input: Vec::new(),
-            input_used: 0,
-            input_run: 0,
-            next_input: None,
-        })
-    }
-
-    fn copy(&self) -> Result<Cursor> {
-        Ok(Cursor {
-            inflate: self.inflate.copy()?,
-            at: self.at,
-            input_at: self.input_at,
-            crc: self.crc.clone(),
-            input: Vec::new(),
-            input_used: 0,
-            input_run: 0,
-            next_input: None,
-        })
-    }
-
-    /// Gives back the memory for compressed data, which can be read again.
-    fn forget_input(&mut self) {
-        (self.input, self.input_used, self.next_input) = (Vec::new(), 0, None);
-    }
-
-    /// Returns compressed data that has not been decoded; empty at its end.
-    fn input<'a>(&'a mut self, compressed: &Reader) -> Result<&'a [u8]> {
-        if self.input_used == self.input.len() {
-            self.input = match self.next_input.take() {
-                Some(next) => {
-                    next.join().map_err(|_| Error::damaged("a thread has failed with a panic"))??
-                }
-                None => compressed.read_vec(self.input_at, INPUT)?,
-            };
-            self.input_used = 0;
-            self.input_run += self.input.len();
-            if self.input_run >= LONG && !self.input.is_empty() {
-                let (compressed, at) = (compressed.clone(), self.input_at + self.input.len() as u64);
-                let read = move || compressed.read_vec(at, INPUT_AHEAD);
-                // Without a thread it is read when it is needed.
-                self.next_input = thread::Builder::new().name("input".into()).spawn(read).ok();
-            }
-        }
-        Ok(&self.input[self.input_used..])
-    }
-
-    /// Decodes until `out` is full.
-    fn fill(&mut self, compressed: &Reader, out: &mut [u8]) -> Result<()> {
-        let mut done = 0;
-        while done < out.len() {
-            self.input(compressed)?;
-            let input = &self.input[self.input_used..];
-            let step = self.inflate.step(input, &mut out[done..])?;
-            self.input_used += step.consumed;
-            self.input_at += step.consumed as u64;
-            done += step.produced;
-            if done < out.len() && (step.ended || (step.produced == 0 && step.consumed == 0)) {
-                return Err(Error::damaged("the member is shorter than the directory says"));
-            }
-        }
-        self.at += out.len() as u64;
-        self.crc.update(out);
-        Ok(())
-    }
-
-    /// Checks that nothing comes after the last byte, and the CRC-32 of them all.
-    fn finish(&mut self, compressed: &Reader, expected: u32) -> Result<()> {
-        loop {
-            self.input(compressed)?;
-            let step = self.inflate.step(&self.input[self.input_used..], &mut [0])?;
-            self.input_used += step.consumed;
-            self.input_at += step.consumed as u64;
-            if step.produced > 0 {
-                return Err(Error::damaged("the member is longer than the directory says"));
-            }
-            if step.ended {
-                break;
-            }
-            if step.consumed == 0 {
-                return Err(Error::damaged("the compressed data breaks off"));
-            }
-        }
-        if self.crc.clone().finalize() == expected {
-            return Ok(());
-        }
-        Err(Error::damaged("the CRC-32 of the member is wrong"))
+        self.source.shared.budget.give_back(self.points.len());
     }
 }
 

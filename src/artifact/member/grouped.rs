@@ -75,7 +75,8 @@ impl Decode for Grouped {
 
     fn decode(&self, wanted: u64, _keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
         let group = usize::try_from(wanted).ok().and_then(|n| self.groups.get(n));
-        let group = group.ok_or_else(|| Error::damaged("a read behind the last group of the member's blocks"))?;
+        let group =
+            group.ok_or_else(|| Error::damaged("a read behind the last group of the member's blocks"))?;
         let mut content = self.pool.take(group.size);
         // A group ends on a byte, where the next would go on. libdeflate, made for speed, cannot pause: it takes whole
         // streams only.
@@ -91,7 +92,9 @@ impl Decode for Grouped {
             )));
         }
         if crc32fast::hash(&content) != group.crc {
-            return Err(Error::damaged(format!("the CRC-32 of group {wanted} of the member's blocks is wrong")));
+            return Err(Error::damaged(format!(
+                "the CRC-32 of group {wanted} of the member's blocks is wrong"
+            )));
         }
         Ok(Arc::new(content))
     }
@@ -105,8 +108,8 @@ mod tests {
     use super::*;
     use crate::artifact::member::Shared;
     use crate::artifact::member::blocks::Blockwise;
-    use crate::io::ReadAt;
     use crate::format::seek_table::Group as Listed;
+    use crate::io::ReadAt;
 
     const GROUP: usize = 512 << 10;
 

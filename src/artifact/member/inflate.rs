@@ -1,11 +1,14 @@
 //! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs by its C interface, which alone has that.
 
+use std::ptr;
+
 use libz_rs_sys::{
-    Z_BUF_ERROR, Z_NO_FLUSH, Z_OK, Z_STREAM_END, inflate, inflateCopy, inflateEnd, inflateInit2_, z_stream,
-    zlibVersion,
+    Z_BLOCK, Z_BUF_ERROR, Z_NO_FLUSH, Z_OK, Z_STREAM_END, inflate, inflateCopy, inflateEnd,
+    inflateGetDictionary, inflateInit2_, inflatePrime, inflateSetDictionary, z_stream, zlibVersion,
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::format::deflate::{Held, WINDOW};
 
 /// Memory of one decoder, about: a window of 32 KiB and its tables.
 pub const STATE_SIZE: usize = 48 << 10;
@@ -20,12 +23,16 @@ pub struct Step {
     pub produced: usize,
     /// True once the last block has been decoded.
     pub ended: bool,
+    /// Known if another block begins here.
+    pub held: Option<Held>,
 }
 
 /// A decoder.
 pub struct Inflate {
     /// zlib keeps a pointer back to it, so it must stay where it is.
     stream: Box<z_stream>,
+    /// The last byte of the input.
+    last: u8,
 }
 
 // SAFETY: the stream owns all memory that its pointers lead to, and nothing in it is tied to a thread.
@@ -34,10 +41,36 @@ unsafe impl Send for Inflate {}
 impl Inflate {
     pub fn new() -> Result<Inflate> {
         let mut stream = Box::new(z_stream::default());
+        // One that has no output at all cannot be copied. Nothing is written there: avail_out is 0.
+        stream.next_out = ptr::dangling_mut();
         let size = size_of::<z_stream>() as i32;
         // SAFETY: the stream is initialised memory of that size, with the default allocator.
         let code = unsafe { inflateInit2_(&mut *stream, RAW_WINDOW_BITS, zlibVersion(), size) };
-        if code == Z_OK { Ok(Inflate { stream }) } else { Err(no_memory()) }
+        if code == Z_OK { Ok(Inflate { stream, last: 0 }) } else { Err(no_memory()) }
+    }
+
+    /// Returns a decoder for the rest of a stream, from a block on that begins behind `window`.
+    pub fn behind(window: &[u8], held: Held) -> Result<Inflate> {
+        let mut new = Inflate::new()?;
+        let stream = &mut *new.stream;
+        let (bits, value) = (i32::from(held.count()), i32::from(held.value()));
+        // SAFETY: the stream was initialised; the window is that long, and zlib copies it.
+        let codes = unsafe {
+            [
+                inflateSetDictionary(stream, window.as_ptr(), window.len() as u32),
+                inflatePrime(stream, bits, value),
+            ]
+        };
+        if codes == [Z_OK; 2] { Ok(new) } else { Err(no_memory()) }
+    }
+
+    /// Returns the last of what was decoded, as far as later blocks may refer to it.
+    pub fn window(&self) -> Option<Vec<u8>> {
+        let (mut window, mut len) = (vec![0; WINDOW], 0);
+        // SAFETY: no window is longer, see RAW_WINDOW_BITS.
+        let code = unsafe { inflateGetDictionary(&raw const *self.stream, window.as_mut_ptr(), &mut len) };
+        window.truncate(len as usize);
+        (code == Z_OK).then_some(window)
     }
 
     /// Returns a decoder in the same state.
@@ -45,26 +78,39 @@ impl Inflate {
         let mut stream = Box::new(z_stream::default());
         // SAFETY: both are initialised memory; the source is a stream that was initialised for inflating.
         let code = unsafe { inflateCopy(&mut *stream, &raw const *self.stream) };
-        if code == Z_OK { Ok(Inflate { stream }) } else { Err(no_memory()) }
+        if code == Z_OK { Ok(Inflate { stream, last: self.last }) } else { Err(no_memory()) }
     }
 
-    /// Decodes as much as input and output allow.
-    pub fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+    /// Decodes as much as input and output allow; with `stop`, not beyond the end of a block.
+    pub fn step(&mut self, input: &[u8], output: &mut [u8], stop: bool) -> Result<Step> {
         let (available_in, available_out) = (input.len() as u32, output.len() as u32);
         self.stream.next_in = input.as_ptr().cast_mut();
         self.stream.avail_in = available_in;
         self.stream.next_out = output.as_mut_ptr();
         self.stream.avail_out = available_out;
         // SAFETY: the pointers lead to that many bytes, which live until the call returns; zlib only reads the input.
-        let code = unsafe { inflate(&mut *self.stream, Z_NO_FLUSH) };
+        let code = unsafe { inflate(&mut *self.stream, if stop { Z_BLOCK } else { Z_NO_FLUSH }) };
+        let consumed = (available_in - self.stream.avail_in) as usize;
+        if let Some(&last) = input[..consumed].last() {
+            self.last = last;
+        }
         let step = Step {
-            consumed: (available_in - self.stream.avail_in) as usize,
+            consumed,
             produced: (available_out - self.stream.avail_out) as usize,
             ended: code == Z_STREAM_END,
+            held: self.held(),
         };
         match code {
             Z_OK | Z_STREAM_END | Z_BUF_ERROR => Ok(step),
             _ => Err(Error::damaged("the compressed data is damaged")),
+        }
+    }
+
+    fn held(&self) -> Option<Held> {
+        // How many bits of the last byte are left, 64 in the last block, 128 at the end of one.
+        match self.stream.data_type {
+            state @ 128..136 => Some(Held::of(self.last, (state - 128) as u8)),
+            _ => None,
         }
     }
 }
@@ -112,18 +158,18 @@ pub mod tests {
     fn a_copy_goes_on_where_the_original_was() {
         let mut first = Inflate::new().unwrap();
         let mut out = [0; 8];
-        let step = first.step(&DEFLATED, &mut out).unwrap();
+        let step = first.step(&DEFLATED, &mut out, false).unwrap();
         assert_eq!((&out, step.produced, step.ended), (b"hello he", 8, false));
         let mut second = first.copy().unwrap();
         for decoder in [&mut first, &mut second] {
             let mut rest = [0; 32];
-            let step = decoder.step(&DEFLATED[step.consumed..], &mut rest).unwrap();
+            let step = decoder.step(&DEFLATED[step.consumed..], &mut rest, false).unwrap();
             assert_eq!((&rest[..step.produced], step.ended), (&b"llo hello hello"[..], true));
         }
     }
 
     #[test]
     fn garbage_is_an_error() {
-        assert!(Inflate::new().unwrap().step(&[0xFF; 50], &mut [0; 100]).is_err());
+        assert!(Inflate::new().unwrap().step(&[0xFF; 50], &mut [0; 100], false).is_err());
     }
 }

@@ -110,12 +110,7 @@ fn alone(compressed: Reader, entry: &Entry<'_>) -> Reader {
     Arc::new(Joined::new(vec![Arc::new(header), compressed, Arc::new(tail)]))
 }
 
-fn decode(
-    archive: Reader,
-    len: u64,
-    pool: &Arc<Pool>,
-    mut take: impl FnMut(Buffer) -> bool,
-) -> Result<()> {
+fn decode(archive: Reader, len: u64, pool: &Arc<Pool>, mut take: impl FnMut(Buffer) -> bool) -> Result<()> {
     let failed = |error: zip::result::ZipError| Error::unsupported(format!("this member: {error}"));
     let mut zip = ZipArchive::new(Cursor { reader: archive, at: 0 }).map_err(failed)?;
     let mut member = zip.by_index(0).map_err(failed)?;

@@ -1,0 +1,311 @@
+//! A decoder on its way through a deflated member.
+//!
+//! zlib-rs can stop and be copied anywhere. libdeflate, made for speed, takes whole streams only. For a reader that goes
+//! on and on the compressed data is cut where a block seems to begin (see [`super::input`]), and what lies between two
+//! cuts becomes a stream of its own, for libdeflate. Bytes that nobody else knows are put at its end: only if they come
+//! out again does a block begin at the cut. Otherwise zlib-rs goes on from where it was.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+
+use libdeflater::Decompressor;
+
+use super::Shared;
+use super::blocks::{BLOCK, Block};
+use super::inflate::Inflate;
+use super::input::Input;
+use crate::error::{Error, Result};
+use crate::format::deflate::{Blocks, Held, WINDOW};
+use crate::io::{Buffer, Reader, available, with_scratch};
+
+/// Less compressed data is not worth a stream of its own.
+const MIN_LEAP: usize = 64 << 10;
+/// Content of one at the most, with the window before it. What grows more than that is decoded fast by zlib-rs too.
+pub const MAX_LEAP: usize = 3 << 20;
+
+/// What is decoded.
+pub struct Source {
+    pub compressed: Reader,
+    pub len: u64,
+    pub crc: u32,
+    pub shared: Arc<Shared>,
+}
+
+pub struct Cursor {
+    inflate: Inflate,
+    /// Position in the content.
+    at: u64,
+    /// Position in the compressed data.
+    input_at: u64,
+    /// CRC-32 of everything before.
+    crc: crc32fast::Hasher,
+    /// Known if a block of the stream begins here.
+    held: Option<Held>,
+    input: Input,
+    /// The block of content that `at` is in, up to there.
+    partial: Option<Partial>,
+}
+
+struct Partial {
+    content: Buffer,
+    filled: usize,
+    /// False if the decoder began in the middle of it.
+    is_whole: bool,
+}
+
+impl Cursor {
+    pub fn new() -> Result<Cursor> {
+        Ok(Cursor {
+            inflate: Inflate::new()?,
+            at: 0,
+            input_at: 0,
+            crc: crc32fast::Hasher::new(),
+            held: Some(Held::default()),
+            input: Input::default(),
+            partial: None,
+        })
+    }
+
+    /// Returns a decoder at the same place, without what has been read and decoded.
+    pub fn copy(&self) -> Result<Cursor> {
+        Ok(Cursor {
+            inflate: self.inflate.copy()?,
+            at: self.at,
+            input_at: self.input_at,
+            crc: self.crc.clone(),
+            held: self.held,
+            input: Input::default(),
+            partial: None,
+        })
+    }
+
+    /// Returns the position in the content.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Returns the place from which on it gives content.
+    pub fn gives_from(&self) -> u64 {
+        match &self.partial {
+            Some(partial) if partial.is_whole => self.at - partial.filled as u64,
+            _ => self.at,
+        }
+    }
+
+    /// Gives back the memory for compressed data, which can be read again.
+    pub fn forget_input(&mut self) {
+        self.input = Input::default();
+    }
+
+    /// Decodes on, and passes blocks of content that are complete to `emit`, with their numbers.
+    pub fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
+        self.input.fill(&source.compressed, self.input_at)?;
+        if !self.may_leap() || !self.leap(source, emit)? {
+            self.walk(source, emit)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether it would be worth while, if it is possible.
+    fn may_leap(&self) -> bool {
+        self.input.surplus().is_some() && self.input.bytes().len() >= MIN_LEAP
+    }
+
+    /// Decodes to the end of the block of content, or of one of the stream if from there on leaping is possible.
+    fn walk(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
+        let stop = self.may_leap();
+        let mut partial = self.partial(source);
+        while partial.filled < partial.content.len() {
+            self.input.fill(&source.compressed, self.input_at)?;
+            let out = &mut partial.content[partial.filled..];
+            let step = self.inflate.step(self.input.bytes(), out, stop)?;
+            self.crc.update(&out[..step.produced]);
+            self.input.consume(step.consumed);
+            self.input_at += step.consumed as u64;
+            self.at += step.produced as u64;
+            partial.filled += step.produced;
+            self.held = step.held;
+            if partial.filled == partial.content.len() || (stop && self.held.is_some()) {
+                break;
+            }
+            if step.ended || (step.produced == 0 && step.consumed == 0) {
+                return Err(Error::damaged("the member is shorter than the directory says"));
+            }
+        }
+        if self.at == source.len {
+            self.finish(source)?;
+        }
+        self.pass_on(partial, self.at, emit);
+        Ok(())
+    }
+
+    /// Decodes all of the input at once; false if that is not possible.
+    fn leap(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<bool> {
+        let (Some(held), Some(surplus)) = (self.held, self.input.surplus()) else { return Ok(false) };
+        let Some(window) = self.inflate.window() else { return Ok(false) };
+        let tail = secret();
+        let data = self.input.bytes();
+        let next = Held::of(data[data.len() - 1], surplus);
+        let blocks = Blocks { window: &window, held, data, surplus };
+        let mut content = source.shared.leaps.take(MAX_LEAP);
+        let decoded = with_scratch(blocks.stream_len(&tail), |stream| {
+            blocks.write(&tail, stream);
+            Decompressor::new().deflate_decompress(stream, &mut content).ok()
+        });
+        let content = decoded.and_then(|len| content[..len].strip_suffix(&tail));
+        // Where the member should end there is more to check.
+        let fits = |all: &&[u8]| self.at + ((all.len() - window.len()) as u64) < source.len;
+        let Some(content) = content.filter(fits) else {
+            self.input.forget_cut();
+            return Ok(false);
+        };
+        self.inflate = Inflate::behind(&content[content.len().saturating_sub(WINDOW)..], next)?;
+        self.held = Some(next);
+        self.input_at += data.len() as u64;
+        self.input.consume(data.len());
+        let mut content = &content[window.len()..];
+        self.crc.update(content);
+        while !content.is_empty() {
+            let mut partial = self.partial(source);
+            let rest = &mut partial.content[partial.filled..];
+            let (now, later) = content.split_at(rest.len().min(content.len()));
+            rest[..now.len()].copy_from_slice(now);
+            partial.filled += now.len();
+            self.at += now.len() as u64;
+            self.pass_on(partial, self.at, emit);
+            content = later;
+        }
+        Ok(true)
+    }
+
+    fn partial(&mut self, source: &Source) -> Partial {
+        self.partial.take().unwrap_or_else(|| {
+            let filled = (self.at % BLOCK) as usize;
+            let len = available(source.len, self.at - filled as u64, BLOCK as usize);
+            Partial { content: source.shared.pool.take(len), filled, is_whole: filled == 0 }
+        })
+    }
+
+    /// Passes a block on if it is complete.
+    fn pass_on(&mut self, partial: Partial, end: u64, emit: &mut dyn FnMut(u64, Block)) {
+        if partial.filled < partial.content.len() {
+            self.partial = Some(partial);
+        } else if partial.is_whole {
+            emit((end - 1) / BLOCK, Arc::new(partial.content));
+        }
+    }
+
+    /// Checks that nothing comes after the last byte, and the CRC-32 of them all.
+    fn finish(&mut self, source: &Source) -> Result<()> {
+        loop {
+            self.input.fill(&source.compressed, self.input_at)?;
+            let step = self.inflate.step(self.input.bytes(), &mut [0], false)?;
+            self.input.consume(step.consumed);
+            self.input_at += step.consumed as u64;
+            if step.produced > 0 {
+                return Err(Error::damaged("the member is longer than the directory says"));
+            }
+            if step.ended {
+                break;
+            }
+            if step.consumed == 0 {
+                return Err(Error::damaged("the compressed data breaks off"));
+            }
+        }
+        if self.crc.clone().finalize() == source.crc {
+            return Ok(());
+        }
+        Err(Error::damaged("the CRC-32 of the member is wrong"))
+    }
+}
+
+/// Returns bytes that nobody can put into a file on purpose.
+fn secret() -> [u8; 8] {
+    static SECRET: OnceLock<[u8; 8]> = OnceLock::new();
+    *SECRET.get_or_init(|| RandomState::new().hash_one(()).to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::member::inflate::tests::deflate;
+    use crate::format::deflate::find_block;
+
+    fn text(len: usize) -> Vec<u8> {
+        let mut x = 1u32;
+        let mut next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            x >> 20
+        };
+        let mut text = Vec::new();
+        while text.len() < len {
+            text.extend_from_slice(format!("{:x} ", next() * next()).as_bytes());
+        }
+        text.truncate(len);
+        text
+    }
+
+    /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the error.
+    fn decoded(compressed: Vec<u8>, len: usize, crc: u32) -> (Vec<u8>, usize, Option<Error>) {
+        let source =
+            Source { compressed: Arc::new(compressed), len: len as u64, crc, shared: Arc::default() };
+        let (mut content, mut leaps) = (Vec::new(), 0);
+        let mut cursor = Cursor::new().unwrap();
+        while content.len() < len {
+            let mut count = 0;
+            let result = cursor.advance(&source, &mut |n, block| {
+                assert_eq!(n * BLOCK, content.len() as u64);
+                content.extend_from_slice(&block);
+                count += 1;
+            });
+            leaps += usize::from(count > 1);
+            if let Err(error) = result {
+                return (content, leaps, Some(error));
+            }
+            if content.len() < len {
+                let copy = cursor.copy().unwrap();
+                assert_eq!((copy.at(), copy.gives_from()), (cursor.at(), cursor.at()));
+                assert_eq!(cursor.gives_from(), content.len() as u64);
+            }
+        }
+        (content, leaps, None)
+    }
+
+    #[test]
+    fn who_goes_on_leaps_and_gets_the_same() {
+        let content = text(12 << 20);
+        let (decoded, leaps, error) = decoded(deflate(&content), content.len(), crc32fast::hash(&content));
+        assert!(decoded == content && error.is_none());
+        assert!(leaps > 5, "{leaps}");
+    }
+
+    #[test]
+    fn a_wrong_crc_after_leaps_is_noticed() {
+        let content = text(12 << 20);
+        let (decoded, leaps, error) = decoded(deflate(&content), content.len(), 1);
+        assert!(leaps > 5 && content.starts_with(&decoded));
+        assert_eq!(error.unwrap().to_string(), "the CRC-32 of the member is wrong");
+    }
+
+    #[test]
+    fn what_looks_like_a_block_inside_of_another_is_none() {
+        // What is deflated already is stored, and in there are beginnings of blocks.
+        let content = deflate(&text(24 << 20));
+        let compressed = deflate(&content);
+        assert!(compressed.len() > content.len());
+        assert!(find_block(&compressed, 8 << 20).is_some());
+        let (decoded, leaps, error) = decoded(compressed, content.len(), crc32fast::hash(&content));
+        assert!(decoded == content && error.is_none());
+        assert_eq!(leaps, 0);
+    }
+
+    #[test]
+    fn behind_the_last_block_is_nothing() {
+        let content = text(12 << 20);
+        let mut compressed = deflate(&content[..10 << 20]);
+        compressed.extend_from_slice(&deflate(&content[10 << 20..]));
+        let (decoded, leaps, error) = decoded(compressed, content.len(), crc32fast::hash(&content));
+        assert!(leaps > 5 && decoded == content[..10 << 20]);
+        assert_eq!(error.unwrap().to_string(), "the member is shorter than the directory says");
+    }
+}

@@ -1,0 +1,87 @@
+//! The compressed data of a member as a decoder takes it: for one that goes on and on, read ahead and cut in a thread.
+
+use std::thread::{self, JoinHandle};
+
+use crate::error::{Error, Result};
+use crate::format::deflate::find_block;
+use crate::io::{ReadAt, Reader};
+
+/// How much is read at a time.
+const INPUT: usize = 64 << 10;
+/// A decoder that has taken so much in a row will go on.
+const LONG: usize = 16 * INPUT;
+/// How much is read ahead of it.
+const PIECE: usize = 512 << 10;
+/// Where in a piece is looked for the beginning of a block, so that it can be cut there.
+const CUT_FROM: usize = PIECE / 4 * 3;
+
+/// What a decoder is at, and what comes next.
+#[derive(Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    used: usize,
+    surplus: Option<u8>,
+    /// Bytes that were read in a row.
+    run: usize,
+    next: Option<JoinHandle<Result<Piece>>>,
+}
+
+struct Piece {
+    bytes: Vec<u8>,
+    surplus: Option<u8>,
+    /// What has been read behind the cut.
+    rest: Vec<u8>,
+}
+
+impl Input {
+    /// Makes sure that there is something; only at the end there is not. `at` is where the decoder is.
+    pub fn fill(&mut self, compressed: &Reader, at: u64) -> Result<()> {
+        if self.used < self.bytes.len() {
+            return Ok(());
+        }
+        let piece = match self.next.take() {
+            Some(next) => next.join().map_err(|_| Error::damaged("a thread has failed with a panic"))??,
+            None => Piece { bytes: compressed.read_vec(at, INPUT)?, surplus: None, rest: Vec::new() },
+        };
+        (self.bytes, self.surplus, self.used) = (piece.bytes, piece.surplus, 0);
+        self.run += self.bytes.len();
+        if self.run >= LONG && !self.bytes.is_empty() {
+            let (compressed, at) = (compressed.clone(), at + self.bytes.len() as u64);
+            let read = move || Piece::read(&*compressed, at, piece.rest);
+            // Without a thread it is read when it is needed.
+            self.next = thread::Builder::new().name("input".into()).spawn(read).ok();
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    pub fn consume(&mut self, count: usize) {
+        self.used += count;
+    }
+
+    /// How many bits at the end of the bytes seem to belong to the next block, if a block seems to begin there.
+    pub fn surplus(&self) -> Option<u8> {
+        self.surplus
+    }
+
+    /// The cut was wrong.
+    pub fn forget_cut(&mut self) {
+        self.surplus = None;
+    }
+}
+
+impl Piece {
+    /// Reads what is at `at`, of which the first bytes are there.
+    fn read(compressed: &dyn ReadAt, at: u64, mut bytes: Vec<u8>) -> Result<Piece> {
+        let more = compressed.read_vec(at + bytes.len() as u64, PIECE - bytes.len())?;
+        bytes.extend_from_slice(&more);
+        let Some(cut) = find_block(&bytes, 8 * CUT_FROM) else {
+            return Ok(Piece { bytes, surplus: None, rest: Vec::new() });
+        };
+        let rest = bytes.split_off(cut.div_ceil(8));
+        Ok(Piece { surplus: Some((8 * bytes.len() - cut) as u8), bytes, rest })
+    }
+}

@@ -1,0 +1,229 @@
+//! Raw deflate (RFC 1951) seen from outside: where a block may begin, and blocks taken out of the middle of a stream.
+//!
+//! Bits are counted from the lowest of each byte (section 3.1.1).
+
+/// Bytes of content that a block may refer back to (section 3.2.5).
+pub const WINDOW: usize = 32 << 10;
+
+/// BFINAL 0, BTYPE 10: a block with codes of its own that is not the last (section 3.2.3).
+const DYNAMIC: u64 = 0b100;
+/// Code lengths of literals, lengths and distances that can be used (section 3.2.7).
+const MAX_LITERALS: usize = 286;
+const MAX_DISTANCES: usize = 30;
+/// The literal that ends a block.
+const END_OF_BLOCK: usize = 256;
+/// In which order the code lengths for the code length alphabet are stored.
+const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+
+/// Bits of `data` before this many bytes of its end are not looked at as beginnings: a header would not fit.
+const LOAD: usize = 16;
+
+/// Returns the first bit from bit `from` on at which a block with codes of its own seems to begin.
+///
+/// All that its header says is checked, so that a wrong guess is rare; whoever decodes up to there learns whether it is one.
+pub fn find_block(data: &[u8], from: usize) -> Option<usize> {
+    let end = data.len().checked_sub(LOAD)? * 8;
+    (from..end).find(|&at| {
+        let head = bits_at(data, at);
+        // HLIT and HDIST of 30 and 31 do not exist.
+        head & 7 == DYNAMIC && head >> 4 & 15 != 15 && head >> 9 & 15 != 15 && begins_block(data, at, head)
+    })
+}
+
+/// Returns the 57 bits from `at` on, and possibly more.
+fn bits_at(data: &[u8], at: usize) -> u64 {
+    let bytes = data[at / 8..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    bytes >> (at % 8)
+}
+
+/// Checks the codes of a block whose first bits are `head`.
+fn begins_block(data: &[u8], at: usize, head: u64) -> bool {
+    let literals = (head >> 3 & 31) as usize + 257;
+    let distances = (head >> 8 & 31) as usize + 1;
+    let count = (head >> 13 & 15) as usize + 4;
+    let packed = bits_at(data, at + 17) & ((1 << (3 * count)) - 1);
+    if !is_complete_precode(packed) {
+        return false;
+    }
+    let mut lengths = [0u8; 19];
+    ORDER.iter().enumerate().for_each(|(i, &symbol)| lengths[symbol] = (packed >> (3 * i) & 7) as u8);
+    let mut all = [0u8; MAX_LITERALS + MAX_DISTANCES];
+    let all = &mut all[..literals + distances];
+    if !read_lengths(data, at + 17 + 3 * count, &precode(&lengths), all) {
+        return false;
+    }
+    let (literals, distances) = all.split_at(literals);
+    let used = distances.iter().filter(|&&length| length > 0).count();
+    literals[END_OF_BLOCK] > 0 && space(literals) == FULL && (space(distances) == FULL || used <= 1)
+}
+
+/// A code uses all of its space if the sum of 2^(15 - length) is this.
+const FULL: u32 = 1 << 15;
+
+fn space(lengths: &[u8]) -> u32 {
+    lengths.iter().filter(|&&length| length > 0).map(|&length| FULL >> length).sum()
+}
+
+/// Says whether code lengths of three bits each make a code that uses all of its space.
+fn is_complete_precode(packed: u64) -> bool {
+    /// What four of them use, in units of 2^-7; what is not a code by itself counts as 255.
+    static OF_FOUR: [u8; 4096] = {
+        let mut sums = [0; 4096];
+        let mut i = 0;
+        while i < 4096 {
+            let (mut sum, mut j) = (0, 0);
+            while j < 4 {
+                let length = i >> (3 * j) & 7;
+                sum += if length > 0 { 128 >> length } else { 0 };
+                j += 1;
+            }
+            sums[i] = if sum > 128 { 255 } else { sum as u8 };
+            i += 1;
+        }
+        sums
+    };
+    (0..5).map(|i| u32::from(OF_FOUR[(packed >> (12 * i) & 0xFFF) as usize])).sum::<u32>() == 128
+}
+
+/// Returns symbol and length by the next seven bits, for a complete code (section 3.2.2).
+fn precode(lengths: &[u8; 19]) -> [(u8, u8); 128] {
+    let mut table = [(0, 0); 128];
+    let mut code = 0u8;
+    for length in 1..=7 {
+        for symbol in (0..19).filter(|&symbol| lengths[symbol] == length) {
+            let first = code.reverse_bits() >> 1;
+            (first..128).step_by(1 << length).for_each(|i| table[usize::from(i)] = (symbol as u8, length));
+            // In units of the longest code.
+            code = code.wrapping_add(128 >> length);
+        }
+    }
+    table
+}
+
+/// Reads run-length coded code lengths (section 3.2.7); false if they are not such.
+fn read_lengths(data: &[u8], mut at: usize, precode: &[(u8, u8); 128], lengths: &mut [u8]) -> bool {
+    let mut done = 0;
+    while done < lengths.len() {
+        if at / 8 + 8 > data.len() {
+            return false;
+        }
+        let bits = bits_at(data, at);
+        let (symbol, length) = precode[(bits & 127) as usize];
+        let bits = bits >> length;
+        let (value, repeat, extra) = match symbol {
+            16 if done == 0 => return false,
+            16 => (lengths[done - 1], 3 + (bits & 3), 2),
+            17 => (0, 3 + (bits & 7), 3),
+            18 => (0, 11 + (bits & 127), 7),
+            length => (length, 1, 0),
+        };
+        let Some(run) = lengths.get_mut(done..done + repeat as usize) else { return false };
+        run.fill(value);
+        done += run.len();
+        at += usize::from(length) + extra;
+    }
+    true
+}
+
+/// The highest bits of a byte, in which a block begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    value: u8,
+    /// 7 at the most.
+    count: u8,
+}
+
+impl Held {
+    pub fn of(byte: u8, count: u8) -> Held {
+        debug_assert!(count < 8);
+        Held { value: (u16::from(byte) >> (8 - count)) as u8, count }
+    }
+
+    pub fn value(self) -> u8 {
+        self.value
+    }
+
+    pub fn count(self) -> u8 {
+        self.count
+    }
+}
+
+/// Blocks in the middle of a stream.
+#[derive(Clone, Copy)]
+pub struct Blocks<'a> {
+    /// Content before them, as far as they may refer to it.
+    pub window: &'a [u8],
+    /// The first bits of them.
+    pub held: Held,
+    /// What follows.
+    pub data: &'a [u8],
+    /// Bits at the end of `data` that are not theirs, 7 at the most.
+    pub surplus: u8,
+}
+
+impl Blocks<'_> {
+    fn bits(&self) -> usize {
+        usize::from(self.held.count) + 8 * self.data.len() - usize::from(self.surplus)
+    }
+
+    /// Returns the length of [`Self::write`].
+    pub fn stream_len(&self, tail: &[u8]) -> usize {
+        let window = if self.window.is_empty() { 0 } else { STORED + self.window.len() };
+        window + (self.bits() + 3).div_ceil(8) + STORED - 1 + tail.len()
+    }
+
+    /// Writes a stream of its own, whose content is the window, the content of the blocks, and `tail`.
+    pub fn write(&self, tail: &[u8], out: &mut [u8]) {
+        let mut out = out;
+        if !self.window.is_empty() {
+            put(&mut out, &[0]);
+            put_stored(&mut out, self.window);
+        }
+        let (blocks, mut rest) = out.split_at_mut((self.bits() + 3).div_ceil(8));
+        shift_in(self.held, self.data, blocks);
+        // The header of the last block, BFINAL 1, BTYPE 00, and nothing up to the end of the byte.
+        let (byte, bit) = (self.bits() / 8, self.bits() % 8);
+        blocks[byte] = blocks[byte] & ((1 << bit) - 1) | 1 << bit;
+        blocks[byte + 1..].fill(0);
+        put_stored(&mut rest, tail);
+    }
+}
+
+/// Bytes of a stored block before its content, beginning with a byte for the header (section 3.2.4).
+const STORED: usize = 5;
+
+fn put(out: &mut &mut [u8], bytes: &[u8]) {
+    let (head, rest) = std::mem::take(out).split_at_mut(bytes.len());
+    head.copy_from_slice(bytes);
+    *out = rest;
+}
+
+/// Writes a stored block but for its first byte.
+fn put_stored(out: &mut &mut [u8], content: &[u8]) {
+    let len = content.len() as u16;
+    put(out, &len.to_le_bytes());
+    put(out, &(!len).to_le_bytes());
+    put(out, content);
+}
+
+/// Writes some bits, and all of `data` that there is place for behind them.
+fn shift_in(held: Held, data: &[u8], out: &mut [u8]) {
+    let (count, mut carry) = (held.count, u64::from(held.value));
+    // In two steps, for there may be nothing to shift.
+    let high = |word: u64| word >> 1 >> (63 - count);
+    let words = data.len().min(out.len()) / 8;
+    for (from, to) in data.chunks_exact(8).zip(out.chunks_exact_mut(8)) {
+        let word = from.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        to.copy_from_slice(&(word << count | carry).to_le_bytes());
+        carry = high(word);
+    }
+    let mut from = data[8 * words..].iter();
+    for to in &mut out[8 * words..] {
+        let byte = from.next().map_or(0, |&byte| u64::from(byte));
+        *to = (byte << count | carry) as u8;
+        carry = (byte << count | carry) >> 8;
+    }
+}
+
+#[cfg(test)]
+mod tests;
