@@ -322,9 +322,12 @@ impl Tree {
         let opened = self.handles.get(handle)?;
         if let handle::Opened::Writing(writing) = &*opened {
             let jobs = self.jobs()?;
-            let read = with_scratch(len, |buf| jobs.read(writing, buf, offset).map(|n| take(&buf[..n])));
-            self.look_again_after_jobs();
-            return read;
+            return with_scratch(len, |buf| {
+                let read = jobs.read(writing, buf, offset);
+                // Whoever is told of a run can look it up.
+                self.look_again_after_jobs();
+                read.map(|n| take(&buf[..n]))
+            });
         }
         match opened.lend(offset, len, take) {
             Err(error) if error.kind() == Kind::Irregular => {

@@ -164,14 +164,20 @@ def machine():
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
-def read_all(path, each=None):
-    """Reads a file to its end in steps of 1 MiB, as `dd bs=1M` does; its length."""
+def read_all(path, each=None, drop=False):
+    """Reads a file to its end in steps of 1 MiB, as `dd bs=1M` does; its length.
+
+    With `drop` what has been read leaves the page cache, so that its memory is used again. Otherwise the host of a virtual machine
+    may have to find memory for every page, which takes longer than reading does, and not always the same time.
+    """
     buffer, length = memoryview(bytearray(MIB)), 0
     with open(path, "rb", buffering=0) as file:
         while n := file.readinto(buffer):
             length += n
             if each:
                 each(buffer[:n])
+            if drop and length % (64 * MIB) < n:
+                os.posix_fadvise(file.fileno(), 0, length, os.POSIX_FADV_DONTNEED)
     return length
 
 

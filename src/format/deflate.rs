@@ -53,8 +53,9 @@ fn begins_block(data: &[u8], at: usize, head: u64) -> bool {
         return false;
     }
     let (literals, distances) = all.split_at(literals);
-    let used = distances.iter().filter(|&&length| length > 0).count();
-    literals[END_OF_BLOCK] > 0 && space(literals) == FULL && (space(distances) == FULL || used <= 1)
+    // There may be a single distance, of one bit, or none.
+    let is_trivial = distances.iter().map(|&length| u32::from(length)).sum::<u32>() <= 1;
+    literals[END_OF_BLOCK] > 0 && space(literals) == FULL && (space(distances) == FULL || is_trivial)
 }
 
 /// A code uses all of its space if the sum of 2^(15 - length) is this.
@@ -128,7 +129,8 @@ fn read_lengths(data: &[u8], mut at: usize, precode: &[(u8, u8); 128], lengths: 
 /// The highest bits of a byte, in which a block begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    value: u8,
+    /// The byte; its other bits are 0.
+    byte: u8,
     /// 7 at the most.
     count: u8,
 }
@@ -136,16 +138,20 @@ pub struct Held {
 impl Held {
     pub fn of(byte: u8, count: u8) -> Held {
         debug_assert!(count < 8);
-        Held { value: (u16::from(byte) >> (8 - count)) as u8, count }
+        Held { byte: byte & !low_bits(8 - count), count }
     }
 
     pub fn value(self) -> u8 {
-        self.value
+        (u16::from(self.byte) >> (8 - self.count)) as u8
     }
 
     pub fn count(self) -> u8 {
         self.count
     }
+}
+
+fn low_bits(count: u8) -> u8 {
+    ((1u16 << count) - 1) as u8
 }
 
 /// Blocks in the middle of a stream.
@@ -161,31 +167,89 @@ pub struct Blocks<'a> {
     pub surplus: u8,
 }
 
+/// A block without content, with fixed codes: 10 bits (section 3.2.6).
+const EMPTY_FIXED: (u128, u32) = (0b010, 10);
+/// The same with codes of its own, for the literal 0 and the end of the block: 97 bits. HCLEN is 15. In the code length
+/// alphabet 1 has the code 0, 0 and 18 have 10 and 11. The lengths are 1, 138 and 117 times 0, 1; and 0 for distances.
+const EMPTY_DYNAMIC: (u128, u32) = {
+    let fields: [(u128, u32); 14] = [
+        (DYNAMIC as u128, 3),
+        (0, 5),
+        (0, 5),
+        (15, 4),
+        (0, 6),
+        (2, 3),
+        (2, 3),
+        (0, 39),
+        (1, 3),
+        (0, 3),
+        // 1; 18 with 138 - 11; 18 with 117 - 11.
+        (0b11 << 1 | 127 << 3, 10),
+        (0b11 | 106 << 2, 9),
+        // 1; 0, its code from the highest bit on.
+        (0b01 << 1, 3),
+        // The end of the block.
+        (1, 1),
+    ];
+    let (mut bits, mut at, mut i) = (0, 0, 0);
+    while i < fields.len() {
+        bits |= fields[i].0 << at;
+        at += fields[i].1;
+        i += 1;
+    }
+    (bits, at)
+};
+
 impl Blocks<'_> {
-    fn bits(&self) -> usize {
-        usize::from(self.held.count) + 8 * self.data.len() - usize::from(self.surplus)
+    /// Returns blocks without content up to where `held` begins in its byte: for stored blocks begin on a byte.
+    fn filler(&self) -> (u128, u32) {
+        let wanted = (8 - u32::from(self.held.count)) % 8;
+        let (mut bits, mut len) = if wanted % 2 == 1 { EMPTY_DYNAMIC } else { (0, 0) };
+        while len % 8 != wanted {
+            bits |= EMPTY_FIXED.0 << len;
+            len += EMPTY_FIXED.1;
+        }
+        (bits, len)
     }
 
     /// Returns the length of [`Self::write`].
     pub fn stream_len(&self, tail: &[u8]) -> usize {
         let window = if self.window.is_empty() { 0 } else { STORED + self.window.len() };
-        window + (self.bits() + 3).div_ceil(8) + STORED - 1 + tail.len()
+        // The bits of the last byte that are not theirs are the first of the tail.
+        window + self.filler().1.div_ceil(8) as usize + self.data.len() + tail.len()
     }
 
-    /// Writes a stream of its own, whose content is the window, the content of the blocks, and `tail`.
+    /// Writes a stream of its own, whose content is the window, the content of the blocks, and that of `tail`, a stream
+    /// without stored blocks.
     pub fn write(&self, tail: &[u8], out: &mut [u8]) {
         let mut out = out;
         if !self.window.is_empty() {
+            let len = self.window.len() as u16;
             put(&mut out, &[0]);
-            put_stored(&mut out, self.window);
+            put(&mut out, &len.to_le_bytes());
+            put(&mut out, &(!len).to_le_bytes());
+            put(&mut out, self.window);
         }
-        let (blocks, mut rest) = out.split_at_mut((self.bits() + 3).div_ceil(8));
-        shift_in(self.held, self.data, blocks);
-        // The header of the last block, BFINAL 1, BTYPE 00, and nothing up to the end of the byte.
-        let (byte, bit) = (self.bits() / 8, self.bits() % 8);
-        blocks[byte] = blocks[byte] & ((1 << bit) - 1) | 1 << bit;
-        blocks[byte + 1..].fill(0);
-        put_stored(&mut rest, tail);
+        let (bits, len) = self.filler();
+        let mut filler = bits.to_le_bytes();
+        let filler = &mut filler[..len.div_ceil(8) as usize];
+        if let Some(last) = filler.last_mut() {
+            *last |= self.held.byte;
+        }
+        put(&mut out, filler);
+        if self.surplus == 0 {
+            put(&mut out, self.data);
+            return out.copy_from_slice(tail);
+        }
+        let (last, data) = self.data.split_last().unwrap_or((&0, &[]));
+        put(&mut out, data);
+        let count = 8 - self.surplus;
+        let mut carry = last & low_bits(count);
+        for (to, from) in out.iter_mut().zip(tail.iter().chain(&[0])) {
+            let word = u16::from(*from) << count;
+            *to = carry | word as u8;
+            carry = (word >> 8) as u8;
+        }
     }
 }
 
@@ -196,33 +260,6 @@ fn put(out: &mut &mut [u8], bytes: &[u8]) {
     let (head, rest) = std::mem::take(out).split_at_mut(bytes.len());
     head.copy_from_slice(bytes);
     *out = rest;
-}
-
-/// Writes a stored block but for its first byte.
-fn put_stored(out: &mut &mut [u8], content: &[u8]) {
-    let len = content.len() as u16;
-    put(out, &len.to_le_bytes());
-    put(out, &(!len).to_le_bytes());
-    put(out, content);
-}
-
-/// Writes some bits, and all of `data` that there is place for behind them.
-fn shift_in(held: Held, data: &[u8], out: &mut [u8]) {
-    let (count, mut carry) = (held.count, u64::from(held.value));
-    // In two steps, for there may be nothing to shift.
-    let high = |word: u64| word >> 1 >> (63 - count);
-    let words = data.len().min(out.len()) / 8;
-    for (from, to) in data.chunks_exact(8).zip(out.chunks_exact_mut(8)) {
-        let word = from.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        to.copy_from_slice(&(word << count | carry).to_le_bytes());
-        carry = high(word);
-    }
-    let mut from = data[8 * words..].iter();
-    for to in &mut out[8 * words..] {
-        let byte = from.next().map_or(0, |&byte| u64::from(byte));
-        *to = (byte << count | carry) as u8;
-        carry = (byte << count | carry) >> 8;
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 pub struct Pool {
     /// Bytes that are kept, unless one buffer is larger.
     limit: usize,
-    /// The last given back at the back.
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -27,12 +26,16 @@ impl Pool {
     pub fn take(self: &Arc<Pool>, len: usize) -> Buffer {
         let found = {
             let mut spare = self.spare.lock().unwrap();
-            spare.iter().rposition(|bytes| bytes.len() == len).map(|at| spare.swap_remove(at))
+            spare.iter().rposition(|bytes| bytes.len() == len).map(|at| spare.remove(at))
         };
         Buffer { bytes: found.unwrap_or_else(|| vec![0; len]), pool: self.clone() }
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
+        // Small ones are soon made, and would be many.
+        if bytes.len() < self.limit / 64 {
+            return;
+        }
         let mut spare = self.spare.lock().unwrap();
         spare.push(bytes);
         while spare.len() > 1 && spare.iter().map(Vec::len).sum::<usize>() > self.limit {

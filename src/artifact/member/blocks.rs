@@ -36,6 +36,9 @@ pub trait Decode: Send + Sync {
     /// Returns block number `wanted`. Blocks that are decoded on the way to it, and may be wanted soon, are passed to
     /// `keep` with their numbers.
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block>;
+
+    /// Gives back memory that is of use only to a reader that reads on: there is none at the moment.
+    fn rest(&self) {}
 }
 
 /// A member that is read by decoding its blocks.
@@ -84,7 +87,7 @@ const DISORDER: u64 = 2 << 20;
 const LONG: u64 = 3;
 /// Members that are decoded ahead at the same time, at the most.
 const MAX_AHEAD: usize = 2;
-/// How long a thread that is far enough ahead waits for the reader.
+/// How long a thread that is far enough ahead waits for the reader, unless it is at the end.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long it lets others go first, at the most.
 const TURN: Duration = Duration::from_millis(1);
@@ -164,8 +167,7 @@ impl<D: Decode + 'static> Inner<D> {
                 break None;
             }
             if !state.busy.contains(&n) && state.busy.len() < self.decoder.at_once() {
-                state.busy.push(n);
-                break Some(Turn { inner: self, block: n });
+                break Some(self.take_turn(&mut state, n));
             }
             state = self.done.wait(state).unwrap();
         };
@@ -173,6 +175,18 @@ impl<D: Decode + 'static> Inner<D> {
             state.wanted.swap_remove(at);
         }
         mine
+    }
+
+    fn take_turn(&self, state: &mut State, n: u64) -> Turn<'_, D> {
+        state.busy.push(n);
+        Turn { inner: self, block: n }
+    }
+
+    /// Says whether somebody waits for a block that nobody decodes, nor will who goes ahead from `n` on.
+    fn others_want(&self, state: &State, n: u64) -> bool {
+        let soon = n..n + self.blocks_ahead();
+        let is_left = |n: &u64| !soon.contains(n) && !state.busy.contains(n) && self.kept(*n).is_none();
+        state.wanted.iter().any(is_left)
     }
 
     fn decode(&self, n: u64) -> Result<Block> {
@@ -191,19 +205,21 @@ impl<D: Decode + 'static> Inner<D> {
 
     /// Takes notice of a read, and has the next blocks decoded for a reader that will read on.
     fn go_on(self: &Arc<Self>, n: u64) {
-        let run = &mut self.state.lock().unwrap().run;
+        let mut state = self.state.lock().unwrap();
+        let run = &mut state.run;
         let is_near = n.abs_diff(run.next) <= (DISORDER / self.decoder.block_size()).max(1);
         let next = if is_near { run.next.max(n + 1) } else { n + 1 };
         run.length = if is_near { run.length + u64::from(next > run.next) } else { 1 };
         run.next = next;
         run.ahead = if is_near { run.ahead.max(next) } else { next };
         // By halves, so that threads are not woken for each block.
-        if run.ahead >= next + self.blocks_ahead() / 2 || self.wanted_ahead(run).is_none() {
+        let is_far_ahead = run.ahead >= next + self.blocks_ahead().div_ceil(2);
+        if is_far_ahead || self.wanted_ahead(&state).is_none() {
             return;
         }
         self.moved.notify_all();
-        while run.threads < self.decoder.at_once() && self.start_ahead(run) {
-            run.threads += 1;
+        while state.run.threads < self.decoder.at_once() && self.start_ahead(&state.run) {
+            state.run.threads += 1;
         }
     }
 
@@ -222,15 +238,19 @@ impl<D: Decode + 'static> Inner<D> {
         started.is_ok()
     }
 
+    fn blocks(&self) -> u64 {
+        self.len.div_ceil(self.decoder.block_size())
+    }
+
     fn blocks_ahead(&self) -> u64 {
         (self.shared.bytes_ahead / self.decoder.block_size()).max(1)
     }
 
     /// Returns the block that is to be decoded next ahead of the reader, if he will want it soon.
-    fn wanted_ahead(&self, run: &Run) -> Option<u64> {
-        let end = (run.next + self.blocks_ahead()).min(self.len.div_ceil(self.decoder.block_size()));
+    fn wanted_ahead(&self, State { busy, run, .. }: &State) -> Option<u64> {
+        let end = (run.next + self.blocks_ahead()).min(self.blocks());
         let mut ahead = run.ahead..if run.length >= LONG { end } else { 0 };
-        ahead.find(|&n| self.kept(n).is_none())
+        ahead.find(|&n| !busy.contains(&n) && self.kept(n).is_none())
     }
 }
 
@@ -241,25 +261,34 @@ impl<D: Decode + 'static> Ahead<'_, D> {
     fn decode(&self) {
         let inner = self.0;
         let mut state = inner.state.lock().unwrap();
+        let mut has_decoded = false;
         loop {
-            let Some(n) = inner.wanted_ahead(&state.run) else {
-                let (woken, waited) = inner.moved.wait_timeout(state, PATIENCE).unwrap();
+            let Some(n) = inner.wanted_ahead(&state) else {
+                let is_at_end = state.run.next + inner.blocks_ahead() >= inner.blocks();
+                let patience = if is_at_end { Duration::ZERO } else { PATIENCE };
+                let (woken, waited) = inner.moved.wait_timeout(state, patience).unwrap();
                 state = woken;
-                if waited.timed_out() && inner.wanted_ahead(&state.run).is_none() {
+                if waited.timed_out() && inner.wanted_ahead(&state).is_none() {
+                    drop(state);
+                    inner.decoder.rest();
                     return;
                 }
                 continue;
             };
-            // Whoever wants something else goes first.
-            let soon = n..n + inner.blocks_ahead();
-            if state.wanted.iter().any(|n| !soon.contains(n) && inner.kept(*n).is_none()) {
-                state = inner.done.wait_timeout(state, TURN).unwrap().0;
-            }
-            state.run.ahead = n + 1;
-            let Some(turn) = inner.turn(state, n) else {
-                state = inner.state.lock().unwrap();
+            // Whoever wants something else goes first, and the reader may move meanwhile: it is asked anew for what to do.
+            if state.busy.len() >= inner.decoder.at_once() {
+                state = inner.done.wait(state).unwrap();
                 continue;
-            };
+            }
+            if has_decoded && inner.others_want(&state, n) {
+                state = inner.done.wait_timeout(state, TURN).unwrap().0;
+                has_decoded = false;
+                continue;
+            }
+            has_decoded = true;
+            state.run.ahead = n + 1;
+            let turn = inner.take_turn(&mut state, n);
+            drop(state);
             let is_bad = inner.decode(n).is_err();
             state = inner.state.lock().unwrap();
             // Goes on before those can who wait for what comes next: to go from thread to thread takes time.

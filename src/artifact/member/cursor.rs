@@ -2,13 +2,13 @@
 //!
 //! zlib-rs can stop and be copied anywhere. libdeflate, made for speed, takes whole streams only. For a reader that goes
 //! on and on the compressed data is cut where a block seems to begin (see [`super::input`]), and what lies between two
-//! cuts becomes a stream of its own, for libdeflate. Bytes that nobody else knows are put at its end: only if they come
-//! out again does a block begin at the cut. Otherwise zlib-rs goes on from where it was.
+//! cuts becomes a stream of its own, for libdeflate. A text that nobody else knows, with codes of its own, is put at its
+//! end: where a block does not begin at the cut something else comes out, and zlib-rs goes on from where it was.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use libdeflater::Decompressor;
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
 use super::Shared;
 use super::blocks::{BLOCK, Block};
@@ -94,26 +94,33 @@ impl Cursor {
 
     /// Gives back the memory for compressed data, which can be read again.
     pub fn forget_input(&mut self) {
-        self.input = Input::default();
+        self.input.forget();
+    }
+
+    /// Gives back the memory for what has been read and decoded, all of which can be had again.
+    pub fn forget_data(&mut self) {
+        self.input.forget();
+        self.partial = None;
     }
 
     /// Decodes on, and passes blocks of content that are complete to `emit`, with their numbers.
     pub fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
         self.input.fill(&source.compressed, self.input_at)?;
-        if !self.may_leap() || !self.leap(source, emit)? {
+        if !self.may_leap(source) || !self.leap(source, emit)? {
             self.walk(source, emit)?;
         }
         Ok(())
     }
 
     /// Says whether it would be worth while, if it is possible.
-    fn may_leap(&self) -> bool {
-        self.input.surplus().is_some() && self.input.bytes().len() >= MIN_LEAP
+    fn may_leap(&self, source: &Source) -> bool {
+        let is_wanted = source.shared.bytes_ahead >= MAX_LEAP as u64;
+        is_wanted && self.input.surplus().is_some() && self.input.bytes().len() >= MIN_LEAP
     }
 
     /// Decodes to the end of the block of content, or of one of the stream if from there on leaping is possible.
     fn walk(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
-        let stop = self.may_leap();
+        let stop = self.may_leap(source);
         let mut partial = self.partial(source);
         while partial.filled < partial.content.len() {
             self.input.fill(&source.compressed, self.input_at)?;
@@ -143,27 +150,26 @@ impl Cursor {
     fn leap(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<bool> {
         let (Some(held), Some(surplus)) = (self.held, self.input.surplus()) else { return Ok(false) };
         let Some(window) = self.inflate.window() else { return Ok(false) };
-        let tail = secret();
+        let Some(secret) = Secret::of_this_process() else { return Ok(false) };
         let data = self.input.bytes();
         let next = Held::of(data[data.len() - 1], surplus);
         let blocks = Blocks { window: &window, held, data, surplus };
         let mut content = source.shared.leaps.take(MAX_LEAP);
-        let decoded = with_scratch(blocks.stream_len(&tail), |stream| {
-            blocks.write(&tail, stream);
+        let decoded = with_scratch(blocks.stream_len(&secret.stream), |stream| {
+            blocks.write(&secret.stream, stream);
             Decompressor::new().deflate_decompress(stream, &mut content).ok()
         });
-        let content = decoded.and_then(|len| content[..len].strip_suffix(&tail));
+        let all = decoded.and_then(|len| content[..len].strip_suffix(&*secret.text)).unwrap_or_default();
         // Where the member should end there is more to check.
-        let fits = |all: &&[u8]| self.at + ((all.len() - window.len()) as u64) < source.len;
-        let Some(content) = content.filter(fits) else {
+        let fits = |content: &&[u8]| self.at + (content.len() as u64) < source.len;
+        let Some(mut content) = all.get(window.len()..).filter(fits) else {
             self.input.forget_cut();
             return Ok(false);
         };
-        self.inflate = Inflate::behind(&content[content.len().saturating_sub(WINDOW)..], next)?;
+        self.inflate = Inflate::behind(&all[all.len().saturating_sub(WINDOW)..], next)?;
         self.held = Some(next);
         self.input_at += data.len() as u64;
         self.input.consume(data.len());
-        let mut content = &content[window.len()..];
         self.crc.update(content);
         while !content.is_empty() {
             let mut partial = self.partial(source);
@@ -219,10 +225,33 @@ impl Cursor {
     }
 }
 
-/// Returns bytes that nobody can put into a file on purpose.
-fn secret() -> [u8; 8] {
-    static SECRET: OnceLock<[u8; 8]> = OnceLock::new();
-    *SECRET.get_or_init(|| RandomState::new().hash_one(()).to_le_bytes())
+/// What is put behind a cut. Whoever takes it for the rest of a block of another kind, or of other codes, gets another text.
+struct Secret {
+    text: Vec<u8>,
+    /// One block with codes of its own, which are as secret.
+    stream: Vec<u8>,
+}
+
+impl Secret {
+    fn of_this_process() -> Option<&'static Secret> {
+        static SECRET: OnceLock<Option<Secret>> = OnceLock::new();
+        SECRET.get_or_init(Secret::new).as_ref()
+    }
+
+    fn new() -> Option<Secret> {
+        /// BFINAL 1, BTYPE 10 (RFC 1951 section 3.2.3).
+        const LAST_DYNAMIC: u8 = 0b101;
+        let state = RandomState::new();
+        // Some bytes are more frequent than others, so that codes of its own are worth while.
+        let byte =
+            |i: u32| state.hash_one(i).to_le_bytes()[..3].iter().fold(0xFF, |byte, random| byte & random);
+        let text: Vec<u8> = (0..512).map(byte).collect();
+        let mut compressor = Compressor::new(CompressionLvl::default());
+        let mut stream = vec![0; compressor.deflate_compress_bound(text.len())];
+        let len = compressor.deflate_compress(&text, &mut stream).ok()?;
+        stream.truncate(len);
+        (stream[0] & 7 == LAST_DYNAMIC).then_some(Secret { text, stream })
+    }
 }
 
 #[cfg(test)]
@@ -285,6 +314,11 @@ mod tests {
         let (decoded, leaps, error) = decoded(deflate(&content), content.len(), 1);
         assert!(leaps > 5 && content.starts_with(&decoded));
         assert_eq!(error.unwrap().to_string(), "the CRC-32 of the member is wrong");
+    }
+
+    #[test]
+    fn the_secret_has_codes_of_its_own() {
+        assert!((0..50).all(|_| Secret::new().is_some()));
     }
 
     #[test]

@@ -66,11 +66,13 @@ impl Deflated {
     /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
     fn keep_point(&mut self, cursor: &Cursor) -> Result<()> {
         let last = self.points.last_key_value().map_or(0, |(&at, _)| at);
-        if cursor.at() < last + self.spacing {
+        if cursor.at() < last + self.spacing || cursor.at() == self.source.len {
             return Ok(());
         }
-        if self.source.shared.budget.take() {
-            self.points.insert(cursor.at(), cursor.copy()?);
+        let budget = &self.source.shared.budget;
+        if budget.take() {
+            let copy = cursor.copy().inspect_err(|_| budget.give_back(1))?;
+            self.points.insert(cursor.at(), copy);
             return Ok(());
         }
         self.spacing *= 2;
@@ -108,7 +110,7 @@ impl Deflated {
             self.cursors.remove(0);
         }
         // Only the latest is likely to go on.
-        self.cursors.iter_mut().for_each(Cursor::forget_input);
+        self.cursors.iter_mut().for_each(Cursor::forget_data);
         self.cursors.push(cursor);
     }
 }
@@ -132,6 +134,10 @@ impl Decode for Mutex<Deflated> {
                 }
             })?;
         }
+    }
+
+    fn rest(&self) {
+        self.lock().unwrap().cursors.iter_mut().for_each(Cursor::forget_input);
     }
 }
 

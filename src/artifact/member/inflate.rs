@@ -29,7 +29,7 @@ pub struct Step {
 
 /// A decoder.
 pub struct Inflate {
-    /// zlib keeps a pointer back to it, so it must stay where it is.
+    /// Its address must not change: an implementation of zlib may keep a pointer back to it.
     stream: Box<z_stream>,
     /// The last byte of the input.
     last: u8,

@@ -2,7 +2,7 @@
 
 use std::thread::{self, JoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::deflate::find_block;
 use crate::io::{ReadAt, Reader};
 
@@ -39,9 +39,13 @@ impl Input {
         if self.used < self.bytes.len() {
             return Ok(());
         }
-        let piece = match self.next.take() {
-            Some(next) => next.join().map_err(|_| Error::damaged("a thread has failed with a panic"))??,
-            None => Piece { bytes: compressed.read_vec(at, INPUT)?, surplus: None, rest: Vec::new() },
+        let piece = match self.next.take().map(JoinHandle::join) {
+            Some(Ok(Ok(piece))) => piece,
+            failed => {
+                // What can be read of a damaged piece is.
+                self.run = if failed.is_some() { 0 } else { self.run };
+                Piece { bytes: compressed.read_vec(at, INPUT)?, surplus: None, rest: Vec::new() }
+            }
         };
         (self.bytes, self.surplus, self.used) = (piece.bytes, piece.surplus, 0);
         self.run += self.bytes.len();
@@ -65,6 +69,11 @@ impl Input {
     /// How many bits at the end of the bytes seem to belong to the next block, if a block seems to begin there.
     pub fn surplus(&self) -> Option<u8> {
         self.surplus
+    }
+
+    /// Gives back the memory. It can be filled again.
+    pub fn forget(&mut self) {
+        *self = Input { run: self.run, ..Input::default() };
     }
 
     /// The cut was wrong.

@@ -18,6 +18,11 @@ fn text(seed: u32, len: usize) -> Vec<u8> {
     text
 }
 
+fn noise(seed: u32, bytes: &mut [u8]) {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes()).finalize_xof().fill(bytes);
+}
+
 fn deflate(content: &[u8], level: i32) -> Vec<u8> {
     let mut out = vec![0; content.len() + 1000];
     let mut deflate = Deflate::new(level, false, 15);
@@ -33,9 +38,11 @@ fn inflate(stream: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn stream_of(blocks: &Blocks<'_>, tail: &[u8]) -> Vec<u8> {
-    let mut stream = vec![0xA5; blocks.stream_len(tail)];
-    blocks.write(tail, &mut stream);
+/// Makes a stream of blocks, and behind them the content "tail".
+fn stream_of(blocks: &Blocks<'_>) -> Vec<u8> {
+    let tail = deflate(b"tail", 6);
+    let mut stream = vec![0xA5; blocks.stream_len(&tail)];
+    blocks.write(&tail, &mut stream);
     stream
 }
 
@@ -53,13 +60,17 @@ fn cut<'a>(data: &'a [u8], window: &'a [u8], from: usize, to: usize) -> Blocks<'
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn blocks_that_are_found_can_be_taken_out(seed: u32, len in 300_000usize..900_000, level in 3i32..10) {
-        let content = text(seed, len);
+    fn blocks_that_are_found_can_be_taken_out(seed: u32, len in 300_000usize..900_000, level in 3i32..10, noisy: bool) {
+        let mut content = text(seed, len);
+        if noisy {
+            // It is stored, in blocks that begin on a byte.
+            content.chunks_exact_mut(70_000).for_each(|piece| noise(seed, &mut piece[..len % 40_000]));
+        }
         let stream = deflate(&content, level);
         let (mut at, mut from, mut done, mut right, mut wrong) = (0, 1, 0, 0, 0);
         while let Some(next) = find_block(&stream, from) {
             let window = &content[done.max(WINDOW) - WINDOW..done];
-            let taken = inflate(&stream_of(&cut(&stream, window, at, next), b"tail"));
+            let taken = inflate(&stream_of(&cut(&stream, window, at, next)));
             if let Some(taken) = taken.as_ref().and_then(|taken| taken.strip_suffix(b"tail")) {
                 let taken = taken.strip_prefix(window).unwrap();
                 prop_assert!(content[done..].starts_with(taken));
@@ -79,7 +90,7 @@ proptest! {
         let stream = deflate(&content, 6);
         let next = find_block(&stream, wrong).unwrap();
         prop_assume!(next != wrong);
-        let taken = inflate(&stream_of(&cut(&stream, &[], 0, wrong), b"tail"));
+        let taken = inflate(&stream_of(&cut(&stream, &[], 0, wrong)));
         prop_assert!(taken.is_none_or(|taken| !taken.ends_with(b"tail")));
     }
 
@@ -92,18 +103,25 @@ proptest! {
 }
 
 #[test]
-fn a_stream_is_written_bit_by_bit() {
-    // 1 01 is a last block with fixed codes; 0000000 ends it.
-    let fixed = |held, data, surplus| Blocks { window: b"", held, data, surplus };
-    for (blocks, expected) in [
-        (
-            fixed(Held::default(), &[0b0000_0010, 0], 6),
-            vec![0b0000_0010, 0b0000_0100, 1, 0, 0xFE, 0xFF, b'x'],
-        ),
-        (fixed(Held::of(0b0100_0000, 2), &[0], 0), vec![1, 0b0000_0100, 1, 0, 0xFE, 0xFF, b'x']),
-    ] {
-        assert_eq!(stream_of(&blocks, b"x"), expected);
+fn blocks_stay_where_they_are_in_their_bytes() {
+    // Wherever the first of them begins: an empty one with fixed codes, in some bits of two bytes; then a stored one.
+    for at in 0..8u8 {
+        let bits = 0b010u16 << at;
+        let mut data = bits.to_le_bytes().to_vec();
+        let header = usize::from(at + EMPTY_FIXED.1 as u8);
+        data.resize((header + 3).div_ceil(8), 0);
+        data.extend_from_slice(&[3, 0, !3, 0xFF, b'a', b'b', b'c']);
+        let blocks = cut(&data, b"window", at.into(), 8 * data.len());
+        assert_eq!(inflate(&stream_of(&blocks)).unwrap(), b"windowabctail", "{at}");
     }
-    let behind = Blocks { window: b"ab", held: Held::default(), data: &[0b0000_0010, 0], surplus: 6 };
-    assert_eq!(inflate(&stream_of(&behind, b"x")).unwrap(), b"abx");
+}
+
+#[test]
+fn a_cut_can_be_at_any_bit() {
+    // A stored block, and some empty ones with fixed codes.
+    let mut data = vec![0, 3, 0, !3, 0xFF, b'a', b'b', b'c'];
+    data.extend_from_slice(&(0..4).fold(0u64, |bits, i| bits | 0b010 << (10 * i)).to_le_bytes()[..5]);
+    for to in [64, 74, 84, 94, 104] {
+        assert_eq!(inflate(&stream_of(&cut(&data, b"", 0, to))).unwrap(), b"abctail", "{to}");
+    }
 }
