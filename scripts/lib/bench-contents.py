@@ -6,11 +6,13 @@ archivemount from Debian, ratarmount from the Python package index. They are giv
 Ratios are of one run; sequential reads are medians of interleaved rounds on fresh mounts, by a reader who drops what he has read.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -38,7 +40,10 @@ class Archive:
 
 
 class Inputs:
-    """A JSON Lines member of 1 GB, foreign and our own, and 100,000 small ones; each plain, and as an encrypted split set."""
+    """A JSON Lines member of 1 GB, foreign and our own, and 100,000 small ones; each plain, and as an encrypted split set.
+
+    Our own has the same texts as the foreign one, as attributes of contacts. Another has what such attributes mostly are, names and numbers.
+    """
 
     def __init__(self, work, megabytes):
         self.key, self.cert = work / "key.pem", work / "cert.pem"
@@ -47,7 +52,8 @@ class Inputs:
                 "-out", self.cert)
             self.key.chmod(0o600)
         self.large = self._make(work / f"contents-{megabytes}", lambda to: write_lines(to / "UCS/Interaction/Chat/Chat-1.json", megabytes))
-        self.own = self._export(work / f"contents-own-{megabytes}", megabytes)
+        self.own = self._export(work / f"contents-own-text-{megabytes}", megabytes * 1_000_000 // 1900, write_texts)
+        self.attributes = self._export(work / f"contents-own-{megabytes}", megabytes * 1_000_000 // 345)
         self.many = self._make(work / "contents-many", write_many)
 
     def _make(self, directory, fill):
@@ -67,15 +73,15 @@ class Inputs:
             unfinished.rename(directory)
         return Archive(directory)
 
-    def _export(self, directory, megabytes):
+    def _export(self, directory, contacts, change=lambda database: None):
         if not directory.exists():
             say("making", directory.name)
             unfinished = directory.with_name(directory.name + ".tmp")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             database, store = unfinished / "history.db", unfinished / "store"
-            # A contact's attributes are some 620 bytes of JSON Lines: the member is 1.8 times as long as the foreign one.
-            run(CDDSFS, "sample", database, "--contacts", megabytes * 1_000_000 // 345, "--interactions", 1)
+            run(CDDSFS, "sample", database, "--contacts", contacts, "--interactions", 1)
+            change(database)
             run(CDDSFS, "init", store, "--cert", self.cert, "--source", database)
             run(CDDSFS, "export", store, "-", input=b'{"title": "bench", "type": "Contact", "split_size": "64 MiB"}')
             with Mount([CDDSFS, "mount", store, MNT, "--key", self.key, "-f"], "artifacts", (CDDSFS, "unmount", MNT)) as mount:
@@ -85,18 +91,31 @@ class Inputs:
         return Archive(directory)
 
 
+def texts(source):
+    """Texts of 5 to 90 words."""
+    words = ["".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randint(2, 10))) for _ in range(2000)]
+    while True:
+        yield " ".join(source.choices(words, cum_weights=range(1, 2001), k=source.randint(5, 90)))
+
+
 def write_lines(path, megabytes):
     path.parent.mkdir(parents=True)
     source = random.Random(1)
-    words = ["".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randint(2, 10))) for _ in range(2000)]
+    text = texts(source)
     with open(path, "wb") as file:
         while file.tell() < megabytes * 1_000_000:
             lines = []
             for _ in range(5000):
-                text = " ".join(source.choices(words, cum_weights=range(1, 2001), k=source.randint(5, 90)))
                 lines.append(json.dumps({"IXNID": f"{source.getrandbits(64):016X}", "status": 3, "mediatypeid": "chat", "typeid": "Inbound",
-                                         "startdate": f"2024-06-{source.randint(1, 28):02} 10:{source.randint(0, 59):02}:00.000", "text": text}))
+                                         "startdate": f"2024-06-{source.randint(1, 28):02} 10:{source.randint(0, 59):02}:00.000", "text": next(text)}))
             file.write(("\n".join(lines) + "\n").encode())
+
+
+def write_texts(database):
+    """Makes every attribute of a contact a text."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        (rows,) = connection.execute("SELECT max(rowid) FROM contactattribute").fetchone()
+        connection.executemany("UPDATE contactattribute SET attrvalue = ? WHERE rowid = ?", zip(texts(random.Random(1)), range(1, rows + 1)))
 
 
 def write_many(tree):
@@ -153,7 +172,7 @@ def sequential(bench, archive, whose, least):
                     read = lambda: read_all(path, drop=True)
                 took.setdefault(name, []).append(seconds(read))
                 bench.remember(f"sequential {whose}", name, mount)
-    bench.compare(f"{whose}: sequential read of a member of {archive.length / 1e6:.0f} MB", f"{least}x", least, took)
+    bench.compare(f"{whose}: sequential read of a member of {archive.length / 1e6:.0f} MB", f"{least}x" if least else "", least, took)
 
 
 def random_foreign(bench):
@@ -258,6 +277,7 @@ MEASURES = {
     "identical": identical,
     "foreign": lambda bench: sequential(bench, bench.inputs.large, "foreign", 2),
     "own": lambda bench: sequential(bench, bench.inputs.own, "own", 3),
+    "attributes": lambda bench: sequential(bench, bench.inputs.attributes, "own, names and numbers", None),
     "random_foreign": random_foreign,
     "random_own": random_own,
     "first_listing": first_listing,
