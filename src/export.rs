@@ -9,7 +9,6 @@
 //! verify    reads all of an artifact, stored and decrypted, and says what is wrong with it
 //! ```
 
-pub mod cancel;
 pub mod disposal;
 pub mod engine;
 pub mod jobs;

@@ -1,9 +1,12 @@
-//! Reading by position: the one trait that everything readable implements, and the readers that know no format.
+//! Reading by position: the one trait that everything readable implements, and the readers that know no format; and the
+//! threads that work beside readers.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+mod background;
+mod cancel;
 mod file;
 mod joined;
 mod lru;
@@ -12,6 +15,8 @@ mod pool;
 mod scratch;
 mod slice;
 
+pub use background::{Background, Next, Task, Waker};
+pub use cancel::Cancel;
 pub use file::FileReader;
 pub use joined::Joined;
 pub use lru::Lru;
@@ -74,24 +79,26 @@ pub fn available(len: u64, offset: u64, wanted: usize) -> usize {
     len.saturating_sub(offset).min(wanted as u64) as usize
 }
 
+/// Returns `len` bytes from `offset`, fewer only at the end.
+fn piece(bytes: &[u8], offset: u64, len: usize) -> &[u8] {
+    let n = available(bytes.len() as u64, offset, len);
+    let start = if n > 0 { offset as usize } else { 0 };
+    &bytes[start..start + n]
+}
+
 impl ReadAt for Vec<u8> {
     fn len(&self) -> u64 {
         Vec::len(self) as u64
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let n = available(Vec::len(self) as u64, offset, buf.len());
-        if n > 0 {
-            let start = offset as usize;
-            buf[..n].copy_from_slice(&self[start..start + n]);
-        }
-        Ok(n)
+        let piece = piece(self, offset, buf.len());
+        buf[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
     }
 
     fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let n = available(Vec::len(self) as u64, offset, len);
-        let start = if n > 0 { offset as usize } else { 0 };
-        take(&self[start..start + n]);
+        take(piece(self, offset, len));
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 //! A [`View`] is the tree at one moment, made from a snapshot of the store. It is replaced as a whole when the store
 //! changes; an inode of an older view is stale, but a handle that is open keeps what it has opened.
 
+use parking_lot::{Mutex, RwLock};
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::artifact::members::{self, MemberKind};
@@ -137,7 +138,7 @@ impl Tree {
     }
 
     fn view(&self) -> Arc<View> {
-        self.view.read().unwrap().clone()
+        self.view.read().clone()
     }
 
     /// Writes down the sizes that have been worked out.
@@ -343,7 +344,7 @@ impl Tree {
     }
 
     fn index_fully(&self, export: &Arc<export::Export>) {
-        let _one_at_a_time = self.refreshing.lock().unwrap();
+        let _one_at_a_time = self.refreshing.lock();
         let old = self.view();
         self.exports.sizes.forget(&export.digest());
         self.replace(&old, old.with_full_index(export));

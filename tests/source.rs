@@ -9,9 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 use base64_simd::STANDARD;
 use cddsfs::error::{self, Result};
-use cddsfs::export::cancel::Cancel;
 use cddsfs::export::sample::{Size, make};
 use cddsfs::export::source::{ContactHistory, Kind, SCHEMA, Selection, Snapshot, Source, Timeframe, Value};
+use cddsfs::io::Cancel;
 use rusqlite::Connection;
 
 const TYPES: [(&str, &str); 7] = [

@@ -2,7 +2,8 @@
 //!
 //! Members are counted from 0, in the order of the central directory.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use super::directory::{broken_off, each_entry, entry_at};
 use super::member::{self, Shared};
@@ -96,7 +97,7 @@ impl Audit {
             let header = header.ok_or_else(|| Error::damaged("an offset beyond 2^64"))?;
             let member = member::open(&archive, entry, header, &self.shared)?;
             let end = self.compare(entry, header)?;
-            self.taken.lock().unwrap().push((header, end, i));
+            self.taken.lock().push((header, end, i));
             let mut crc = crc32fast::Hasher::new();
             let mut buf = vec![0; STEP];
             let mut at = 0;
@@ -119,7 +120,7 @@ impl Audit {
     /// Returns what is wrong with the zip beside its members. It is to be asked after they have been read.
     pub fn structure(self) -> Vec<Error> {
         let mut wrong = self.wrong;
-        let mut taken = self.taken.into_inner().unwrap_or_default();
+        let mut taken = self.taken.into_inner();
         taken.sort_unstable();
         taken.dedup();
         if let Some(pair) = taken.windows(2).find(|pair| pair[0].1 > pair[1].0) {

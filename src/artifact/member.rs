@@ -1,7 +1,8 @@
 //! One file inside a zip, readable at any place.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::seek_table::SeekTable;

@@ -1,6 +1,7 @@
 //! A stored file whose blocks are checked by their hashes before a byte of them is used.
 
-use std::sync::{Arc, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::block_hashes::{self, BLOCK, Hash};
@@ -31,13 +32,13 @@ impl Verified {
     fn hash(&self, block: u64) -> Result<Hash> {
         let of =
             |(first, hashes): &Run| hashes.get(usize::try_from(block.checked_sub(*first)?).ok()?).copied();
-        if let Some(hash) = self.kept.read().unwrap().iter().find_map(of) {
+        if let Some(hash) = self.kept.read().iter().find_map(of) {
             return Ok(hash);
         }
         let (first, hashes) = self.hashes.around(block)?;
         let run = (first, Arc::new(hashes));
         let hash = of(&run).ok_or_else(|| Error::damaged(format!("there is no hash of block {block}")))?;
-        let mut kept = self.kept.write().unwrap();
+        let mut kept = self.kept.write();
         if kept.len() == KEPT {
             kept.remove(0);
         }

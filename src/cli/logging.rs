@@ -1,9 +1,10 @@
 //! Where log lines go: standard error, a file, or, once in the background, the system log; and how much is said.
 
+use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use env_logger::{Builder, Target};
@@ -104,7 +105,7 @@ impl LogFile {
 
     fn reopen(&self) {
         match append_to(&self.path) {
-            Ok(file) => *self.file.lock().unwrap() = file,
+            Ok(file) => *self.file.lock() = file,
             Err(error) => log::error!("{}: goes on in the old file: {error}", self.path.display()),
         }
     }
@@ -112,7 +113,7 @@ impl LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.file.lock().unwrap().write_all(line)?;
+        self.file.lock().write_all(line)?;
         Ok(line.len())
     }
 
@@ -147,7 +148,7 @@ impl Write for Talk {
             Some(Some(log)) => {
                 let text = String::from_utf8_lossy(line);
                 // A system log that does not take it has nobody else to tell.
-                let _ = log.lock().unwrap().warning(text.trim_end());
+                let _ = log.lock().warning(text.trim_end());
             }
             Some(None) => {}
         }

@@ -11,12 +11,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use super::cancel::Cancel;
 use super::disposal;
 use super::jobs;
 use super::run::{Execution, remove_files};
 use super::stepping::Stepping;
 use crate::error::Result;
+use crate::io::Cancel;
 use crate::store::catalogue::{Run, RunUpdate, Status};
 use crate::store::clock::Clock;
 use crate::store::managed::{EngineLock, Managed};

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::cancel::Cancel;
 use super::manifest;
 use super::progress::Estimate;
 use super::record::{expiry_warning, hex, timestamp};
@@ -21,6 +20,7 @@ use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::zip::SPANNING_MARKERS;
+use crate::io::Cancel;
 use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord, stem_of};
 use crate::store::clock::Clock;
 use crate::store::managed::{Managed, sync_dir};

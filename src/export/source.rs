@@ -43,8 +43,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::cancel::Cancel;
 use crate::error::Result;
+use crate::io::Cancel;
 
 mod database;
 mod json;

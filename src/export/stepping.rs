@@ -42,17 +42,17 @@ impl Stepping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     struct Fake(Mutex<(Duration, SystemTime)>);
 
     impl Clock for Fake {
         fn now(&self) -> SystemTime {
-            self.0.lock().unwrap().1
+            self.0.lock().1
         }
 
         fn passed(&self) -> Duration {
-            self.0.lock().unwrap().0
+            self.0.lock().0
         }
     }
 
@@ -61,22 +61,22 @@ mod tests {
         const DAY: Duration = Duration::from_secs(86400);
         let clock = Fake(Mutex::new((Duration::ZERO, SystemTime::UNIX_EPOCH + DAY * 20_000)));
         let pass = |time: Duration| {
-            let mut both = clock.0.lock().unwrap();
+            let mut both = clock.0.lock();
             both.0 += time;
             both.1 += time;
         };
         let mut stepping = Stepping::new(&clock);
         pass(DAY * 40);
         assert!(stepping.is_trusted(&clock), "time that has passed is no step");
-        clock.0.lock().unwrap().1 += DAY * 40;
+        clock.0.lock().1 += DAY * 40;
         assert!(!stepping.is_trusted(&clock));
         pass(DOUBT / 2);
         assert!(!stepping.is_trusted(&clock));
         pass(DOUBT);
         assert!(stepping.is_trusted(&clock));
-        clock.0.lock().unwrap().1 += DAY * 40;
+        clock.0.lock().1 += DAY * 40;
         assert!(!stepping.is_trusted(&clock));
-        clock.0.lock().unwrap().1 -= DAY * 40;
+        clock.0.lock().1 -= DAY * 40;
         assert!(stepping.is_trusted(&clock));
     }
 }

@@ -15,10 +15,11 @@
 //! Every stage is a thread, and channels of bounded length are all that is between them. A stage that fails leaves
 //! its error for the caller and goes; its neighbours notice that the other end of a channel has gone, and go too.
 
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 

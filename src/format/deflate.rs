@@ -263,4 +263,4 @@ fn put(out: &mut &mut [u8], bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

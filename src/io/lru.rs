@@ -1,7 +1,7 @@
 //! Things that were used lately, bounded by what they cost together.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 /// Keeps the last used of its values, as many as the limit allows; the newest stays whatever it costs.
 pub struct Lru<K, V> {
@@ -21,7 +21,7 @@ impl<K: PartialEq, V: Clone> Lru<K, V> {
     }
 
     pub fn get(&self, key: &K) -> Option<V> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let at = state.values.iter().rposition(|(k, ..)| k == key)?;
         let found = state.values.remove(at)?;
         let value = found.1.clone();
@@ -31,7 +31,7 @@ impl<K: PartialEq, V: Clone> Lru<K, V> {
 
     pub fn insert(&self, key: K, value: V, cost: usize) {
         let mut dropped = Vec::new();
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         if let Some(at) = state.values.iter().position(|(k, ..)| *k == key)
             && let Some(old) = state.values.remove(at)
         {
@@ -52,7 +52,7 @@ impl<K: PartialEq, V: Clone> Lru<K, V> {
 
     /// Keeps only values whose key passes.
     pub fn retain(&self, keep: impl Fn(&K) -> bool) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.values.retain(|(key, ..)| keep(key));
         state.cost = state.values.iter().map(|(.., cost)| cost).sum();
     }

@@ -1,8 +1,9 @@
 //! Large buffers that are used again: fresh memory would have to be cleared, and asked of the system, every time.
 
+use parking_lot::Mutex;
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Buffers that nobody uses at the moment.
 pub struct Pool {
@@ -25,7 +26,7 @@ impl Pool {
     /// Returns a buffer of `len` bytes of unspecified content.
     pub fn take(self: &Arc<Pool>, len: usize) -> Buffer {
         let found = {
-            let mut spare = self.spare.lock().unwrap();
+            let mut spare = self.spare.lock();
             spare.iter().rposition(|bytes| bytes.len() == len).map(|at| spare.remove(at))
         };
         Buffer { bytes: found.unwrap_or_else(|| vec![0; len]), pool: self.clone() }
@@ -36,7 +37,7 @@ impl Pool {
         if bytes.len() < self.limit / 64 {
             return;
         }
-        let mut spare = self.spare.lock().unwrap();
+        let mut spare = self.spare.lock();
         spare.push(bytes);
         while spare.len() > 1 && spare.iter().map(Vec::len).sum::<usize>() > self.limit {
             spare.remove(0);
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn no_more_is_kept_than_the_limit() {
         let pool = Pool::new(10);
-        let spare = || pool.spare.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>();
+        let spare = || pool.spare.lock().iter().map(Vec::len).collect::<Vec<_>>();
         let three = [4, 4, 4].map(|len| pool.take(len));
         drop(three);
         assert_eq!(spare(), [4, 4]);

@@ -5,10 +5,11 @@
 //! had no answer for [`LIMIT`] (the store hangs, say) is answered with ETIMEDOUT from here; its thread ends whenever
 //! the store lets it.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,12 @@ pub struct Pending<R> {
 impl<R> Pending<R> {
     /// Adds to the answer; `None` if time was up before.
     pub fn with<T>(&self, change: impl FnOnce(&mut R) -> T) -> Option<T> {
-        self.reply.lock().unwrap().as_mut().map(change)
+        self.reply.lock().as_mut().map(change)
     }
 
     /// Sends the answer, unless time was up before.
     pub fn send(&self, answer: impl FnOnce(R)) {
-        let reply = self.reply.lock().unwrap().take();
+        let reply = self.reply.lock().take();
         if let Some(reply) = reply {
             answer(reply);
         }
@@ -134,17 +135,17 @@ impl Shared {
     fn enter<R: Answer>(&self, pending: &Arc<Pending<R>>) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let weak: Weak<dyn Expire> = Arc::downgrade(&(pending.clone() as Arc<dyn Expire>));
-        self.running.lock().unwrap().insert(id, (Instant::now(), weak));
+        self.running.lock().insert(id, (Instant::now(), weak));
         id
     }
 
     fn leave(&self, id: u64) {
-        self.running.lock().unwrap().remove(&id);
+        self.running.lock().remove(&id);
     }
 
     fn expire(&self) {
         let overdue: Vec<Weak<dyn Expire>> = {
-            let running = self.running.lock().unwrap();
+            let running = self.running.lock();
             let hangs = running.values().any(|(since, _)| since.elapsed() >= LIMIT);
             let limit = if hangs { LIMIT_WHILE_HANGING } else { LIMIT };
             let old = running.values().filter(|(since, _)| since.elapsed() >= limit);
@@ -177,7 +178,7 @@ mod tests {
         let id = shared.enter(&pending);
         shared.expire();
         assert!(receiver.try_recv().is_err(), "its time is not up");
-        shared.running.lock().unwrap().get_mut(&id).unwrap().0 -= LIMIT;
+        shared.running.lock().get_mut(&id).unwrap().0 -= LIMIT;
         shared.expire();
         assert_eq!(receiver.recv().unwrap(), Some(libc::ETIMEDOUT));
         pending.send(|probe| probe.0.send(None).unwrap());
@@ -190,7 +191,7 @@ mod tests {
         let shared = Shared::default();
         let pending = [0, 1, 2].map(|_| Arc::new(Pending { reply: Mutex::new(Some(Probe(sender.clone()))) }));
         let ids = pending.each_ref().map(|pending| shared.enter(pending));
-        let age = |id, by| shared.running.lock().unwrap().get_mut(id).unwrap().0 -= by;
+        let age = |id, by| shared.running.lock().get_mut(id).unwrap().0 -= by;
         age(&ids[0], LIMIT - TICK);
         age(&ids[1], LIMIT_WHILE_HANGING);
         shared.expire();
@@ -217,7 +218,7 @@ mod tests {
         first.inline.fetch_add(1, Ordering::Relaxed);
         let wait = held.clone();
         deadline.run(Probe(sender.clone()), move |reply| {
-            let _ = wait.lock().unwrap().recv();
+            let _ = wait.lock().recv();
             reply.send(|probe| probe.0.send(None).unwrap());
         });
         assert!(started.elapsed() < Duration::from_secs(5));

@@ -6,9 +6,9 @@
 //!
 //! Instants are milliseconds since 1970, UTC.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -72,12 +72,12 @@ impl Catalogue {
     }
 
     fn lock_reader(&self) -> MutexGuard<'_, Connection> {
-        self.reader.lock().unwrap()
+        self.reader.lock()
     }
 
     /// Changes the catalogue in one transaction.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let mut connection = self.writer.lock().unwrap();
+        let mut connection = self.writer.lock();
         let changed = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             let result = change(&tx)?;
             tx.commit().map(|()| result)
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn it_is_durable_by_its_settings() {
         let (_dir, catalogue) = catalogue();
-        let connection = catalogue.writer.lock().unwrap();
+        let connection = catalogue.writer.lock();
         let pragma = |name: &str| -> String {
             connection
                 .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused() {
         let (dir, catalogue) = catalogue();
-        catalogue.writer.lock().unwrap().pragma_update(None, "user_version", 99).unwrap();
+        catalogue.writer.lock().pragma_update(None, "user_version", 99).unwrap();
         let error = Catalogue::open(&dir.path().join("c.db")).err().unwrap();
         assert!(error.to_string().contains("version 99"), "{error}");
     }

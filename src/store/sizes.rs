@@ -2,11 +2,11 @@
 //!
 //! What is kept is a hash of a set's files against the length of its zip: no name, no key, no plaintext.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use super::atomic::write_atomically;
 use crate::error::{At, Result};
@@ -57,31 +57,31 @@ impl Sizes {
     }
 
     pub fn get(&self, digest: &Digest) -> Option<u64> {
-        self.state.lock().unwrap().known.get(digest).copied()
+        self.state.lock().known.get(digest).copied()
     }
 
     pub fn put(&self, digest: &Digest, len: u64) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.changed |= state.known.insert(*digest, len) != Some(len);
     }
 
     /// Forgets a size that turned out to be wrong.
     pub fn forget(&self, digest: &Digest) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.changed |= state.known.remove(digest).is_some();
     }
 
     /// Returns true if there is something to write down.
     pub fn have_changed(&self) -> bool {
-        self.state.lock().unwrap().changed
+        self.state.lock().changed
     }
 
     /// Writes down what has changed, without the sets that are gone.
     pub fn save(&self, present: &HashSet<Digest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let _one_at_a_time = self.saving.lock().unwrap();
+        let _one_at_a_time = self.saving.lock();
         let json = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock();
             if !std::mem::take(&mut state.changed) {
                 return Ok(());
             }

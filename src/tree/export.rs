@@ -1,8 +1,9 @@
 //! One export of the store: what its parts turn out to be.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::node::{self, Ino};
@@ -123,7 +124,7 @@ impl Export {
         if let Some(known) = self.known() {
             return known;
         }
-        let _working = self.working.lock().unwrap();
+        let _working = self.working.lock();
         if let Some(known) = self.known() {
             return known;
         }
@@ -146,11 +147,11 @@ impl Export {
     }
 
     fn known(&self) -> Option<Outcome> {
-        self.outcome.lock().unwrap().clone()
+        self.outcome.lock().clone()
     }
 
     fn keep(&self, outcome: Outcome) -> Outcome {
-        self.outcome.lock().unwrap().insert(outcome).clone()
+        self.outcome.lock().insert(outcome).clone()
     }
 
     /// Opens the set and remembers its size; the error is any outcome that is no zip.
@@ -299,7 +300,7 @@ impl Export {
     /// Logs an error of this export, unless it has been logged before.
     pub fn log_once(&self, error: &Error) {
         let text = error.to_string();
-        let mut logged = self.logged.lock().unwrap();
+        let mut logged = self.logged.lock();
         if logged.len() < MAX_LOGGED && !logged.contains(&text) {
             log::warn!("{}: errno {}: {text}", self.stem(), error.errno());
             logged.insert(text);

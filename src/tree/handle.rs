@@ -1,8 +1,9 @@
 //! Open files and directories.
 
+use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 
 use super::export::Export;
 use super::jobs::Writing;
@@ -100,24 +101,24 @@ impl Handles {
     /// `attr` is what the node looks like as it is opened.
     pub fn insert(&self, attr: Attr, opened: Opened, live: bool) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.open.write().unwrap().insert(handle, Entry { attr, opened: Arc::new(opened), live });
+        self.open.write().insert(handle, Entry { attr, opened: Arc::new(opened), live });
         handle
     }
 
     pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
-        let found = self.open.read().unwrap().get(&handle).map(|entry| entry.opened.clone());
+        let found = self.open.read().get(&handle).map(|entry| entry.opened.clone());
         found.ok_or_else(|| Error::new(Kind::Os(libc::EBADF), "no such handle"))
     }
 
     /// Returns the attributes of something that is open.
     pub fn attributes(&self, ino: Ino) -> Option<Attr> {
-        let open = self.open.read().unwrap();
+        let open = self.open.read();
         open.values().map(|entry| &entry.attr).find(|attr| attr.ino == ino).cloned()
     }
 
     /// Returns the attributes of what a handle has opened, if they are its own.
     pub fn live(&self, handle: Handle) -> Option<Attr> {
-        let open = self.open.read().unwrap();
+        let open = self.open.read();
         let entry = open.get(&handle).filter(|entry| entry.live)?;
         let attr = entry.attr.clone();
         Some(match &*entry.opened {
@@ -130,14 +131,14 @@ impl Handles {
 
     /// Returns the handles that are being written.
     pub fn writing(&self) -> Vec<Handle> {
-        let open = self.open.read().unwrap();
+        let open = self.open.read();
         let is_writing = |entry: &Entry| matches!(*entry.opened, Opened::Writing(_));
         open.iter().filter(|(_, entry)| is_writing(entry)).map(|(handle, _)| *handle).collect()
     }
 
     pub fn remove(&self, handle: Handle) {
         // What it held is dropped outside the lock: closing files takes time.
-        let removed = self.open.write().unwrap().remove(&handle);
+        let removed = self.open.write().remove(&handle);
         drop(removed);
     }
 }

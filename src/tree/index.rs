@@ -3,7 +3,8 @@
 //! RFC 4180 with a byte order mark, without which spreadsheets take UTF-8 for something else. One line for each run or
 //! artifact, the latest first; instants are RFC 3339, UTC.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Tree;
@@ -71,12 +72,12 @@ impl Tree {
         let stamp = self.store.managed().map(|store| store.catalogue.changes()).transpose()?;
         let stamp = stamp.map(|changes| (changes, minute));
         let kept = |kept: &(Dir, Stamp, Arc<String>)| kept.0 == dir && Some(kept.1) == stamp;
-        if let Some((.., text)) = self.indexes.0.lock().unwrap().iter().find(|k| kept(k)) {
+        if let Some((.., text)) = self.indexes.0.lock().iter().find(|k| kept(k)) {
             return Ok(text.clone());
         }
         let text = Arc::new(self.render_index(dir, now)?);
         if let Some(stamp) = stamp {
-            let mut all = self.indexes.0.lock().unwrap();
+            let mut all = self.indexes.0.lock();
             all.retain(|(other, ..)| *other != dir);
             all.push((dir, stamp, text.clone()));
         }

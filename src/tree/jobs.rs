@@ -6,9 +6,10 @@
 //! Locks, in the order in which they may be taken: `changing`, one draft's, `state`. `state` is never held while the
 //! catalogue is written to.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use super::listing::DirEntry;
@@ -126,7 +127,7 @@ impl Jobs {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock()
     }
 
     /// Returns true once after something has been handed in.
@@ -230,14 +231,14 @@ impl Jobs {
 
     fn errors(&self) -> Result<Arc<Errors>> {
         let epoch = self.store.catalogue.epoch()?;
-        let known = self.errors.lock().unwrap().clone();
+        let known = self.errors.lock().clone();
         if let Some((at, errors)) = known
             && at == epoch
         {
             return Ok(errors);
         }
         let errors = Arc::new(errors::render(&self.store.catalogue.refusals()?));
-        *self.errors.lock().unwrap() = Some((epoch, errors.clone()));
+        *self.errors.lock() = Some((epoch, errors.clone()));
         Ok(errors)
     }
 

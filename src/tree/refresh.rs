@@ -1,6 +1,7 @@
 //! Noticing what has changed in the store, and making a new view of it.
 
-use std::sync::{Arc, MutexGuard};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 
 use super::view::View;
 use super::{Gone, Tree};
@@ -10,13 +11,13 @@ impl Tree {
     /// Looks at the store again; returns the names that the kernel must not believe any more.
     pub fn refresh(&self) -> Result<Vec<Gone>> {
         self.look_again()?;
-        Ok(std::mem::take(&mut self.seen.lock().unwrap().gone))
+        Ok(std::mem::take(&mut self.seen.lock().gone))
     }
 
     /// The same, if the catalogue has changed or something has expired since the last time; `None` if not.
     pub fn refresh_if_changed(&self) -> Result<Option<Vec<Gone>>> {
         let looked = self.look_again_if_changed()?;
-        let gone = std::mem::take(&mut self.seen.lock().unwrap().gone);
+        let gone = std::mem::take(&mut self.seen.lock().gone);
         Ok(Some(gone).filter(|gone| looked || !gone.is_empty()))
     }
 
@@ -32,7 +33,7 @@ impl Tree {
         if self.store.managed().is_none() {
             return Ok(false);
         }
-        let one_at_a_time = self.refreshing.lock().unwrap();
+        let one_at_a_time = self.refreshing.lock();
         let expired = self.view().next_expiry().is_some_and(|at| at <= self.clock.now());
         let changed = expired || self.catalogue_has_changed()?;
         if changed {
@@ -44,18 +45,18 @@ impl Tree {
     fn catalogue_has_changed(&self) -> Result<bool> {
         let Some(store) = self.store.managed() else { return Ok(false) };
         let changes = store.catalogue.changes()?;
-        if self.seen.lock().unwrap().changes == changes {
+        if self.seen.lock().changes == changes {
             return Ok(false);
         }
         // Progress is a change too, but not one of what is where.
         let epoch = store.catalogue.epoch()?;
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         seen.changes = changes;
         Ok(std::mem::replace(&mut seen.epoch, epoch) != epoch)
     }
 
     pub(super) fn look_again(&self) -> Result<()> {
-        self.replace_view(&self.refreshing.lock().unwrap())
+        self.replace_view(&self.refreshing.lock())
     }
 
     fn replace_view(&self, _one_at_a_time: &MutexGuard<'_, ()>) -> Result<()> {
@@ -63,7 +64,7 @@ impl Tree {
         let snapshot = self.store.snapshot(self.clock.now())?;
         let gone = self.replace(&old, View::new(snapshot, Some(&old)));
         let has_gone = !gone.is_empty();
-        self.seen.lock().unwrap().gone.extend(gone);
+        self.seen.lock().gone.extend(gone);
         if let Some(tell) = self.when_names_go.get().filter(|_| has_gone) {
             tell();
         }
@@ -80,7 +81,7 @@ impl Tree {
         let gone = old.names_gone_in(&new);
         let present = new.digests();
         self.exports.recent.retain(|digest| present.contains(digest));
-        *self.view.write().unwrap() = Arc::new(new);
+        *self.view.write() = Arc::new(new);
         gone
     }
 }

@@ -1,7 +1,8 @@
 //! Works out the sizes of all exports in the background, several at a time.
 
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Sizer {
         let context = &self.shared.tree.exports;
         let unknown: Vec<_> =
             self.shared.tree.view().exports().filter(|e| !e.is_known(context)).cloned().collect();
-        *self.shared.work.lock().unwrap() = Work { exports: Arc::new(unknown), next: Arc::default() };
+        *self.shared.work.lock() = Work { exports: Arc::new(unknown), next: Arc::default() };
         self.shared.wake.notify_all();
     }
 }
@@ -80,13 +81,13 @@ impl Shared {
                 }
                 None => {
                     self.save();
-                    let work = self.work.lock().unwrap();
+                    let mut work = self.work.lock();
                     let is_done = |work: &mut Work| {
                         !self.stop.load(Ordering::Relaxed)
                             && work.next.load(Ordering::Relaxed) >= work.exports.len()
                     };
                     // Sizes are also found by those who ask for them, so this looks again from time to time.
-                    drop(self.wake.wait_timeout_while(work, SAVE_AFTER, is_done));
+                    self.wake.wait_while_for(&mut work, is_done, SAVE_AFTER);
                 }
             }
         }
@@ -94,7 +95,7 @@ impl Shared {
 
     fn next(&self) -> Option<Arc<Export>> {
         let (exports, next) = {
-            let work = self.work.lock().unwrap();
+            let work = self.work.lock();
             (work.exports.clone(), work.next.clone())
         };
         exports.get(next.fetch_add(1, Ordering::Relaxed)).cloned()

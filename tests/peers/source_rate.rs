@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use cddsfs::export::cancel::Cancel;
 use cddsfs::export::source::{ContactHistory, Kind, Selection, Source, Timeframe};
+use cddsfs::io::Cancel;
 
 fn main() {
     let path = std::env::args_os().nth(1).expect("a database");

@@ -3,9 +3,10 @@
 //! The kernel asks for a sequential reader's next stretches in any order and from several threads; without a memory
 //! of what was just decoded each of them would decode it again.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ impl<D> Turn<'_, D> {
 
 impl<D> Drop for Turn<'_, D> {
     fn drop(&mut self) {
-        self.leave(&mut self.inner.state.lock().unwrap());
+        self.leave(&mut self.inner.state.lock());
     }
 }
 
@@ -153,7 +154,7 @@ impl<D: Decode + 'static> Inner<D> {
             if let Some(block) = self.kept(n) {
                 return Ok(block);
             }
-            if let Some(_turn) = self.turn(self.state.lock().unwrap(), n) {
+            if let Some(_turn) = self.turn(self.state.lock(), n) {
                 return self.decode(n);
             }
         }
@@ -169,7 +170,7 @@ impl<D: Decode + 'static> Inner<D> {
             if !state.busy.contains(&n) && state.busy.len() < self.decoder.at_once() {
                 break Some(self.take_turn(&mut state, n));
             }
-            state = self.done.wait(state).unwrap();
+            self.done.wait(&mut state);
         };
         if let Some(at) = state.wanted.iter().position(|&wanted| wanted == n) {
             state.wanted.swap_remove(at);
@@ -205,7 +206,7 @@ impl<D: Decode + 'static> Inner<D> {
 
     /// Takes notice of a read, and has the next blocks decoded for a reader that will read on.
     fn go_on(self: &Arc<Self>, n: u64) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let run = &mut state.run;
         let is_near = n.abs_diff(run.next) <= (DISORDER / self.decoder.block_size()).max(1);
         let next = if is_near { run.next.max(n + 1) } else { n + 1 };
@@ -260,14 +261,13 @@ struct Ahead<'a, D: Decode + 'static>(&'a Inner<D>);
 impl<D: Decode + 'static> Ahead<'_, D> {
     fn decode(&self) {
         let inner = self.0;
-        let mut state = inner.state.lock().unwrap();
+        let mut state = inner.state.lock();
         let mut has_decoded = false;
         loop {
             let Some(n) = inner.wanted_ahead(&state) else {
                 let is_at_end = state.run.next + inner.blocks_ahead() >= inner.blocks();
                 let patience = if is_at_end { Duration::ZERO } else { PATIENCE };
-                let (woken, waited) = inner.moved.wait_timeout(state, patience).unwrap();
-                state = woken;
+                let waited = inner.moved.wait_for(&mut state, patience);
                 if waited.timed_out() && inner.wanted_ahead(&state).is_none() {
                     drop(state);
                     inner.decoder.rest();
@@ -277,11 +277,11 @@ impl<D: Decode + 'static> Ahead<'_, D> {
             };
             // Whoever wants something else goes first, and the reader may move meanwhile: it is asked anew for what to do.
             if state.busy.len() >= inner.decoder.at_once() {
-                state = inner.done.wait(state).unwrap();
+                inner.done.wait(&mut state);
                 continue;
             }
             if has_decoded && inner.others_want(&state, n) {
-                state = inner.done.wait_timeout(state, TURN).unwrap().0;
+                inner.done.wait_for(&mut state, TURN);
                 has_decoded = false;
                 continue;
             }
@@ -290,7 +290,7 @@ impl<D: Decode + 'static> Ahead<'_, D> {
             let turn = inner.take_turn(&mut state, n);
             drop(state);
             let is_bad = inner.decode(n).is_err();
-            state = inner.state.lock().unwrap();
+            state = inner.state.lock();
             // Goes on before those can who wait for what comes next: to go from thread to thread takes time.
             turn.end(&mut state);
             if is_bad {
@@ -303,7 +303,7 @@ impl<D: Decode + 'static> Ahead<'_, D> {
 
 impl<D: Decode + 'static> Drop for Ahead<'_, D> {
     fn drop(&mut self) {
-        let run = &mut self.0.state.lock().unwrap().run;
+        let run = &mut self.0.state.lock().run;
         run.threads -= 1;
         if run.threads == 0 {
             self.0.shared.members_ahead.fetch_sub(1, Ordering::Relaxed);
@@ -330,15 +330,12 @@ impl<D: Decode + 'static> ReadAt for Blockwise<D> {
 
     fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let len = available(self.0.len, offset, len);
-        if len == 0 {
-            take(&[]);
-            return Ok(());
+        let size = self.0.decoder.block_size();
+        if len == 0 || offset % size + len as u64 > size {
+            return with_scratch(len, |buf| self.read_at(buf, offset).map(|n| take(&buf[..n])));
         }
         let (block, at) = self.0.read(offset)?;
-        match block.get(at..at + len) {
-            Some(bytes) => take(bytes),
-            None => with_scratch(len, |buf| self.read_exact_at(buf, offset).map(|()| take(buf)))?,
-        }
+        take(&block[at..at + len]);
         Ok(())
     }
 }

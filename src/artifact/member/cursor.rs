@@ -35,8 +35,6 @@ pub struct Cursor {
     inflate: Inflate,
     /// Position in the content.
     at: u64,
-    /// Position in the compressed data.
-    input_at: u64,
     /// CRC-32 of everything before.
     crc: crc32fast::Hasher,
     /// Known if a block of the stream begins here.
@@ -58,7 +56,6 @@ impl Cursor {
         Ok(Cursor {
             inflate: Inflate::new()?,
             at: 0,
-            input_at: 0,
             crc: crc32fast::Hasher::new(),
             held: Some(Held::default()),
             input: Input::default(),
@@ -71,10 +68,9 @@ impl Cursor {
         Ok(Cursor {
             inflate: self.inflate.copy()?,
             at: self.at,
-            input_at: self.input_at,
             crc: self.crc.clone(),
             held: self.held,
-            input: Input::default(),
+            input: self.input.copy(),
             partial: None,
         })
     }
@@ -105,7 +101,7 @@ impl Cursor {
 
     /// Decodes on, and passes blocks of content that are complete to `emit`, with their numbers.
     pub fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
-        self.input.fill(&source.compressed, self.input_at)?;
+        self.input.fill(&source.compressed)?;
         if !self.may_leap(source) || !self.leap(source, emit)? {
             self.walk(source, emit)?;
         }
@@ -123,26 +119,26 @@ impl Cursor {
         let stop = self.may_leap(source);
         let mut partial = self.partial(source);
         while partial.filled < partial.content.len() {
-            self.input.fill(&source.compressed, self.input_at)?;
+            self.input.fill(&source.compressed)?;
             let out = &mut partial.content[partial.filled..];
             let step = self.inflate.step(self.input.bytes(), out, stop)?;
             self.crc.update(&out[..step.produced]);
             self.input.consume(step.consumed);
-            self.input_at += step.consumed as u64;
             self.at += step.produced as u64;
             partial.filled += step.produced;
             self.held = step.held;
-            if partial.filled == partial.content.len() || (stop && self.held.is_some()) {
+            if stop && self.held.is_some() {
                 break;
             }
-            if step.ended || (step.produced == 0 && step.consumed == 0) {
+            let is_stuck = step.ended || (step.produced == 0 && step.consumed == 0);
+            if is_stuck && partial.filled < partial.content.len() {
                 return Err(Error::damaged("the member is shorter than the directory says"));
             }
         }
         if self.at == source.len {
             self.finish(source)?;
         }
-        self.pass_on(partial, self.at, emit);
+        self.pass_on(partial, emit);
         Ok(())
     }
 
@@ -168,7 +164,6 @@ impl Cursor {
         };
         self.inflate = Inflate::behind(&all[all.len().saturating_sub(WINDOW)..], next)?;
         self.held = Some(next);
-        self.input_at += data.len() as u64;
         self.input.consume(data.len());
         self.crc.update(content);
         while !content.is_empty() {
@@ -178,7 +173,7 @@ impl Cursor {
             rest[..now.len()].copy_from_slice(now);
             partial.filled += now.len();
             self.at += now.len() as u64;
-            self.pass_on(partial, self.at, emit);
+            self.pass_on(partial, emit);
             content = later;
         }
         Ok(true)
@@ -192,22 +187,21 @@ impl Cursor {
         })
     }
 
-    /// Passes a block on if it is complete.
-    fn pass_on(&mut self, partial: Partial, end: u64, emit: &mut dyn FnMut(u64, Block)) {
+    /// Passes the block that ends here on if it is complete.
+    fn pass_on(&mut self, partial: Partial, emit: &mut dyn FnMut(u64, Block)) {
         if partial.filled < partial.content.len() {
             self.partial = Some(partial);
         } else if partial.is_whole {
-            emit((end - 1) / BLOCK, Arc::new(partial.content));
+            emit((self.at - 1) / BLOCK, Arc::new(partial.content));
         }
     }
 
     /// Checks that nothing comes after the last byte, and the CRC-32 of them all.
     fn finish(&mut self, source: &Source) -> Result<()> {
         loop {
-            self.input.fill(&source.compressed, self.input_at)?;
+            self.input.fill(&source.compressed)?;
             let step = self.inflate.step(self.input.bytes(), &mut [0], false)?;
             self.input.consume(step.consumed);
-            self.input_at += step.consumed as u64;
             if step.produced > 0 {
                 return Err(Error::damaged("the member is longer than the directory says"));
             }
@@ -257,22 +251,8 @@ impl Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::member::inflate::tests::deflate;
     use crate::format::deflate::find_block;
-
-    fn text(len: usize) -> Vec<u8> {
-        let mut x = 1u32;
-        let mut next = || {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            x >> 20
-        };
-        let mut text = Vec::new();
-        while text.len() < len {
-            text.extend_from_slice(format!("{:x} ", next() * next()).as_bytes());
-        }
-        text.truncate(len);
-        text
-    }
+    use crate::format::deflate::tests::{deflate, text};
 
     /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the error.
     fn decoded(compressed: Vec<u8>, len: usize, crc: u32) -> (Vec<u8>, usize, Option<Error>) {
@@ -302,16 +282,16 @@ mod tests {
 
     #[test]
     fn who_goes_on_leaps_and_gets_the_same() {
-        let content = text(12 << 20);
-        let (decoded, leaps, error) = decoded(deflate(&content), content.len(), crc32fast::hash(&content));
+        let content = text(1, 12 << 20);
+        let (decoded, leaps, error) = decoded(deflate(&content, 6), content.len(), crc32fast::hash(&content));
         assert!(decoded == content && error.is_none());
         assert!(leaps > 5, "{leaps}");
     }
 
     #[test]
     fn a_wrong_crc_after_leaps_is_noticed() {
-        let content = text(12 << 20);
-        let (decoded, leaps, error) = decoded(deflate(&content), content.len(), 1);
+        let content = text(1, 12 << 20);
+        let (decoded, leaps, error) = decoded(deflate(&content, 6), content.len(), 1);
         assert!(leaps > 5 && content.starts_with(&decoded));
         assert_eq!(error.unwrap().to_string(), "the CRC-32 of the member is wrong");
     }
@@ -324,8 +304,8 @@ mod tests {
     #[test]
     fn what_looks_like_a_block_inside_of_another_is_none() {
         // What is deflated already is stored, and in there are beginnings of blocks.
-        let content = deflate(&text(24 << 20));
-        let compressed = deflate(&content);
+        let content = deflate(&text(1, 24 << 20), 6);
+        let compressed = deflate(&content, 6);
         assert!(compressed.len() > content.len());
         assert!(find_block(&compressed, 8 << 20).is_some());
         let (decoded, leaps, error) = decoded(compressed, content.len(), crc32fast::hash(&content));
@@ -335,9 +315,9 @@ mod tests {
 
     #[test]
     fn behind_the_last_block_is_nothing() {
-        let content = text(12 << 20);
-        let mut compressed = deflate(&content[..10 << 20]);
-        compressed.extend_from_slice(&deflate(&content[10 << 20..]));
+        let content = text(1, 12 << 20);
+        let mut compressed = deflate(&content[..10 << 20], 6);
+        compressed.extend_from_slice(&deflate(&content[10 << 20..], 6));
         let (decoded, leaps, error) = decoded(compressed, content.len(), crc32fast::hash(&content));
         assert!(leaps > 5 && decoded == content[..10 << 20]);
         assert_eq!(error.unwrap().to_string(), "the member is shorter than the directory says");

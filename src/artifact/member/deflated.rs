@@ -9,9 +9,10 @@
 //! Seek points are made as decoding goes. Where the memory for them is used up, every other one of this member is
 //! dropped, and they are made half as often from then on.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use super::Shared;
 use super::blocks::{BLOCK, Block, Decode};
@@ -117,7 +118,7 @@ impl Deflated {
 
 impl Decode for Mutex<Deflated> {
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
-        let mut decoder = self.lock().unwrap();
+        let mut decoder = self.lock();
         let mut cursor = decoder.nearest(wanted * BLOCK)?;
         let mut found = None;
         loop {
@@ -137,7 +138,7 @@ impl Decode for Mutex<Deflated> {
     }
 
     fn rest(&self) {
-        self.lock().unwrap().cursors.iter_mut().for_each(Cursor::forget_input);
+        self.lock().cursors.iter_mut().for_each(Cursor::forget_input);
     }
 }
 
@@ -151,24 +152,16 @@ impl Drop for Deflated {
 mod tests {
     use super::*;
     use crate::artifact::member::blocks::Blockwise;
+    use crate::format::deflate::tests::{deflate, letters};
     use crate::io::ReadAt;
     use proptest::prelude::*;
-
-    fn content(len: usize) -> Vec<u8> {
-        let mut x = 1u32;
-        let mut next = || {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            b'a' + (x >> 28) as u8
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Mutex<Deflated>> {
         sharing(content, crc, len, Arc::default())
     }
 
     fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Mutex<Deflated>> {
-        let compressed = crate::artifact::member::inflate::tests::deflate(content);
+        let compressed = deflate(content, 6);
         let decoder = Deflated::new(Arc::new(compressed), len, crc, shared.clone());
         Blockwise::new(len, shared, Mutex::new(decoder))
     }
@@ -177,7 +170,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(8))]
         #[test]
         fn reads_in_any_order_equal_the_content(reads in proptest::collection::vec((0u64..4_000_000, 0usize..300_000), 1..20)) {
-            let content = content(3_700_000);
+            let content = letters(3_700_000);
             let member = deflated(&content, crc32fast::hash(&content), content.len() as u64);
             for (offset, len) in reads {
                 let from = (offset as usize).min(content.len());
@@ -189,12 +182,12 @@ mod tests {
 
     #[test]
     fn seek_points_thin_out_when_memory_is_short() {
-        let content = content(40 * SPACING as usize);
+        let content = letters(40 * SPACING as usize);
         let shared = Arc::<Shared>::default();
         shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
         let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
-        let decoder = member.decoder().lock().unwrap();
+        let decoder = member.decoder().lock();
         assert!((4..=10).contains(&decoder.points.len()), "{}", decoder.points.len());
         let left = shared.budget.left.load(Ordering::Relaxed);
         assert_eq!(left + decoder.points.len() * STATE_SIZE, 10 * STATE_SIZE);
@@ -202,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_wrong_crc_or_length_fails_at_the_end_only() {
-        let content = content(1_000_000);
+        let content = letters(1_000_000);
         let crc = crc32fast::hash(&content);
         for (crc, len) in [(crc ^ 1, 1_000_000), (crc, 999_999), (crc, 1_000_001)] {
             let member = deflated(&content, crc, len);

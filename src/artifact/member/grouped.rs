@@ -108,19 +108,11 @@ mod tests {
     use super::*;
     use crate::artifact::member::Shared;
     use crate::artifact::member::blocks::Blockwise;
+    use crate::format::deflate::tests::letters;
     use crate::format::seek_table::Group as Listed;
     use crate::io::ReadAt;
 
     const GROUP: usize = 512 << 10;
-
-    fn content(len: usize) -> Vec<u8> {
-        let mut x = 1u32;
-        let mut next = || {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            b'a' + (x >> 28) as u8
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     /// Deflates groups, each by itself.
     fn deflated(content: &[u8]) -> (Vec<u8>, SeekTable) {
@@ -151,7 +143,7 @@ mod tests {
             len in 3_000_000usize..3_800_000,
             reads in proptest::collection::vec((0u64..4_000_000, 0usize..900_000), 1..20),
         ) {
-            let content = content(len);
+            let content = letters(len);
             let (compressed, table) = deflated(&content);
             let member = member(compressed, len, &table);
             for (offset, len) in reads {
@@ -164,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_changed_group_fails_and_the_others_do_not() {
-        let content = content(7 * GROUP);
+        let content = letters(7 * GROUP);
         let (mut compressed, table) = deflated(&content);
         let third: u64 = table.groups[..3].iter().map(|group| group.compressed).sum();
         compressed[third as usize + 1000] ^= 4;
@@ -178,7 +170,7 @@ mod tests {
 
     #[test]
     fn groups_that_would_take_much_memory_are_not_believed() {
-        let (compressed, table) = deflated(&content(2 * GROUP));
+        let (compressed, table) = deflated(&letters(2 * GROUP));
         let taken = |table: &SeekTable, len: usize| {
             Grouped::new(Arc::new(compressed.clone()), len as u64, table, Pool::new(0)).is_some()
         };

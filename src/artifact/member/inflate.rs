@@ -127,29 +127,8 @@ fn no_memory() -> Error {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-
-    /// Compresses as any writer does.
-    pub fn deflate(content: &[u8]) -> Vec<u8> {
-        use libz_rs_sys::{Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, deflate, deflateEnd, deflateInit2_};
-        let mut out = vec![0; content.len() + content.len() / 100 + 64];
-        let mut stream = z_stream::default();
-        // SAFETY: the stream is initialised; input and output are buffers of those lengths.
-        unsafe {
-            let size = size_of::<z_stream>() as i32;
-            let version = zlibVersion();
-            deflateInit2_(&mut stream, 6, Z_DEFLATED, RAW_WINDOW_BITS, 8, Z_DEFAULT_STRATEGY, version, size);
-            stream.next_in = content.as_ptr().cast_mut();
-            stream.avail_in = content.len() as u32;
-            stream.next_out = out.as_mut_ptr();
-            stream.avail_out = out.len() as u32;
-            assert_eq!(deflate(&mut stream, Z_FINISH), Z_STREAM_END);
-            deflateEnd(&mut stream);
-        }
-        out.truncate(out.len() - stream.avail_out as usize);
-        out
-    }
 
     /// "hello hello hello hello" by zlib, raw.
     const DEFLATED: [u8; 10] = [0xCB, 0x48, 0xCD, 0xC9, 0xC9, 0x57, 0xC8, 0x40, 0x27, 0x01];

@@ -18,6 +18,8 @@ const CUT_FROM: usize = PIECE / 4 * 3;
 /// What a decoder is at, and what comes next.
 #[derive(Default)]
 pub struct Input {
+    /// Position of the decoder in the compressed data.
+    at: u64,
     bytes: Vec<u8>,
     used: usize,
     surplus: Option<u8>,
@@ -34,8 +36,8 @@ struct Piece {
 }
 
 impl Input {
-    /// Makes sure that there is something; only at the end there is not. `at` is where the decoder is.
-    pub fn fill(&mut self, compressed: &Reader, at: u64) -> Result<()> {
+    /// Makes sure that there is something; only at the end there is not.
+    pub fn fill(&mut self, compressed: &Reader) -> Result<()> {
         if self.used < self.bytes.len() {
             return Ok(());
         }
@@ -44,13 +46,13 @@ impl Input {
             failed => {
                 // What can be read of a damaged piece is.
                 self.run = if failed.is_some() { 0 } else { self.run };
-                Piece { bytes: compressed.read_vec(at, INPUT)?, surplus: None, rest: Vec::new() }
+                Piece { bytes: compressed.read_vec(self.at, INPUT)?, surplus: None, rest: Vec::new() }
             }
         };
         (self.bytes, self.surplus, self.used) = (piece.bytes, piece.surplus, 0);
         self.run += self.bytes.len();
         if self.run >= LONG && !self.bytes.is_empty() {
-            let (compressed, at) = (compressed.clone(), at + self.bytes.len() as u64);
+            let (compressed, at) = (compressed.clone(), self.at + self.bytes.len() as u64);
             let read = move || Piece::read(&*compressed, at, piece.rest);
             // Without a thread it is read when it is needed.
             self.next = thread::Builder::new().name("input".into()).spawn(read).ok();
@@ -64,6 +66,7 @@ impl Input {
 
     pub fn consume(&mut self, count: usize) {
         self.used += count;
+        self.at += count as u64;
     }
 
     /// How many bits at the end of the bytes seem to belong to the next block, if a block seems to begin there.
@@ -73,7 +76,12 @@ impl Input {
 
     /// Gives back the memory. It can be filled again.
     pub fn forget(&mut self) {
-        *self = Input { run: self.run, ..Input::default() };
+        *self = Input { run: self.run, ..self.copy() };
+    }
+
+    /// Returns the same place, where nothing has been read yet.
+    pub fn copy(&self) -> Input {
+        Input { at: self.at, ..Input::default() }
     }
 
     /// The cut was wrong.

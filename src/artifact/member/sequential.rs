@@ -3,9 +3,10 @@
 //! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately
 //! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order.
 
+use parking_lot::Mutex;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use zip::ZipArchive;
@@ -58,7 +59,7 @@ impl Sequential {
 
 impl Decode for Mutex<Sequential> {
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
-        let mut decoder = self.lock().unwrap();
+        let mut decoder = self.lock();
         let mut stream = match decoder.stream.take().filter(|stream| stream.next <= wanted) {
             Some(stream) => stream,
             None => Stream { next: 0, blocks: decoder.start()? },

@@ -1,7 +1,7 @@
 //! A stored member: a slice of the zip, whose CRC-32 is checked if it is read from one end to the other.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use crc32fast::Hasher;
 
@@ -56,7 +56,7 @@ impl ReadAt for Stored {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let n = self.data.read_at(buf, offset)?;
         if n > 0 {
-            let mut seen = self.seen.lock().unwrap();
+            let mut seen = self.seen.lock();
             if seen.add(offset, &buf[..n], self.data.len()) && seen.crc.clone().finalize() != self.crc {
                 // Whoever reads it again is told again.
                 *seen = Seen::default();

@@ -1,6 +1,7 @@
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::process::Command;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use super::*;
 
@@ -8,7 +9,7 @@ use super::*;
 pub fn made(key: &str, options: &[&str]) -> (Vec<u8>, Vec<u8>) {
     type Made = HashMap<String, (Vec<u8>, Vec<u8>)>;
     static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
-    let mut all = MADE.lock().unwrap();
+    let mut all = MADE.lock();
     let new = || {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("openssl");

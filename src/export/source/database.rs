@@ -12,7 +12,7 @@ use super::row::{Columns, Row, Value};
 use super::schema::Table;
 use super::{FileInfo, FilePath, Kind, Mark, Selection, Snapshot, Source, Timeframe};
 use crate::error::{self, At, Error, Result};
-use crate::export::cancel::Cancel;
+use crate::io::Cancel;
 
 /// The words of file names, and which `entitytypeid` they are. Any value, of any type, is of exactly one.
 const ENTITY_TYPES: [(&str, Group); 7] = [

@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Kind, Result};
-use crate::export::cancel::Cancel;
+use crate::io::Cancel;
 
 /// How long a database that another program has locked is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! What is inside: every member is read wholly, and compared with the directory and with the manifest.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::{Place, Report, Watch, on_all_cores};
 use crate::artifact::Zip;
@@ -34,13 +35,13 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
             (Ok(()), false) => {}
             (Ok(()), true) => {
                 if let Ok(name) = audit.name(i).map(|name| name.to_string()) {
-                    found.lock().unwrap().insert(name, sum.finish());
+                    found.lock().insert(name, sum.finish());
                 }
             }
-            (Err(error), _) => wrong.lock().unwrap().push((i, error)),
+            (Err(error), _) => wrong.lock().push((i, error)),
         }
     });
-    let mut wrong = wrong.into_inner().unwrap_or_default();
+    let mut wrong = wrong.into_inner();
     if let Some((_, error)) = wrong.iter().find(|(_, error)| error.kind() == Kind::Irregular) {
         return Err(error.clone());
     }
@@ -54,7 +55,7 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
     // A file that could not be read has been told; that it is not the manifest's is no news.
     if let (Some(listed), true) = (listed, wrong.is_empty()) {
         report.has_manifest = true;
-        let mut found = found.into_inner().unwrap_or_default();
+        let mut found = found.into_inner();
         found.retain(|name, _| name != manifest::NAME && !name.ends_with('/'));
         let numbers: BTreeMap<String, usize> =
             (0..audit.members()).filter_map(|i| Some((audit.name(i).ok()?, i + 1))).collect();

@@ -1,6 +1,6 @@
 //! Deflates blocks of a member, each by itself, so that reading can begin at any of them (RFC 1951).
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use zlib_rs::{Deflate, DeflateFlush, Status, compress_bound};
@@ -36,7 +36,7 @@ pub struct Block {
 pub fn run(jobs: &Mutex<Receiver<Job>>) -> Staged<()> {
     let mut deflater = Deflater::new();
     loop {
-        let job = jobs.lock().unwrap().recv();
+        let job = jobs.lock().recv();
         let Ok(Job { content, is_last, done }) = job else { return Ok(()) };
         let compressed = deflater.block(&content, is_last)?;
         let crc = crc32fast::hash(&content);

@@ -3,16 +3,23 @@ use zlib_rs::{Deflate, DeflateFlush};
 
 use super::*;
 
+/// Numbers of 32 bits, of which the highest are the most random.
+fn numbers(seed: u32) -> impl Iterator<Item = u32> {
+    let next = |x: &u32| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(seed | 1), next).skip(1)
+}
+
+/// Letters, each as likely as the others.
+pub fn letters(len: usize) -> Vec<u8> {
+    numbers(1).map(|x| b'a' + (x >> 28) as u8).take(len).collect()
+}
+
 /// Words, so that blocks have codes of their own (zlib-rs gives them fixed ones at level 1).
-fn text(seed: u32, len: usize) -> Vec<u8> {
-    let mut x = seed | 1;
-    let mut next = || {
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        x >> 24
-    };
+pub fn text(seed: u32, len: usize) -> Vec<u8> {
+    let mut numbers = numbers(seed).map(|x| x >> 24);
     let mut text = Vec::new();
-    while text.len() < len {
-        text.extend_from_slice(format!("{:x} ", next() * next() / 16).as_bytes());
+    while let (true, Some(a), Some(b)) = (text.len() < len, numbers.next(), numbers.next()) {
+        text.extend_from_slice(format!("{:x} ", a * b / 16).as_bytes());
     }
     text.truncate(len);
     text
@@ -23,8 +30,9 @@ fn noise(seed: u32, bytes: &mut [u8]) {
     hasher.update(&seed.to_le_bytes()).finalize_xof().fill(bytes);
 }
 
-fn deflate(content: &[u8], level: i32) -> Vec<u8> {
-    let mut out = vec![0; content.len() + 1000];
+/// Compresses as any writer does.
+pub fn deflate(content: &[u8], level: i32) -> Vec<u8> {
+    let mut out = vec![0; content.len() + content.len() / 100 + 1000];
     let mut deflate = Deflate::new(level, false, 15);
     deflate.compress(content, &mut out, DeflateFlush::Finish).unwrap();
     out.truncate(deflate.total_out() as usize);

@@ -1,6 +1,7 @@
 //! Names in `jobs/` that come, change and go.
 
-use std::sync::{Arc, MutexGuard};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::draft::{Desk, Draft, Role};
@@ -53,7 +54,7 @@ impl Jobs {
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap()
+        self.changing.lock()
     }
 
     pub fn unlink(&self, file: &str) -> Result<()> {

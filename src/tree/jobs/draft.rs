@@ -3,8 +3,9 @@
 //! Programs send FLUSH before their first WRITE and again for every descriptor that is duplicated; so an empty text
 //! is nothing, a spec that breaks off may still be completed, and only what is there at the end counts.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scratch::Share;
@@ -94,8 +95,7 @@ impl Draft {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // One that a panic has left behind is still closed when the mount ends.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     pub fn size(&self) -> u64 {
