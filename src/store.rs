@@ -4,6 +4,7 @@ mod atomic;
 pub mod catalogue;
 pub mod clock;
 pub mod managed;
+pub mod names;
 pub mod plain;
 pub mod retention;
 pub mod sizes;

@@ -134,7 +134,7 @@ impl Tree {
 
     /// Returns true if anything in the tree can be changed.
     pub fn is_writable(&self) -> bool {
-        !self.options.read_only && self.store.managed().is_some()
+        !self.options.read_only && self.store.managed().is_some_and(|store| !store.is_read_only())
     }
 
     fn view(&self) -> Arc<View> {

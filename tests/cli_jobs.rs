@@ -135,7 +135,7 @@ fn the_second_interrupt_does_not_wait() {
     let run = || bench.store.catalogue.runs().unwrap().into_iter().next();
     bench.until("the run", || run().is_some());
     let id = run().unwrap().id;
-    assert!(bench.store.catalogue.start(&id, bench.now()).unwrap());
+    assert!(bench.store.catalogue.start(&id, bench.now()).unwrap().is_some());
     interrupt(&child);
     bench.until("the wish to cancel", || bench.run(&id).cancel);
     assert!(child.try_wait().unwrap().is_none(), "whoever runs it has not stopped");
@@ -169,8 +169,9 @@ fn a_removed_run_is_a_cancelled_one() {
     let child = bench.start_export(ALL, &[]);
     bench.until("the run", || bench.store.catalogue.runs().unwrap().len() == 1);
     let id = bench.store.catalogue.runs().unwrap()[0].id.clone();
-    bench.store.catalogue.remove_run(&id).unwrap();
-    ended(&child.wait_with_output().unwrap(), 9, &["removed"]);
+    bench.store.catalogue.remove_run(&id, bench.now()).unwrap();
+    ended(&child.wait_with_output().unwrap(), 9, &["cancelled"]);
+    assert_eq!(bench.run(&id).status, Status::Cancelled);
 }
 
 /// Returns where the columns of a table begin or, for numbers, end.
@@ -262,7 +263,7 @@ fn artifacts_are_listed_also_without_their_records() {
     let bench = Bench::new(3000);
     let split = bench.export(r#"{"title":"split","type":"Interaction","split_size":"256 KiB"}"#);
     let contacts = bench.export(CONTACTS);
-    bench.store.catalogue.remove_run(&contacts.id).unwrap();
+    bench.store.catalogue.remove_run(&contacts.id, bench.now()).unwrap();
     let list = json_lines(&bench.cddsfs("artifacts", &["--json", "--sort", "parts"]).stdout);
     assert_eq!(list.len(), 2);
     assert_eq!((list[0]["run"].as_str(), list[0]["parts"].as_u64()), (Some(contacts.id.as_str()), Some(1)));
@@ -301,7 +302,7 @@ fn what_has_expired_is_purged_and_nothing_else() {
     let half_deleted = bench.export(CONTACTS);
     bench.store.catalogue.artifact_is_gone(&half_deleted.id, bench.now()).unwrap();
     bench.sql(&format!("UPDATE run SET finished = finished - 31 * 86400000 WHERE id = '{}'", old.id));
-    let stray = bench.store.artifacts().join(".export-1.z01.smime.tmp");
+    let stray = bench.store.artifacts().join(".export-302a38f0-b493-4921-b8e4-61c1e18a0655.1.tmp");
     fs::write(&stray, "12345").unwrap();
     let files = bench.files();
 
@@ -317,7 +318,7 @@ fn what_has_expired_is_purged_and_nothing_else() {
     ended(&purged, 0, &["3 deleted"]);
     assert_eq!(purged.stdout, planned.stdout);
     for (name, why) in
-        [(old.stem(), "expired 20"), (half_deleted.stem(), "interrupted"), (".export-1".into(), "5 B")]
+        [(old.stem(), "expired 20"), (half_deleted.stem(), "interrupted"), (".export-302a38f0".into(), "5 B")]
     {
         assert!(text(&purged.stdout).lines().any(|line| line.starts_with(&name) && line.contains(why)));
     }

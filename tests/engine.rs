@@ -221,7 +221,7 @@ fn an_engine_that_stops_gives_its_run_back() {
 fn a_removed_record_takes_its_run_along_but_not_its_artifact() {
     let bench = Bench::new(20);
     let run = bench.export(r#"{"title":"t","type":"Contact"}"#);
-    bench.store.catalogue.remove_run(&run.id).unwrap();
+    bench.store.catalogue.remove_run(&run.id, bench.now()).unwrap();
     assert!(bench.store.catalogue.runs().unwrap().is_empty());
     assert_eq!(bench.store.catalogue.artifacts().unwrap().len(), 1);
     disposal::remove_artifact(&bench.store, &run.id, bench.now()).unwrap();
@@ -238,7 +238,7 @@ fn a_run_to_come_that_is_removed_is_left_out() {
     let to_come = || bench.store.catalogue.runs_that_are(Status::Scheduled).unwrap();
     let first = to_come().remove(0);
     assert_eq!(first.scheduled, Some(at("2027-11-23T13:00:00Z")));
-    bench.store.catalogue.remove_run(&first.id).unwrap();
+    bench.store.catalogue.remove_run(&first.id, bench.now()).unwrap();
     bench.until("the next one", || to_come().len() == 1);
     assert_eq!(to_come()[0].scheduled, Some(at("2027-11-23T14:00:00Z")));
 }

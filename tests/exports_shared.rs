@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cddsfs::store::catalogue::Status;
 use mount::{Mount, errno, names, within};
@@ -154,7 +154,14 @@ fn what_is_deleted_is_gone_at_once_but_for_who_reads_it() {
             // Nothing is read from the kernel's cache below.
             drop_cached(file);
         }
-        fs::remove_file(if by_part { &encrypted } else { &zip }).unwrap();
+        if by_part {
+            // As whoever moves them out does: each name goes alone, and the artifact with the last.
+            for part in &parts {
+                fs::remove_file(mount.path("encrypted").join(part)).unwrap();
+            }
+        } else {
+            fs::remove_file(&zip).unwrap();
+        }
         assert_eq!(mount.names("artifacts"), [format!("export-{kept}.zip")]);
         assert_eq!(mount.names("contents"), [format!("export-{kept}")]);
         assert_eq!(mount.names("encrypted"), site.parts(&kept));
@@ -192,6 +199,38 @@ fn drop_cached(file: &File) {
 }
 
 #[test]
+fn a_part_that_is_deleted_goes_alone() {
+    let site = Site::new(1000);
+    let mount = site.mount();
+    let id = site.export(SPLIT).id;
+    let stem = format!("export-{id}");
+    let parts = site.parts(&id);
+    let encrypted = |name: &str| mount.path("encrypted").join(name);
+    let good: Vec<Vec<u8>> = parts.iter().map(|part| fs::read(encrypted(part)).unwrap()).collect();
+    fs::remove_file(encrypted(&parts[1])).unwrap();
+    let check = |mount: &Mount| {
+        assert_eq!(mount.names("artifacts"), [format!("{stem}.zip.incomplete")]);
+        let text =
+            fs::read_to_string(mount.path("artifacts").join(format!("{stem}.zip.incomplete"))).unwrap();
+        assert!(text.contains("missing") && text.contains(&parts[1]), "{text}");
+        assert_eq!(errno(fs::metadata(mount.path("encrypted").join(&parts[1]))), libc::ENOENT);
+        for (part, good) in parts.iter().zip(&good).filter(|(part, _)| **part != parts[1]) {
+            assert!(fs::read(mount.path("encrypted").join(part)).unwrap() == *good, "{part}");
+        }
+        // What lies wholly in the others is still there.
+        assert!(mount.path("contents").join(&stem).join("manifest.json").exists());
+        let record = record(mount, &id);
+        assert!(record.contains("\"Incomplete\"") && record.contains("\"missing\""), "{record}");
+        assert_eq!(site.stored().len(), parts.len() - 1, "nothing else has gone");
+    };
+    check(&mount);
+    mount.unmount();
+    let mount = site.mount();
+    check(&mount);
+    mount.unmount();
+}
+
+#[test]
 fn removing_a_record_cancels_its_run() {
     let site = Site::new(10_000);
     let mut mount = site.mount();
@@ -200,19 +239,28 @@ fn removing_a_record_cancels_its_run() {
     let path = mount.path("history").join(format!("export-{id}.json"));
     within(SECOND, "the record", || path.exists());
     fs::remove_file(&path).unwrap();
+    site.until("the run is over", || site.run(&id).status == Status::Cancelled);
+    within(SECOND, "its record says so", || {
+        fs::read_to_string(&path).is_ok_and(|record| record.contains("\"Cancelled\""))
+    });
+    site.assert_nothing_but(&[]);
+    // Now it is the record that is removed.
+    fs::remove_file(&path).unwrap();
     assert_eq!(errno(fs::metadata(&path)), libc::ENOENT);
     assert!(mount.names("history").is_empty());
-    site.until("the run is over", || site.store.catalogue.run(&id).unwrap().is_none());
-    site.assert_nothing_but(&[]);
+    assert!(site.store.catalogue.run(&id).unwrap().is_none());
     assert!(mount.names("artifacts").is_empty());
     // One that waits for its turn goes without ever having started.
     mount.signal(libc::SIGSTOP);
     let waiting = site.submit(INTERACTIONS);
-    site.store.catalogue.remove_run(&waiting).unwrap();
+    site.store.catalogue.remove_run(&waiting, SystemTime::now()).unwrap();
     mount.signal(libc::SIGCONT);
     let next = site.export(CONTACTS);
+    let run = site.run(&waiting);
+    assert_eq!((run.status, run.attempts), (Status::Cancelled, 0));
+    site.store.catalogue.remove_run(&waiting, SystemTime::now()).unwrap();
     assert!(site.store.catalogue.run(&waiting).unwrap().is_none());
-    assert_eq!(mount.names("history"), [format!("export-{}.json", next.id)]);
+    within(SECOND, "the records", || mount.names("history") == [format!("export-{}.json", next.id)]);
     // That of a run with an artifact goes alone.
     fs::remove_file(mount.path("history").join(format!("export-{}.json", next.id))).unwrap();
     assert!(names(&mount.path("history")).is_empty());

@@ -17,7 +17,7 @@ pub enum Reason {
     Store = 4,
     /// The mount point cannot be used, or nothing is mounted there.
     MountPoint = 5,
-    /// A job spec is wrong.
+    /// A job spec is wrong, or a change would delete what nobody has said is to go.
     Refused = 6,
     /// The export has found nothing.
     NoData = 7,
@@ -45,7 +45,10 @@ pub const MEANINGS: [(u8, &str); 13] = [
     ),
     (Reason::Store as u8, "The store, its source or what was asked of it is not there or cannot be read."),
     (Reason::MountPoint as u8, "The mount point cannot be used, or nothing is mounted there."),
-    (Reason::Refused as u8, "A job spec is wrong."),
+    (
+        Reason::Refused as u8,
+        "A job spec is wrong; init: artifacts would expire at once, and --yes is not given.",
+    ),
     (Reason::NoData as u8, "export: it has found nothing (No Data)."),
     (Reason::Failed as u8, "export: it has failed (Failed)."),
     (Reason::Cancelled as u8, "export: it was cancelled (Cancelled)."),

@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::exit::{Because, Failure, Reason};
 use super::logging;
+use super::show;
 use crate::crypto::Certificate;
 use crate::error::{At, Error, Kind, Result};
 use crate::export::record::{expiry_warning, timestamp};
 use crate::export::run::describe;
 use crate::export::source::ContactHistory;
-use crate::store::managed::Managed;
+use crate::store::managed::{Found, Managed, probe};
 use crate::store::retention::Retention;
 
 #[derive(Args)]
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// Days that exports are kept, or never to delete any (default: 30)
     #[arg(long, value_name = "DAYS|never", value_parser = parse_retention)]
     retention: Option<Retention>,
+    /// Shorten the retention although artifacts that are there expire by it at once
+    #[arg(long)]
+    yes: bool,
     /// How content keys are encrypted: pkcs1, which every tool reads, or oaep (openssl cms, not smime)
     #[arg(long, value_name = "NAME", value_enum)]
     key_transport: Option<Transport>,
@@ -58,7 +62,11 @@ fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
 
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start();
-    let is_new = !Managed::is_at(&arguments.store);
+    let is_new = match probe(&arguments.store) {
+        Found::Managed => false,
+        Found::Plain => true,
+        Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
+    };
     if is_new && arguments.cert.is_none() {
         return Err(Failure::usage("a new store needs a certificate")
             .with_hint("give --cert CERT.pem; cddsfs init --help shows how to make one"));
@@ -67,6 +75,9 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;
     let source = arguments.source.as_deref().map(source).transpose().because(Reason::Store)?;
     let store = Managed::init(&arguments.store).because(Reason::Store)?;
+    if let Some(retention) = arguments.retention.filter(|_| !arguments.yes) {
+        refuse_to_expire(&store, retention, SystemTime::now())?;
+    }
     if let Some(certificate) = &certificate {
         certificate.to_pem().and_then(|pem| store.set_certificate(&pem)).because(Reason::Store)?;
     }
@@ -80,6 +91,30 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
         store.catalogue.set_oaep(transport == Transport::Oaep).because(Reason::Store)?;
     }
     report(arguments, &store, is_new, certificate.as_ref()).because(Reason::Store)
+}
+
+/// Refuses a retention by which artifacts that are there, and would stay, expire at once.
+fn refuse_to_expire(
+    store: &Managed,
+    retention: Retention,
+    now: SystemTime,
+) -> std::result::Result<(), Failure> {
+    let before = store.catalogue.retention().because(Reason::Store)?;
+    let mut artifacts = store.catalogue.artifacts().because(Reason::Store)?;
+    artifacts.retain(|artifact| {
+        retention.has_expired(artifact.made, now) && !before.has_expired(artifact.made, now)
+    });
+    if artifacts.is_empty() {
+        return Ok(());
+    }
+    let size = artifacts.iter().flat_map(|artifact| &artifact.parts).map(|part| part.size).sum();
+    let text = format!(
+        "with a retention of {retention} {} of {} expire at once and are deleted; nothing has been changed",
+        if artifacts.len() == 1 { "1 artifact".into() } else { format!("{} artifacts", artifacts.len()) },
+        show::size(size)
+    );
+    Err(Failure::new(Reason::Refused, text)
+        .with_hint("cddsfs artifacts STORE lists them; give --yes to have it so all the same"))
 }
 
 fn load(path: &std::path::Path) -> Result<Certificate> {
@@ -120,7 +155,7 @@ fn report(
         None => eprintln!("  source       none yet: cddsfs init {name} --source DB"),
     }
     match store.catalogue.retention()? {
-        Retention::Days(days) => eprintln!("  retention    {days} days"),
+        days @ Retention::Days(_) => eprintln!("  retention    {days}"),
         Retention::Never => eprintln!("  retention    artifacts are never deleted"),
     }
     Ok(())

@@ -125,7 +125,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     // From here on nobody is asked for anything, so that no signal has to end that.
     log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
-    let opened = Store::open(&store).because(Reason::Store)?;
+    let opened = Store::open(&store, !arguments.ro).because(Reason::Store)?;
     let tree =
         Tree::new(opened, identities, cache_dir().as_deref(), SystemClock::shared(), options(arguments))
             .because(Reason::Store)?;

@@ -11,8 +11,8 @@ use super::store;
 use crate::error::Result;
 use crate::export::disposal::{self, Stray};
 use crate::export::record::timestamp;
-use crate::store::catalogue::stem_of;
 use crate::store::managed::{EngineLock, Managed};
+use crate::store::names::stem_of;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -40,7 +40,8 @@ struct Item {
 
 enum What {
     Artifact(String),
-    Leftover,
+    /// The run.
+    Leftover(String),
     Stray(Stray),
 }
 
@@ -76,11 +77,12 @@ fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<
     for run in store.catalogue.leftovers()? {
         let size = store.catalogue.parts(&run)?.iter().map(|part| part.size).sum();
         let why = "its deletion was interrupted".into();
-        items.push(Item { name: stem_of(&run), size, why, what: What::Leftover });
+        items.push(Item { name: stem_of(&run), size, why, what: What::Leftover(run) });
     }
-    let strays = lock.map(|_| disposal::strays(store)).unwrap_or_default();
+    // Nobody but the holder of the lock executes runs.
+    let strays = lock.map(|_| disposal::strays(store, &|_| false)).transpose()?.unwrap_or_default();
     items.extend(strays.into_iter().map(|stray| Item {
-        name: stray.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: stray.name.clone(),
         size: stray.size,
         why: "a run that was interrupted has left it".into(),
         what: What::Stray(stray),
@@ -92,11 +94,8 @@ impl Item {
     fn delete(&self, store: &Managed, now: SystemTime) -> Result<()> {
         match &self.what {
             What::Artifact(run) => disposal::remove_artifact(store, run, now).map(drop),
-            What::Leftover => disposal::sweep(store, now),
-            What::Stray(stray) => {
-                disposal::remove_stray(stray);
-                Ok(())
-            }
+            What::Leftover(run) => disposal::finish_deletion(store, run, now),
+            What::Stray(stray) => store.files()?.remove(&stray.name).map(drop),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::logging;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
-use crate::store::managed::Managed;
+use crate::store::managed::{Found, Managed, probe};
 use crate::tree::{Options, Tree};
 
 /// Opens a managed store; anything else is refused with what to do.
@@ -24,13 +24,17 @@ pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
         );
         return Err(Failure::new(Reason::Store, text));
     }
-    if !Managed::is_at(dir) {
-        let text = format!(
-            "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
-             make a store with: cddsfs init STORE --cert CERT.pem",
-            dir.display()
-        );
-        return Err(Failure::new(Reason::Store, text));
+    match probe(dir) {
+        Found::Managed => {}
+        Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
+        Found::Plain => {
+            let text = format!(
+                "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
+                 make a store with: cddsfs init STORE --cert CERT.pem",
+                dir.display()
+            );
+            return Err(Failure::new(Reason::Store, text));
+        }
     }
     Managed::open(dir).map(Arc::new).because(Reason::Store)
 }
@@ -40,7 +44,7 @@ pub fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
     logging::start();
     let identities = keys.load().because(Reason::Key)?;
     let options = Options { read_only: true, ..Options::default() };
-    let store = Store::open(dir).because(Reason::Store)?;
+    let store = Store::open(dir, false).because(Reason::Store)?;
     Tree::new(store, identities, cache_dir().as_deref(), SystemClock::shared(), options)
         .because(Reason::Store)
 }

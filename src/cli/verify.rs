@@ -58,7 +58,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     super::logging::start();
     let identities = arguments.keys.load().because(Reason::Key)?;
-    let store = Store::open(&arguments.store).at(arguments.store.display()).because(Reason::Store)?;
+    let store = Store::open(&arguments.store, false).at(arguments.store.display()).because(Reason::Store)?;
     let subjects = chosen(arguments, subjects(&store, SystemTime::now()).because(Reason::Store)?)?;
     let output = Output::stdout();
     let mut worst = Verdict::Ok;

@@ -1,74 +1,100 @@
 //! Runs jobs: one process for each store, whichever gets the lock; the others only hand in specs.
 //!
 //! Everything that is to be done stands in the catalogue, so that whoever comes next goes on where another one
-//! stopped, however it stopped: runs that were in progress are started again, files of artifacts that are gone are
-//! deleted.
+//! stopped, however it stopped. What stands there is compared with what is being done again and again, not once: a run
+//! in progress that nobody executes is started again, one that was to stop is over, files that no artifact has go.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::disposal;
 use super::jobs;
-use super::run::{Execution, remove_files};
+use super::run::{Execution, Outcome};
 use super::stepping::Stepping;
-use crate::error::Result;
-use crate::io::Cancel;
+use crate::error::{Error, Result};
+use crate::io::{Background, Cancel, Next, Task};
 use crate::store::catalogue::{Run, RunUpdate, Status};
 use crate::store::clock::Clock;
 use crate::store::managed::{EngineLock, Managed};
 
-/// How often the catalogue is looked at.
+/// How often is looked whether the catalogue has changed.
 const TICK: Duration = Duration::from_millis(200);
+/// How often everything is looked at if it has not: nothing becomes due earlier than that.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often is tried to delete what could not be deleted.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Runs at the same time: each of them uses all cores, but a small one should not have to wait for a large one.
 const PARALLEL: usize = 2;
-/// A run that has been interrupted so often is given up.
-const MAX_ATTEMPTS: u32 = 5;
+/// How often the time of day is written down while it is believed.
+const CONFIRM: Duration = Duration::from_secs(10 * 60);
+/// How long runs that were told to stop are waited for at the end.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// A run whose process has died so often in a row, before it wrote a row, is started again at once.
+const SUDDEN_DEATHS: u32 = 3;
+/// After more deaths it rests first: a second, twice as long each time, and no longer than this.
+const MAX_REST: Duration = Duration::from_secs(15);
 
 /// Works in the background until it is dropped. What is in progress then goes back into the queue.
 pub struct Engine {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl Engine {
     /// With `only`, nothing but the run of that id is done.
     pub fn start(store: Arc<Managed>, clock: Arc<dyn Clock>, only: Option<String>) -> Result<Engine> {
-        let (stop, stopped) = mpsc::channel();
         let state = State {
-            stepping: Stepping::new(&*clock),
+            stepping: Stepping::new(&*clock, store.catalogue.confirmed_clock().unwrap_or_default()),
             store,
             clock,
             only,
             lock: None,
             workers: HashMap::new(),
+            ended: Vec::new(),
+            rests: HashMap::new(),
+            looked: None,
+            swept: None,
+            confirmed: None,
             said: None,
         };
-        let thread = thread::Builder::new().name("engine".into()).spawn(move || state.run(&stopped))?;
-        Ok(Engine { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // Without a sender the thread ends.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
+        Ok(Engine { _thread: Background::start("engine", Next::NOW, state)? })
     }
 }
 
 /// A run in progress.
 struct Worker {
+    run: Run,
     cancel: Cancel,
     /// It is to stop, but not for good.
     interrupted: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Outcome>,
+}
+
+/// A run that is over, which the catalogue has to be told.
+struct Ended {
+    run: Run,
+    outcome: Outcome,
+}
+
+/// State of the catalogue, and when that was.
+#[derive(Clone, Copy)]
+struct Looked {
+    changes: (u64, i64),
+    at: Instant,
+    clock: SystemTime,
+}
+
+impl Looked {
+    /// False if there is nothing that had not been there then: also not by a clock that was set.
+    fn is_out_of_date(&self, now: &Looked) -> bool {
+        let passed = now.at - self.at;
+        let expected = self.clock + passed;
+        let step = now.clock.duration_since(expected).unwrap_or_else(|behind| behind.duration());
+        self.changes != now.changes || passed >= QUIET || step >= QUIET
+    }
 }
 
 struct State {
@@ -77,103 +103,223 @@ struct State {
     only: Option<String>,
     lock: Option<EngineLock>,
     workers: HashMap<String, Worker>,
+    ended: Vec<Ended>,
+    /// Until when a run rests, in time that has passed.
+    rests: HashMap<String, Duration>,
     stepping: Stepping,
+    /// What everything was looked at last for.
+    looked: Option<Looked>,
+    /// When files that nobody needs were deleted last.
+    swept: Option<Instant>,
+    /// When the time of day was written down last, in time that has passed.
+    confirmed: Option<Duration>,
     /// The last error, which is not said again and again.
     said: Option<String>,
 }
 
-impl State {
-    fn run(mut self, stopped: &Receiver<()>) {
-        loop {
-            match self.tick() {
-                Ok(()) => self.said = None,
-                Err(error) => {
-                    let text = error.to_string();
-                    if self.said.as_ref() != Some(&text) {
-                        log::error!("jobs: {text}");
-                        self.said = Some(text);
-                    }
-                }
-            }
-            if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
-                break;
-            }
-        }
+impl Task for State {
+    fn step(&mut self, _stop: &Cancel) -> Next {
+        let looked = self.look();
+        self.say(looked);
+        Next::After(TICK)
+    }
+
+    fn end(&mut self) {
         for worker in self.workers.values() {
             worker.interrupted.store(true, Ordering::Relaxed);
             worker.cancel.cancel();
         }
-        for (id, worker) in self.workers.drain() {
-            finish(&self.store, &id, worker, self.clock.now());
+        let until = Instant::now() + PATIENCE;
+        while !self.workers.values().all(|worker| worker.thread.is_finished()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.reap();
+        let settled = self.settle();
+        self.say(settled);
+        if !self.workers.is_empty() {
+            // Nobody else may start them while their threads live, which end with the process.
+            std::mem::forget(self.lock.take());
         }
     }
+}
 
-    fn tick(&mut self) -> Result<()> {
+impl State {
+    fn say(&mut self, done: Result<()>) {
+        let text = done.err().map(|error| error.to_string());
+        if let Some(text) = text.as_ref().filter(|text| self.said.as_ref() != Some(text)) {
+            log::error!("jobs: {text}");
+        }
+        self.said = text;
+    }
+
+    /// Does what is to be done, if there may be anything.
+    fn look(&mut self) -> Result<()> {
         if self.lock.is_none() {
             self.lock = self.store.lock_engine()?;
             if self.lock.is_none() {
                 return Ok(());
             }
-            self.recover()?;
         }
         self.reap();
-        for id in self.store.catalogue.runs_to_cancel()? {
-            if let Some(worker) = self.workers.get(&id) {
-                worker.cancel.cancel();
-            }
+        let now =
+            Looked { changes: self.store.catalogue.changes()?, at: Instant::now(), clock: self.clock.now() };
+        let is_busy = !(self.workers.is_empty() && self.ended.is_empty());
+        if is_busy || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
+            self.tick(now.clock)?;
+            // What was changed on the way may lead to more.
+            self.looked = Some(now);
         }
-        let now = self.clock.now();
-        for run in self.store.catalogue.runs_that_are(Status::Scheduled)? {
-            if self.wants(&run.id) && run.scheduled.is_some_and(|due| due <= now) {
-                self.store.catalogue.queue(&run.id, now)?;
+        Ok(())
+    }
+
+    /// Looks at everything. What fails does not keep the rest; the first error is returned.
+    fn tick(&mut self, now: SystemTime) -> Result<()> {
+        let is_trusted = self.stepping.is_trusted(&*self.clock);
+        let mut failed = self.settle();
+        let mut all = |done: Result<()>| {
+            if failed.is_ok() {
+                failed = done;
             }
-        }
+        };
+        all(self.reconcile(now));
+        all(self.pass_on_cancels());
+        all(self.queue_what_is_due(now));
         if self.only.is_none() {
-            jobs::schedule_next(&self.store, now)?;
-            self.expire(now)?;
+            all(jobs::schedule_next(&self.store, now));
         }
-        self.start_queued(now)
+        all(self.sweep(now));
+        if is_trusted {
+            all(self.confirm_clock(now));
+            if self.only.is_none() {
+                all(self.expire(now));
+            }
+        }
+        all(self.start_queued(now));
+        failed
     }
 
     fn wants(&self, run: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == run)
     }
 
-    /// Takes up what another process has left.
-    fn recover(&mut self) -> Result<()> {
-        for run in self.store.catalogue.runs_that_are(Status::InProgress)? {
-            if self.workers.contains_key(&run.id) {
-                continue;
-            }
-            remove_files(&self.store, &run.id);
-            let ended = |status, error: Option<&str>| {
-                let end = RunUpdate { status, finished: self.clock.now(), error: error.map(str::to_string) };
-                self.store.catalogue.end(&run.id, &end)
-            };
-            if run.cancel {
-                ended(Status::Cancelled, None)?;
-            } else if run.attempts >= MAX_ATTEMPTS {
-                ended(
-                    Status::Failed,
-                    Some("interrupted too often: the process that ran it has died each time"),
-                )?;
-            } else {
-                log::info!("{}: was interrupted and starts again", run.stem());
-                self.store.catalogue.requeue(&run.id)?;
-            }
-        }
-        disposal::strays(&self.store).iter().for_each(disposal::remove_stray);
-        disposal::sweep(&self.store, self.clock.now())
-    }
-
+    /// Takes the outcomes of workers that have ended.
     fn reap(&mut self) {
         let done: Vec<String> =
             self.workers.iter().filter(|(_, w)| w.thread.is_finished()).map(|(id, _)| id.clone()).collect();
         for id in done {
-            if let Some(worker) = self.workers.remove(&id) {
-                finish(&self.store, &id, worker, self.clock.now());
+            let Some(Worker { run, thread, .. }) = self.workers.remove(&id) else { continue };
+            let outcome = thread.join().unwrap_or_else(|_| {
+                log::error!("{}: ended by a panic (see above)", run.stem());
+                let error =
+                    "an internal error, which the log describes; hand the spec in again to try once more";
+                Outcome::Failed(error.into())
+            });
+            self.ended.push(Ended { run, outcome });
+        }
+    }
+
+    /// Writes down how runs have ended. What cannot be written down now is kept for the next time.
+    fn settle(&mut self) -> Result<()> {
+        let mut failed = Ok(());
+        for ended in std::mem::take(&mut self.ended) {
+            if let Err(error) = self.write_down(&ended) {
+                failed = failed
+                    .and(Err(error.at(format_args!("{}: its end is not written down", ended.run.stem()))));
+                self.ended.push(ended);
             }
         }
+        failed
+    }
+
+    fn write_down(&self, Ended { run, outcome }: &Ended) -> Result<()> {
+        let catalogue = &self.store.catalogue;
+        let end = |status, error: Option<&String>| {
+            // Where the disk is full, there is room again as soon as the files are gone.
+            let removed = disposal::remove_files(&self.store, &run.id);
+            if let Err(error) = &removed {
+                log::warn!("{}: files of it are left for later: {error}", run.stem());
+            }
+            let end = RunUpdate { status, finished: self.clock.now(), error: error.cloned() };
+            catalogue.end(run, &end, removed.is_ok())
+        };
+        match outcome {
+            Outcome::Completed | Outcome::Unknown => Ok(()),
+            Outcome::NoData => end(Status::NoData, None),
+            Outcome::Cancelled => end(Status::Cancelled, None),
+            Outcome::Failed(error) => end(Status::Failed, Some(error)),
+            Outcome::Interrupted => {
+                disposal::remove_files(&self.store, &run.id)?;
+                catalogue.requeue(run)?;
+                // It may have been cancelled as well; then it is not queued again.
+                let is_left = catalogue.run(&run.id)?.is_some_and(|now| now.status == Status::InProgress);
+                if is_left { end(Status::Cancelled, None) } else { Ok(()) }
+            }
+        }?;
+        self.checkpoint();
+        Ok(())
+    }
+
+    /// A copy of the catalogue's file alone is to have what has happened.
+    fn checkpoint(&self) {
+        if let Err(error) = self.store.catalogue.checkpoint() {
+            log::debug!("{error}");
+        }
+    }
+
+    /// Takes up what nobody does any more: another process has died, or a thread could not be started.
+    fn reconcile(&mut self, now: SystemTime) -> Result<()> {
+        let catalogue = &self.store.catalogue;
+        catalogue.end_cancelled(now)?;
+        for run in catalogue.runs_that_are(Status::InProgress)? {
+            let is_known =
+                self.workers.contains_key(&run.id) || self.ended.iter().any(|ended| ended.run.id == run.id);
+            if is_known {
+                continue;
+            }
+            disposal::remove_files(&self.store, &run.id)?;
+            if run.cancel {
+                let end = RunUpdate { status: Status::Cancelled, finished: now, error: None };
+                catalogue.end(&run, &end, true)?;
+            } else {
+                log::info!("{}: was interrupted and starts again", run.stem());
+                catalogue.requeue_after_death(&run)?;
+                self.rests.remove(&run.id);
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on_cancels(&self) -> Result<()> {
+        for id in self.store.catalogue.runs_to_cancel()? {
+            if let Some(worker) = self.workers.get(&id) {
+                worker.cancel.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    fn queue_what_is_due(&self, now: SystemTime) -> Result<()> {
+        for run in self.store.catalogue.runs_that_are(Status::Scheduled)? {
+            if self.wants(&run.id) && run.scheduled.is_some_and(|due| due <= now) {
+                self.store.catalogue.queue(&run.id, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes files that nobody needs: at the beginning, and what could not be deleted from time to time.
+    fn sweep(&mut self, now: SystemTime) -> Result<()> {
+        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
+            return Ok(());
+        }
+        let catalogue = &self.store.catalogue;
+        let is_first = self.swept.is_none();
+        self.swept = Some(Instant::now());
+        if is_first || !catalogue.runs_with_debris()?.is_empty() || !catalogue.leftovers()?.is_empty() {
+            let is_in_progress = |run: &str| self.workers.contains_key(run);
+            return disposal::sweep(&self.store, now, &is_in_progress);
+        }
+        Ok(())
     }
 
     fn start_queued(&mut self, now: SystemTime) -> Result<()> {
@@ -184,10 +330,13 @@ impl State {
             if self.workers.len() >= PARALLEL {
                 break;
             }
-            if self.wants(&run.id)
-                && !self.workers.contains_key(&run.id)
-                && self.store.catalogue.start(&run.id, now)?
-            {
+            let is_known =
+                self.workers.contains_key(&run.id) || self.ended.iter().any(|e| e.run.id == run.id);
+            if !self.wants(&run.id) || is_known || !self.has_rested(&run) {
+                continue;
+            }
+            if let Some(run) = self.store.catalogue.start(&run.id, now)? {
+                self.rests.remove(&run.id);
                 let worker = self.start_worker(&run)?;
                 self.workers.insert(run.id, worker);
             }
@@ -195,26 +344,52 @@ impl State {
         Ok(())
     }
 
-    fn start_worker(&self, run: &Run) -> Result<Worker> {
-        let (cancel, interrupted) = (Cancel::new(), Arc::new(AtomicBool::new(false)));
-        let (store, clock, run) = (self.store.clone(), self.clock.clone(), run.clone());
-        let flags = (cancel.clone(), interrupted.clone());
-        let thread = thread::Builder::new().name("run".into()).spawn(move || {
-            let (cancel, interrupted) = flags;
-            let execution =
-                Execution { store: &store, clock: &clock, cancel: &cancel, interrupted: &interrupted };
-            execution.execute(&run);
-        })?;
-        Ok(Worker { cancel, interrupted, thread })
+    /// False while a run whose process has died again and again has to wait.
+    fn has_rested(&mut self, run: &Run) -> bool {
+        let Some(more) = run.deaths.checked_sub(SUDDEN_DEATHS) else { return true };
+        let passed = self.clock.passed();
+        let rest = Duration::from_secs(1 << more.min(10)).min(MAX_REST);
+        let until = *self.rests.entry(run.id.clone()).or_insert_with(|| {
+            log::warn!(
+                "{}: the process that ran it has died {} times in a row; it starts again in {} s",
+                run.stem(),
+                run.deaths,
+                rest.as_secs()
+            );
+            passed + rest
+        });
+        passed >= until
     }
 
-    /// Removes what has expired. After the clock has been put forward it is hidden at once, but deleted only when the
-    /// clock still says so some time later.
-    fn expire(&mut self, now: SystemTime) -> Result<()> {
-        let is_trusted = self.stepping.is_trusted(&*self.clock);
+    fn start_worker(&self, run: &Run) -> Result<Worker> {
+        let (cancel, interrupted) = (Cancel::new(), Arc::new(AtomicBool::new(false)));
+        let (store, clock, own) = (self.store.clone(), self.clock.clone(), run.clone());
+        let flags = (cancel.clone(), interrupted.clone());
+        let started = thread::Builder::new().name("run".into()).spawn(move || {
+            let (cancel, interrupted) = flags;
+            Execution { store: &store, clock: &clock, cancel: &cancel, interrupted: &interrupted }
+                .execute(&own)
+        });
+        let thread = started.map_err(|error| Error::from(error).at("a thread for a run"))?;
+        Ok(Worker { run: run.clone(), cancel, interrupted, thread })
+    }
+
+    /// Writes the time of day down from time to time, for the next process to compare its own with.
+    fn confirm_clock(&mut self, now: SystemTime) -> Result<()> {
+        let passed = self.clock.passed();
+        if self.confirmed.is_none_or(|at| passed.saturating_sub(at) >= CONFIRM) {
+            self.store.catalogue.confirm_clock(now)?;
+            self.confirmed = Some(passed);
+        }
+        Ok(())
+    }
+
+    /// Removes what has expired, by a clock that is believed. It was hidden at once.
+    fn expire(&self, now: SystemTime) -> Result<()> {
+        self.store.catalogue.forget_hashes(now)?;
         let retention = self.store.catalogue.retention()?;
         let oldest = self.store.catalogue.oldest_artifact()?;
-        if !is_trusted || !oldest.is_some_and(|made| retention.has_expired(made, now)) {
+        if !oldest.is_some_and(|made| retention.has_expired(made, now)) {
             return Ok(());
         }
         for artifact in disposal::expired(&self.store, now)? {
@@ -222,18 +397,5 @@ impl State {
             disposal::remove_artifact(&self.store, &artifact.run, now)?;
         }
         Ok(())
-    }
-}
-
-/// Waits for a worker; one that panicked has left its run in progress.
-fn finish(store: &Managed, id: &str, worker: Worker, now: SystemTime) {
-    if worker.thread.join().is_err() {
-        remove_files(store, id);
-        log::error!("export-{id}: ended by a panic (see above)");
-        let error = Some("an internal error, which the log describes".to_string());
-        let end = RunUpdate { status: Status::Failed, finished: now, error };
-        if let Err(error) = store.catalogue.end(id, &end) {
-            log::error!("export-{id}: {error}");
-        }
     }
 }

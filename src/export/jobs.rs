@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::spec::{MAX_BYTES, Refusal, Spec};
 use crate::error::{Error, Kind, Result};
-use crate::store::catalogue::{RefusedSpec, Run, Status};
+use crate::store::catalogue::{Job, RefusedSpec, Run, Status};
 use crate::store::managed::Managed;
 
 /// Names of jobs that are derived from a title have at most so many characters.
@@ -18,6 +18,9 @@ const MAX_SLUG: usize = 60;
 
 /// No job runs less often.
 const MAX_PERIOD: Duration = Duration::from_secs(32 * 24 * 60 * 60);
+
+/// Clocks that are only a little ahead are right enough.
+const LEEWAY: Duration = Duration::from_secs(60 * 60);
 
 /// Why a spec is not taken.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Res
         let name = free_name(store, &spec.title)?;
         return define_parsed(store, &name, &text_of(text)?, &spec, now).map_err(Rejected::from);
     }
-    let run = run_of(&spec, None, now)?;
+    let run = run_of(&spec, None, now, now)?;
     store.catalogue.add_run(&run)?;
     Ok(run.id)
 }
@@ -87,7 +90,7 @@ pub fn define(
 }
 
 fn define_parsed(store: &Managed, name: &str, text: &str, spec: &Spec, now: SystemTime) -> Result<String> {
-    let run = run_of(spec, Some(name), now)?;
+    let run = run_of(spec, Some(name), now, now)?;
     store.catalogue.define_job(name, text, now, Some(&run))?;
     Ok(run.id)
 }
@@ -97,9 +100,9 @@ fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
     String::from_utf8(text.to_vec()).map_err(|_| Refusal::new("", "this is not UTF-8", "write UTF-8"))
 }
 
-/// Makes the run that a spec leads to: at its time, or now.
-fn run_of(spec: &Spec, job: Option<&str>, now: SystemTime) -> Result<Run> {
-    let instant = instant(now)?;
+/// Makes the run that a spec leads to: at its time, but not before `from`.
+fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> Result<Run> {
+    let instant = instant(from)?;
     let start = spec.start.map_or(instant, |start| start.max(instant));
     let due = match &spec.run {
         Some(recurrence) => recurrence.first_from(start),
@@ -110,6 +113,7 @@ fn run_of(spec: &Spec, job: Option<&str>, now: SystemTime) -> Result<Run> {
     run.job = job.map(str::to_string);
     run.scheduled = due.map(SystemTime::from);
     run.queued = due.is_none().then_some(now);
+    run.made = Some(now);
     Ok(run)
 }
 
@@ -117,26 +121,50 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
     Timestamp::try_from(time).map_err(|_| Error::new(Kind::Invalid, "the clock is wrong"))
 }
 
-/// Schedules the next run of every job that has none to come and none under way.
+/// Schedules the next run of every job that has none to come and none under way. What is wrong with one job does not
+/// keep the others.
 pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
+    let mut failed = unschedule_what_a_wrong_clock_has_made(store, now);
     for job in store.catalogue.jobs_without_a_run()? {
-        let Ok(spec) = Spec::parse(job.text.as_bytes()) else {
-            // Its name comes from its title, which may be personal.
-            log::warn!("a job in jobs/ cannot be read as a spec any more");
-            continue;
+        let scheduled = match next_run(&job, now) {
+            Ok(Some(run)) => store.catalogue.add_run(&run),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.at(format_args!("jobs/{}.json", job.name))),
         };
-        let Some(recurrence) = &spec.run else { continue };
-        // What was missed since then, while its last run was still under way, is made up for once.
-        // A time that is further off than any next one is that of a clock that was wrong.
-        let after = job.due.filter(|due| *due <= now + MAX_PERIOD).unwrap_or(now);
-        let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1))?;
-        while let Some(due) = run.scheduled
-            && let Some(later) = recurrence.next_after(instant(due)?)
-            && SystemTime::from(later) <= now
-        {
-            run.scheduled = Some(later.into());
+        failed = failed.and(scheduled);
+    }
+    failed
+}
+
+/// Makes the run to come of a job, if it has one.
+fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
+    let spec = Spec::parse(job.text.as_bytes())
+        .map_err(|_| Error::new(Kind::Invalid, "it cannot be read as a spec any more: write it anew"))?;
+    let Some(recurrence) = &spec.run else { return Ok(None) };
+    // What was missed since then, while its last run was still under way, is made up for once. A time that is to come is
+    // that of a clock that was wrong.
+    let due = job.due.filter(|due| *due <= now + LEEWAY).unwrap_or(now);
+    let skipped = job.skipped.filter(|skipped| *skipped <= now + MAX_PERIOD);
+    let after = skipped.map_or(due, |skipped| skipped.max(due));
+    let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1), now)?;
+    while let Some(due) = run.scheduled
+        && let Some(later) = recurrence.next_after(instant(due)?)
+        && SystemTime::from(later) <= now
+    {
+        run.scheduled = Some(later.into());
+    }
+    Ok(Some(run))
+}
+
+/// Runs to come that were written down by a clock that was ahead would come too late.
+fn unschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
+    for run in store.catalogue.runs_that_are(Status::Scheduled)? {
+        let is_of_a_wrong_clock = run.made.is_some_and(|made| made > now + LEEWAY);
+        let recurs = || Spec::parse(run.spec.as_bytes()).is_ok_and(|spec| spec.run.is_some());
+        // Without a time it would never come.
+        if (is_of_a_wrong_clock || run.scheduled.is_none()) && run.job.is_some() && recurs() {
+            store.catalogue.unschedule(&run.id)?;
         }
-        store.catalogue.add_run(&run)?;
     }
     Ok(())
 }

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use super::json::Object;
 use super::spec::{KEYS, SOURCE};
 use crate::error::Result;
-use crate::store::catalogue::{Run, Status};
+use crate::store::catalogue::{Run, Status, StoredPartRecord};
 use crate::store::managed::Managed;
 use crate::store::retention::Retention;
 
 /// A certificate that a new export was encrypted to is warned of from so many days before it expires.
 pub const WARN_DAYS: i64 = 30;
+
+/// Status of a run whose artifact lacks parts that were deleted.
+const INCOMPLETE: &str = "Incomplete";
 
 /// Returns the record of a run as it is now.
 pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
@@ -36,7 +39,9 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
         let default = if key == "source" { json!(SOURCE) } else { Value::Null };
         put(key, spec.get(key).cloned().unwrap_or(default));
     }
-    put("status", json!(run.status.name()));
+    let parts = if run.present { store.catalogue.parts(&run.id)? } else { Vec::new() };
+    let (missing, here): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_deleted);
+    put("status", json!(if missing.is_empty() { run.status.name() } else { INCOMPLETE }));
     for (key, instant) in [
         ("scheduled", run.scheduled.filter(|_| run.status == Status::Scheduled)),
         ("queued", run.queued),
@@ -47,10 +52,11 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     }
     put("progress", progress(run));
     if run.present {
-        put("artifact", json!(format!("{}.zip", run.stem())));
-        let parts = store.catalogue.parts(&run.id)?;
-        let part = |p: &crate::store::catalogue::StoredPartRecord| json!({"name": p.name, "size": p.size, "sha256": hex(&p.sha256)});
-        put("parts", parts.iter().map(part).collect());
+        let suffix = if missing.is_empty() { "" } else { ".incomplete" };
+        put("artifact", json!(format!("{}.zip{suffix}", run.stem())));
+        let part = |p: &StoredPartRecord| json!({"name": p.name, "size": p.size, "sha256": hex(&p.sha256)});
+        put("parts", here.iter().map(part).collect());
+        put("missing", missing.iter().map(|part| part.name.as_str()).collect());
     }
     put("rows", json!(run.progress.filter(|_| run.status == Status::Completed).map(|p| p.rows_total)));
     put("bytes", json!(run.bytes));

@@ -4,7 +4,7 @@
 //! disk they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
 //! before that commit, the next start finds a run in progress, clears away its files and starts it again.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, FileTimes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,16 +21,14 @@ use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::zip::SPANNING_MARKERS;
 use crate::io::Cancel;
-use crate::store::catalogue::{Run, RunUpdate, Status, StoredPartRecord, stem_of};
+use crate::store::catalogue::{self, Run, Status, StoredPartRecord};
 use crate::store::clock::Clock;
-use crate::store::managed::{Managed, sync_dir};
+use crate::store::managed::Managed;
 
 /// Lines are passed on in pieces of about this many bytes.
 const CHUNK: usize = 64 << 10;
 /// Progress is written down this often.
 const REPORT: Duration = Duration::from_millis(500);
-/// How often the end of a run is tried to be written down. What fails is taken up at the next start.
-const ATTEMPTS: u32 = 20;
 
 /// What a run needs.
 pub struct Execution<'a> {
@@ -51,37 +49,34 @@ struct Made {
     mark: Option<String>,
 }
 
+/// How a run has ended.
+pub enum Outcome {
+    Completed,
+    NoData,
+    Cancelled,
+    /// It was told to stop, but not for good.
+    Interrupted,
+    Failed(String),
+    /// Whether its artifact is there the catalogue knows, which does not answer.
+    Unknown,
+}
+
 impl Execution<'_> {
-    /// Executes a run that has been started, and writes down how it ended.
-    pub fn execute(&self, run: &Run) {
-        let outcome = self.export(run).and_then(|made| match made {
-            Some(made) => self.publish(run, &made).map(|()| Status::Completed),
-            None => Ok(Status::NoData),
+    /// Executes a run that has been started. A completed one is written down; for all others the files have to be
+    /// removed and the end has to be written down by whoever called.
+    pub fn execute(&self, run: &Run) -> Outcome {
+        let done = self.export(run).and_then(|made| match made {
+            Some(made) => self.publish(run, &made),
+            None => Ok(Outcome::NoData),
         });
-        let (status, error) = match outcome {
-            Ok(Status::Completed) => return,
-            Ok(status) => (status, None),
-            Err(error) if error.kind() == Kind::Cancelled => (Status::Cancelled, None),
-            Err(error) => (Status::Failed, Some(error.to_string())),
-        };
-        if let Some(error) = &error {
-            log::warn!("{}: failed: {error}", run.stem());
-        }
-        remove_files(self.store, &run.id);
-        let interrupted = status == Status::Cancelled && self.interrupted.load(Ordering::Relaxed);
-        let end = RunUpdate { status, finished: self.clock.now(), error };
-        // Where the disk is full, there is room again as soon as the parts are gone; a busy catalogue becomes free.
-        for _ in 0..ATTEMPTS {
-            let written = match interrupted {
-                true => self.store.catalogue.requeue(&run.id),
-                false => self.store.catalogue.end(&run.id, &end),
-            };
-            match written {
-                Ok(()) => return,
-                Err(error) => log::error!("{}: its end is not written down: {error}", run.stem()),
+        done.unwrap_or_else(|error| match error.kind() {
+            Kind::Cancelled if self.interrupted.load(Ordering::Relaxed) => Outcome::Interrupted,
+            Kind::Cancelled => Outcome::Cancelled,
+            _ => {
+                log::warn!("{}: failed: {error}", run.stem());
+                Outcome::Failed(error.to_string())
             }
-            std::thread::sleep(REPORT);
-        }
+        })
     }
 
     /// Writes the parts under temporary names; `None` if there are no rows.
@@ -106,7 +101,7 @@ impl Execution<'_> {
         };
         let created = self.clock.now();
         let mut writer = Writer::create(&self.store.artifacts(), &run.stem(), created, &settings)?;
-        let reporter = Reporter::new(self, &run.id, total);
+        let reporter = Reporter::new(self, run, total);
         let written = writer.written();
         let members = reporter
             .follow(&written, || self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done))?;
@@ -182,17 +177,15 @@ impl Execution<'_> {
     }
 
     /// Puts the parts in their place and completes the run.
-    fn publish(&self, run: &Run, made: &Made) -> Result<()> {
-        let dir = self.store.artifacts();
-        let now = self.clock.now();
+    fn publish(&self, run: &Run, made: &Made) -> Result<Outcome> {
+        let files = self.store.files()?;
+        let finished = self.clock.now();
         for part in &made.finished.parts {
-            File::options()
-                .write(true)
-                .open(&part.temporary)?
-                .set_times(FileTimes::new().set_modified(now))?;
-            fs::rename(&part.temporary, dir.join(&part.name)).at(&part.name)?;
+            let temporary = part.temporary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            files.open_file(temporary)?.set_times(FileTimes::new().set_modified(finished))?;
+            files.rename(temporary, &part.name)?;
         }
-        sync_dir(&dir).at(dir.display())?;
+        files.sync().at(self.store.artifacts().display())?;
         let stored: Vec<_> = made
             .finished
             .parts
@@ -203,14 +196,35 @@ impl Execution<'_> {
                     size: part.size,
                     sha256: part.sha256,
                     root: part.root,
+                    is_deleted: false,
                 };
                 (record, part.blocks.clone())
             })
             .collect();
+        let (bytes, rows, mark) = (made.bytes, made.rows, made.mark.as_deref());
+        let made = catalogue::Made { finished, bytes, rows, parts: &stored, mark };
+        self.commit(run, &made)
+    }
+
+    /// Commits. Where the answer is lost, the catalogue is asked whether it has happened: nothing is deleted before.
+    fn commit(&self, run: &Run, made: &catalogue::Made<'_>) -> Result<Outcome> {
         let catalogue = &self.store.catalogue;
-        match catalogue.complete(&run.id, now, made.bytes, made.rows, &stored, made.mark.as_deref())? {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Cancelled, "cancelled")),
+        loop {
+            let failed = match catalogue.complete(run, made) {
+                Ok(true) => return Ok(Outcome::Completed),
+                Ok(false) => return Err(Error::new(Kind::Cancelled, "cancelled")),
+                Err(error) => error,
+            };
+            match catalogue.run(&run.id) {
+                Ok(Some(now)) if now.status == Status::Completed => return Ok(Outcome::Completed),
+                // Another process writes: all that has been done is worth waiting for.
+                Ok(Some(_)) if failed.kind() == Kind::TimedOut => self.cancel.check()?,
+                Ok(_) => return Err(failed),
+                Err(error) => {
+                    log::error!("{}: whether it is complete is not known: {failed}; {error}", run.stem());
+                    return Ok(Outcome::Unknown);
+                }
+            }
         }
     }
 }
@@ -259,38 +273,16 @@ fn source(store: &Managed) -> Result<ContactHistory> {
     Ok(ContactHistory::new(&path))
 }
 
-/// Removes what an interrupted or failed run has left in the store.
-pub fn remove_files(store: &Managed, run: &str) {
-    let dir = store.artifacts();
-    let stem = stem_of(run);
-    let Ok(entries) = fs::read_dir(&dir) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let is_ours = name
-            .strip_prefix('.')
-            .unwrap_or(name)
-            .strip_prefix(&stem)
-            .is_some_and(|rest| rest.starts_with('.'));
-        if is_ours && let Err(error) = fs::remove_file(entry.path()) {
-            log::warn!("{name}: not removed: {error}");
-        }
-    }
-    if let Err(error) = sync_dir(&dir) {
-        log::warn!("{}: {error}", dir.display());
-    }
-}
-
 /// Writes down the progress of a run from time to time.
 struct Reporter<'a> {
     execution: &'a Execution<'a>,
-    run: &'a str,
+    run: &'a Run,
     total: u64,
     done: AtomicU64,
 }
 
 impl<'a> Reporter<'a> {
-    fn new(execution: &'a Execution<'a>, run: &'a str, total: u64) -> Reporter<'a> {
+    fn new(execution: &'a Execution<'a>, run: &'a Run, total: u64) -> Reporter<'a> {
         Reporter { execution, run, total, done: AtomicU64::new(0) }
     }
 

@@ -31,7 +31,7 @@ const MIN_SPLIT: u64 = 64 << 10;
 pub const KEYS: [&str; 9] =
     ["title", "description", "source", "type", "media_types", "run", "start", "timeframe", "split_size"];
 /// Keys that only the record of a run has; they are ignored, so that a history file can be copied to `jobs/new`.
-const RUN_KEYS: [&str; 18] = [
+const RUN_KEYS: [&str; 19] = [
     "id",
     "job",
     "status",
@@ -42,6 +42,7 @@ const RUN_KEYS: [&str; 18] = [
     "progress",
     "artifact",
     "parts",
+    "missing",
     "rows",
     "bytes",
     "certificate",

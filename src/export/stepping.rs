@@ -1,8 +1,9 @@
 //! Whether the time of day may be believed when something is to be deleted for ever.
 //!
-//! A clock that is put forward by mistake (a flat battery, a wrong time server) makes everything look expired. So
-//! after a step nothing is deleted for a while, and not at all if the clock is put back meanwhile. A step shows in
-//! the difference between the time of day and the time that has passed, while the process lives.
+//! A clock that is wrong (a flat battery, no time server yet, a slip of somebody's hand) makes everything look expired.
+//! So it has to be confirmed: at the start by a time of day that was believed before and is not far back, or else by
+//! running for a while without a step. After a step forward it is doubted again, until it is put back or has run on
+//! for a while. A step shows in the difference between the time of day and the time that has passed.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use crate::store::clock::Clock;
 
 /// Smaller steps are those of time servers, or of a machine that slept.
 const STEP: Duration = Duration::from_secs(60 * 60);
-/// How long a clock that was put forward is not believed.
+/// How long a clock that is doubted has to run.
 const DOUBT: Duration = Duration::from_secs(60 * 60);
 
 pub struct Stepping {
@@ -20,11 +21,18 @@ pub struct Stepping {
 }
 
 impl Stepping {
-    pub fn new(clock: &dyn Clock) -> Stepping {
-        Stepping { last: (clock.passed(), clock.now()), doubted_until: None }
+    /// `confirmed` is the time of day that was believed last, in whatever process.
+    pub fn new(clock: &dyn Clock, confirmed: Option<SystemTime>) -> Stepping {
+        let (passed, now) = (clock.passed(), clock.now());
+        // A clock that is behind deletes nothing too early.
+        let is_confirmed = confirmed
+            .is_some_and(|then| now.duration_since(then).is_ok_and(|gap| gap <= STEP))
+            || confirmed.is_some_and(|then| now < then);
+        let doubted_until = (!is_confirmed).then_some(passed + DOUBT);
+        Stepping { last: (passed, now), doubted_until }
     }
 
-    /// Compares the clocks; false for a while after a step forward.
+    /// Compares the clocks; false while the time of day is doubted.
     pub fn is_trusted(&mut self, clock: &dyn Clock) -> bool {
         let (passed, now) = (clock.passed(), clock.now());
         let expected = self.last.1 + passed.saturating_sub(self.last.0);
@@ -44,7 +52,21 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
 
+    const DAY: Duration = Duration::from_secs(86400);
+
     struct Fake(Mutex<(Duration, SystemTime)>);
+
+    impl Fake {
+        fn new() -> Fake {
+            Fake(Mutex::new((Duration::ZERO, SystemTime::UNIX_EPOCH + DAY * 20_000)))
+        }
+
+        fn pass(&self, time: Duration) {
+            let mut both = self.0.lock();
+            both.0 += time;
+            both.1 += time;
+        }
+    }
 
     impl Clock for Fake {
         fn now(&self) -> SystemTime {
@@ -58,25 +80,34 @@ mod tests {
 
     #[test]
     fn a_step_forward_is_doubted_for_an_hour_or_until_it_is_taken_back() {
-        const DAY: Duration = Duration::from_secs(86400);
-        let clock = Fake(Mutex::new((Duration::ZERO, SystemTime::UNIX_EPOCH + DAY * 20_000)));
-        let pass = |time: Duration| {
-            let mut both = clock.0.lock();
-            both.0 += time;
-            both.1 += time;
-        };
-        let mut stepping = Stepping::new(&clock);
-        pass(DAY * 40);
+        let clock = Fake::new();
+        let mut stepping = Stepping::new(&clock, Some(clock.now()));
+        clock.pass(DAY * 40);
         assert!(stepping.is_trusted(&clock), "time that has passed is no step");
         clock.0.lock().1 += DAY * 40;
         assert!(!stepping.is_trusted(&clock));
-        pass(DOUBT / 2);
+        clock.pass(DOUBT / 2);
         assert!(!stepping.is_trusted(&clock));
-        pass(DOUBT);
+        clock.pass(DOUBT);
         assert!(stepping.is_trusted(&clock));
         clock.0.lock().1 += DAY * 40;
         assert!(!stepping.is_trusted(&clock));
         clock.0.lock().1 -= DAY * 40;
+        assert!(stepping.is_trusted(&clock));
+    }
+
+    #[test]
+    fn a_clock_at_the_start_is_believed_if_it_was_just_so_or_has_run_for_an_hour() {
+        let clock = Fake::new();
+        let is_trusted = |confirmed| Stepping::new(&clock, confirmed).is_trusted(&clock);
+        assert!(is_trusted(Some(clock.now() - STEP)));
+        assert!(is_trusted(Some(clock.now() + DAY * 400)), "behind");
+        assert!(!is_trusted(Some(clock.now() - STEP * 2)));
+        assert!(!is_trusted(None));
+        let mut stepping = Stepping::new(&clock, None);
+        clock.pass(DOUBT - Duration::from_secs(1));
+        assert!(!stepping.is_trusted(&clock));
+        clock.pass(Duration::from_secs(1));
         assert!(stepping.is_trusted(&clock));
     }
 }

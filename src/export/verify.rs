@@ -19,7 +19,8 @@ use crate::artifact::{self, Gaps, Opened};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
-use crate::store::catalogue::{StoredPartRecord, stem_of};
+use crate::store::catalogue::StoredPartRecord;
+use crate::store::names::stem_of;
 use crate::store::plain::StoredSet;
 
 mod contents;

@@ -6,89 +6,161 @@
 //!
 //! Instants are milliseconds since 1970, UTC.
 
-use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use parking_lot::{Mutex, MutexGuard};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::retention::Retention;
 use crate::error::{Error, Kind, Result};
 
+mod connect;
 mod jobs;
 mod parts;
 mod refusals;
 mod runs;
 
+use connect::Reading;
 pub use jobs::Job;
 pub use parts::{PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;
-pub use runs::{Progress, Run, RunUpdate, Status, stem_of};
+pub use runs::{Made, Progress, Run, RunUpdate, Status};
 
-/// How long a writer waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(10);
-
-/// The statements that lead from each version of the schema to the next; `user_version` counts them.
-const MIGRATIONS: [&str; 1] = [include_str!("catalogue/schema-1.sql")];
+const CLOCK: &str = "confirmed_clock";
+/// Pages that are copied at a time.
+const BACKUP_PAGES: i32 = 1024;
+/// Rows that cannot be read and have been said.
+const MAX_SAID: usize = 100;
 
 pub struct Catalogue {
     path: PathBuf,
-    writer: Mutex<Connection>,
-    reader: Mutex<Connection>,
+    /// `None` where nothing can be written.
+    writer: Option<Mutex<Connection>>,
+    reader: Mutex<Reading>,
     /// Counts what this process has committed.
     own_changes: AtomicU64,
+    said: Mutex<HashSet<String>>,
 }
 
 impl Catalogue {
     /// Opens the catalogue, making it where it is missing.
     pub fn create(path: &Path) -> Result<Catalogue> {
-        Catalogue::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+        // The files beside it get the mode that it has.
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Catalogue::open(path)
     }
 
     pub fn open(path: &Path) -> Result<Catalogue> {
-        Catalogue::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        let writer = connect::writable(path)?;
+        for file in ["", "-wal", "-shm"].map(|suffix| connect::beside(path, suffix)) {
+            // Catalogues of before were readable by others, in a directory that is not.
+            if fs::metadata(&file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+                && let Err(error) = fs::set_permissions(&file, Permissions::from_mode(0o600))
+            {
+                log::warn!("{}: {error}", file.display());
+            }
+        }
+        Ok(Catalogue::of(path, Some(writer), Reading::live(path)?))
     }
 
-    fn connect(path: &Path, flags: OpenFlags) -> Result<Catalogue> {
-        let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
-        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut writer = Connection::open_with_flags(path, flags).map_err(place)?;
-        prepare(&writer).map_err(place)?;
-        migrate(&mut writer, path)?;
-        let reader = Connection::open_with_flags(path, flags).map_err(place)?;
-        prepare(&reader).map_err(place)?;
-        Ok(Catalogue {
+    /// Opens a catalogue that is only read: on a medium that cannot be written to, or by somebody who is not to.
+    pub fn open_read_only(path: &Path) -> Result<Catalogue> {
+        Ok(Catalogue::of(path, None, Reading::of_read_only(path)?))
+    }
+
+    fn of(path: &Path, writer: Option<Connection>, reader: Reading) -> Catalogue {
+        Catalogue {
             path: path.to_path_buf(),
-            writer: Mutex::new(writer),
+            writer: writer.map(Mutex::new),
             reader: Mutex::new(reader),
             own_changes: AtomicU64::new(0),
-        })
+            said: Mutex::default(),
+        }
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    fn at(&self, error: &rusqlite::Error) -> Error {
+        from_sqlite(error).at(self.path.display())
     }
 
     /// Runs a query.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        query(&self.lock_reader()).map_err(|error| from_sqlite(&error).at(self.path.display()))
+        let mut reader = self.reader.lock();
+        query(reader.connection()?).map_err(|error| self.at(&error))
     }
 
-    fn lock_reader(&self) -> MutexGuard<'_, Connection> {
-        self.reader.lock()
+    fn writer(&self) -> Result<MutexGuard<'_, Connection>> {
+        let read_only =
+            || Error::new(Kind::ReadOnly, "catalogue: it is only read here").at(self.path.display());
+        self.writer.as_ref().map(Mutex::lock).ok_or_else(read_only)
     }
 
     /// Changes the catalogue in one transaction.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let mut connection = self.writer.lock();
+        let mut connection = self.writer()?;
         let changed = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             let result = change(&tx)?;
             tx.commit().map(|()| result)
         });
         self.own_changes.fetch_add(1, Ordering::Relaxed);
-        changed.map_err(|error| from_sqlite(&error).at(self.path.display()))
+        changed.map_err(|error| self.at(&error))
+    }
+
+    /// Collects rows. One that cannot be read is left out and said: the others are not to suffer for it.
+    fn collect<T>(&self, rows: impl Iterator<Item = rusqlite::Result<T>>) -> rusqlite::Result<Vec<T>> {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+        };
+        let readable = |row: rusqlite::Result<T>| match row {
+            Err(
+                error @ (FromSqlConversionFailure(..)
+                | IntegralValueOutOfRange(..)
+                | InvalidColumnType(..)
+                | Utf8Error(..)),
+            ) => {
+                self.say_once(&format!("{}: catalogue: a row is left out: {error}", self.path.display()));
+                None
+            }
+            other => Some(other),
+        };
+        rows.filter_map(readable).collect()
+    }
+
+    /// Says what is wrong with the catalogue's content, once.
+    fn say_once(&self, text: &str) {
+        let mut said = self.said.lock();
+        if said.len() < MAX_SAID && said.insert(text.into()) {
+            log::error!("{text}");
+        }
+    }
+
+    /// Moves what is in the write-ahead log into the database, so that a copy of that file alone has it.
+    pub fn checkpoint(&self) -> Result<()> {
+        let writer = self.writer()?;
+        writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(|error| self.at(&error))
+    }
+
+    /// Copies the catalogue as it is at one moment (SQLite's online backup) to a new file.
+    pub fn copy_to(&self, path: &Path) -> Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let to_path = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
+        let mut copy = Connection::open(path).map_err(to_path)?;
+        let mut reader = self.reader.lock();
+        let backup = rusqlite::backup::Backup::new(reader.connection()?, &mut copy).map_err(to_path)?;
+        backup.run_to_completion(BACKUP_PAGES, Duration::ZERO, None).map_err(to_path)
     }
 
     /// Returns a value that is another one after anything in the catalogue has changed.
     pub fn changes(&self) -> Result<(u64, i64)> {
-        let others = self.read(|c| c.query_row("PRAGMA data_version", [], |row| row.get(0)))?;
+        let others = self.reader.lock().version().map_err(|error| error.at(self.path.display()))?;
         Ok((self.own_changes.load(Ordering::Relaxed), others))
     }
 
@@ -134,6 +206,22 @@ impl Catalogue {
         self.set("key_transport", if oaep { "oaep" } else { "pkcs1" })
     }
 
+    /// Returns the time of day that was believed last.
+    pub fn confirmed_clock(&self) -> Result<Option<SystemTime>> {
+        Ok(self.setting(CLOCK)?.and_then(|ms| from_ms(ms.parse().ok()?)))
+    }
+
+    /// Writes down that the time of day is believed. That is no change that anybody has to be told of.
+    pub fn confirm_clock(&self, now: SystemTime) -> Result<()> {
+        self.write(|tx| {
+            let ms = to_ms(now).to_string();
+            if tx.execute("UPDATE setting SET value = ?2 WHERE name = ?1", params![CLOCK, ms])? == 0 {
+                tx.execute("INSERT INTO setting (name, value) VALUES (?1, ?2)", params![CLOCK, ms])?;
+            }
+            Ok(())
+        })
+    }
+
     fn setting(&self, name: &str) -> Result<Option<String>> {
         self.read(|c| {
             c.query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0)).optional()
@@ -148,33 +236,6 @@ impl Catalogue {
     }
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
-    // Immediate: of two processes that open an old catalogue, one migrates it and the other waits.
-    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(place)?;
-    let version: u32 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(place)?;
-    let version = version as usize;
-    if version > MIGRATIONS.len() {
-        let text = format!(
-            "its schema is of version {version}; this cddsfs knows versions up to {}: a newer one is needed",
-            MIGRATIONS.len()
-        );
-        return Err(Error::new(Kind::Unsupported, text).at(path.display()));
-    }
-    for (i, statements) in MIGRATIONS.iter().enumerate().skip(version) {
-        tx.execute_batch(statements).map_err(place)?;
-        tx.pragma_update(None, "user_version", i as u32 + 1).map_err(place)?;
-    }
-    tx.commit().map_err(place)
-}
-
 /// Texts of SQLite hold names of tables and files, never values.
 fn from_sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
@@ -182,6 +243,7 @@ fn from_sqlite(error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => Kind::Os(libc::ENOSPC),
         Some(ErrorCode::ReadOnly) => Kind::ReadOnly,
         Some(ErrorCode::CannotOpen) => Kind::Os(libc::EIO),
+        Some(ErrorCode::SystemIoFailure) => Kind::Os(libc::EIO),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::TimedOut,
         _ => Kind::Damaged,
     };
@@ -195,9 +257,9 @@ fn to_ms(instant: SystemTime) -> i64 {
     }
 }
 
-fn from_ms(ms: i64) -> SystemTime {
-    let distance = Duration::from_millis(ms.unsigned_abs());
-    if ms >= 0 { UNIX_EPOCH + distance } else { UNIX_EPOCH - distance }
+/// Returns an instant; `None` for one that is out of any calendar (the years -9999 to 9999).
+fn from_ms(ms: i64) -> Option<SystemTime> {
+    jiff::Timestamp::from_millisecond(ms).ok().map(SystemTime::from)
 }
 
 #[cfg(test)]
@@ -213,7 +275,7 @@ mod tests {
     #[test]
     fn it_is_durable_by_its_settings() {
         let (_dir, catalogue) = catalogue();
-        let connection = catalogue.writer.lock();
+        let connection = catalogue.writer().unwrap();
         let pragma = |name: &str| -> String {
             connection
                 .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
@@ -243,7 +305,7 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused() {
         let (dir, catalogue) = catalogue();
-        catalogue.writer.lock().pragma_update(None, "user_version", 99).unwrap();
+        catalogue.writer().unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = Catalogue::open(&dir.path().join("c.db")).err().unwrap();
         assert!(error.to_string().contains("version 99"), "{error}");
     }

@@ -12,12 +12,20 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::atomic::write_atomically;
 use super::catalogue::Catalogue;
 use crate::error::{At, Error, Kind, Result};
+
+mod files;
+mod probe;
+
+pub use files::Files;
+pub use probe::{Found, probe};
 
 const CATALOGUE: &str = "cddsfs.db";
 const CERTIFICATE: &str = "certificate.pem";
@@ -36,26 +44,56 @@ pub struct EngineLock {
 }
 
 impl Managed {
-    /// Returns true if `dir` is a managed store.
-    pub fn is_at(dir: &Path) -> bool {
-        dir.join(CATALOGUE).is_file()
-    }
-
     /// Makes a store, or opens the one that is there.
     pub fn init(dir: &Path) -> Result<Managed> {
-        if !Managed::is_at(dir) {
+        let is_new = match probe(dir) {
+            Found::Managed => false,
+            Found::Plain => true,
+            // Another's files are not to be made a store of by adding to them.
+            Found::Refused(why) => return Err(why),
+        };
+        if is_new {
             private_dir(dir).at(dir.display())?;
             refuse_what_is_not_empty(dir)?;
         }
+        let artifacts = dir.join(ARTIFACTS);
+        // Before the catalogue: where that is, a store is complete.
+        private_dir(&artifacts).at(artifacts.display())?;
         let store = Managed { catalogue: Catalogue::create(&dir.join(CATALOGUE))?, dir: dir.to_path_buf() };
-        private_dir(&store.artifacts()).at(store.artifacts().display())?;
         sync_dir(dir).at(dir.display())?;
+        if is_new {
+            // Whoever makes a store is there, and sees what is said of dates.
+            store.catalogue.confirm_clock(SystemTime::now())?;
+        }
         Ok(store)
     }
 
+    /// Opens a store; on a medium that cannot be written to (a snapshot, a backup) for reading only.
     pub fn open(dir: &Path) -> Result<Managed> {
+        let flags = AtFlags::AT_EACCESS;
+        let is_writable = |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, flags).is_ok();
+        if !(is_writable(dir) && is_writable(&dir.join(CATALOGUE))) {
+            log::warn!("{}: it cannot be written to: it is only read, and no jobs are run", dir.display());
+            return Managed::open_read_only(dir);
+        }
         let catalogue = Catalogue::open(&dir.join(CATALOGUE))?;
         Ok(Managed { catalogue, dir: dir.to_path_buf() })
+    }
+
+    /// Opens a store that is only read.
+    pub fn open_read_only(dir: &Path) -> Result<Managed> {
+        let catalogue = Catalogue::open_read_only(&dir.join(CATALOGUE))?;
+        Ok(Managed { catalogue, dir: dir.to_path_buf() })
+    }
+
+    /// Opens the directory with the parts.
+    pub fn files(&self) -> Result<Files> {
+        Files::open(&self.artifacts()).map_err(|error| error.at(self.artifacts().display()))
+    }
+
+    /// Returns true if nothing of it can be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.catalogue.is_read_only()
     }
 
     pub fn dir(&self) -> &Path {
@@ -139,6 +177,6 @@ mod tests {
         fs::write(dir.path().join("holiday.jpg"), "").unwrap();
         let error = Managed::init(dir.path()).err().unwrap();
         assert!(error.to_string().contains("holiday.jpg"), "{error}");
-        assert!(!Managed::is_at(dir.path()));
+        assert!(matches!(probe(dir.path()), Found::Plain));
     }
 }

@@ -126,14 +126,16 @@ impl StoredSet {
 
     /// Returns the same set as that of a run, made when the run ended.
     ///
-    /// `written` tells what is known of each part by its name.
+    /// `is_deleted` and `written` tell what is known of each part by its name.
     pub fn of_run(
         &self,
         run: String,
         made: SystemTime,
+        is_deleted: impl Fn(&str) -> bool,
         written: impl Fn(&str) -> Option<Written>,
     ) -> StoredSet {
         let mut set = self.clone();
+        set.parts.retain(|part| !is_deleted(&part.file.name));
         for part in &mut set.parts {
             let written = written(&part.file.name);
             part.file = Arc::new(StoredFile { mtime: made, written, ..(*part.file).clone() });

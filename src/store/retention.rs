@@ -1,5 +1,6 @@
 //! How long an export is kept, counted from its modification time.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// Retention unless a store says otherwise, in days.
@@ -17,6 +18,16 @@ pub enum Retention {
 impl Default for Retention {
     fn default() -> Retention {
         Retention::Days(DEFAULT_DAYS)
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Retention::Days(1) => f.write_str("1 day"),
+            Retention::Days(days) => write!(f, "{days} days"),
+            Retention::Never => f.write_str("never"),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::catalogue::{PART_BLOCK_HASHES, Run, stem_of};
-use super::managed::Managed;
+use super::catalogue::{PART_BLOCK_HASHES, Run};
+use super::managed::{Found, Managed, probe};
+use super::names::stem_of;
 use super::plain::{self, StoredFile, StoredSet, Written};
 use super::retention::Retention;
 use crate::error::Result;
@@ -36,12 +37,18 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// Opens a directory as what it is.
-    pub fn open(dir: &Path) -> Result<Store> {
-        if Managed::is_at(dir) {
-            return Ok(Store::Managed(Arc::new(Managed::open(dir)?)));
-        }
-        Ok(Store::Plain(dir.to_path_buf()))
+    /// Opens a directory as what it is. A managed store that is not `writable` is not changed in any way.
+    pub fn open(dir: &Path, writable: bool) -> Result<Store> {
+        let store = match probe(dir) {
+            Found::Managed if writable => Managed::open(dir)?,
+            Found::Managed => Managed::open_read_only(dir)?,
+            Found::Plain => return Ok(Store::Plain(dir.to_path_buf())),
+            Found::Refused(why) => {
+                log::warn!("{why}: {}", why.hint().unwrap_or_default());
+                return Ok(Store::Plain(dir.to_path_buf()));
+            }
+        };
+        Ok(Store::Managed(Arc::new(store)))
     }
 
     /// The directory that was named by the user.
@@ -108,7 +115,7 @@ impl Store {
                 continue;
             };
             let written = |name: &str| {
-                let at = artifact.parts.iter().position(|part| part.name == name)?;
+                let at = artifact.parts.iter().position(|part| part.name == name && !part.is_deleted)?;
                 let hashes = CatalogueHashes {
                     store: store.clone(),
                     run: artifact.run.clone(),
@@ -117,7 +124,9 @@ impl Store {
                 let part = &artifact.parts[at];
                 Some(Written { size: part.size, root: part.root, hashes: Arc::new(hashes) })
             };
-            let set = Arc::new(set.of_run(artifact.run.clone(), artifact.made, written));
+            let is_deleted =
+                |name: &str| artifact.parts.iter().any(|part| part.name == name && part.is_deleted);
+            let set = Arc::new(set.of_run(artifact.run.clone(), artifact.made, is_deleted, written));
             for part in &set.parts {
                 snapshot.files.insert(part.file.name.clone(), part.file.clone());
             }

@@ -8,7 +8,7 @@ use super::jobs::Entry;
 use super::node::{Dir, Node, Record};
 use super::{Attr, Handle, Ino, Tree};
 use crate::error::{Error, Kind, Result};
-use crate::export::disposal::remove_artifact;
+use crate::export::disposal::{remove_artifact, remove_part};
 
 /// How a file is opened that may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,8 @@ pub struct Changes {
 }
 
 impl Tree {
-    /// Deletes a file. Of an artifact everything goes with it; its run stays in the history until it is removed there.
+    /// Deletes a file. A part goes alone, and the artifact with its last one; a zip takes all of its parts along. Its run
+    /// stays in the history until it is removed there.
     pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<()> {
         let Some(store) = self.store.managed().filter(|_| self.is_writable()) else {
             return Err(read_only());
@@ -39,18 +40,25 @@ impl Tree {
             self.look_again_after_jobs();
             return Ok(());
         }
-        let run = match &self.find(parent, name)? {
-            Node::History(Record::OfRun(run)) => {
-                store.catalogue.remove_run(&run.id)?;
-                return self.look_again();
+        let now = self.clock.now();
+        match &self.find(parent, name)? {
+            Node::History(Record::OfRun(run)) => store.catalogue.remove_run(&run.id, now)?,
+            Node::Zip(export) | Node::Incomplete(export) => {
+                let run = export.set().run.as_deref().ok_or_else(not_deletable)?;
+                remove_artifact(store, run, now)?;
             }
-            Node::Zip(export) | Node::Incomplete(export) => export.set().run.clone(),
-            Node::Stored(file) => self.view().set_of(&file.name).and_then(|export| export.set().run.clone()),
+            Node::Stored(file) => {
+                let view = self.view();
+                let run = view.set_of(&file.name).and_then(|export| export.set().run.as_deref());
+                if !remove_part(store, run.ok_or_else(not_deletable)?, &file.name, now)? {
+                    return Err(Error::new(Kind::NotFound, "no such name"));
+                }
+            }
             Node::Dir(_) => return Err(Error::new(Kind::IsADirectory, "is a directory")),
-            Node::History(Record::OfSet(_)) | Node::Member { .. } | Node::Index(_) | Node::Job(_) => None,
-        };
-        let run = run.ok_or_else(|| Error::new(Kind::NotPermitted, "this cannot be deleted"))?;
-        remove_artifact(store, &run, self.clock.now())?;
+            Node::History(Record::OfSet(_)) | Node::Member { .. } | Node::Index(_) | Node::Job(_) => {
+                return Err(not_deletable());
+            }
+        }
         self.look_again()
     }
 
@@ -193,6 +201,10 @@ impl Tree {
 
 fn utf8(name: &OsStr) -> Result<&str> {
     name.to_str().ok_or_else(|| Error::new(Kind::Invalid, "the name is not UTF-8"))
+}
+
+fn not_deletable() -> Error {
+    Error::new(Kind::NotPermitted, "this cannot be deleted")
 }
 
 fn read_only() -> Error {

@@ -188,7 +188,7 @@ impl InProcess {
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         Capture::start();
         let options = Options { umask: 0, read_only: true, ..Options::default() };
-        let (store, clock) = (Store::open(store).unwrap(), SystemClock::shared());
+        let (store, clock) = (Store::open(store, true).unwrap(), SystemClock::shared());
         let tree = Tree::new(store, corpus::identities(&KEYS), None, clock, options).unwrap();
         InProcess { tree, _alone: alone }
     }

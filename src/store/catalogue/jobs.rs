@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Catalogue, from_ms, runs, to_ms};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// A defined job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,40 +17,62 @@ pub struct Job {
     pub modified: SystemTime,
     /// When it was due last.
     pub due: Option<SystemTime>,
+    /// The last run to come that somebody removed.
+    pub skipped: Option<SystemTime>,
     /// What has been exported, in the words of the source.
     pub mark: Option<String>,
 }
 
 impl Job {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Job> {
+    /// An instant that is out of any calendar is taken for none. `said` hears of it.
+    fn of(row: &Row<'_>, said: &dyn Fn(&str)) -> rusqlite::Result<Job> {
+        let name: String = row.get("name")?;
+        let instant = |column: &str| {
+            let Some(ms) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
+            let instant = from_ms(ms);
+            if instant.is_none() {
+                said(&format!(
+                    "jobs/{name}.json: its {column:?} in the catalogue, {ms}, is no instant: it is taken as missing"
+                ));
+            }
+            Ok::<_, rusqlite::Error>(instant)
+        };
         Ok(Job {
-            name: row.get("name")?,
             text: row.get("text")?,
-            modified: from_ms(row.get("modified")?),
-            due: row.get::<_, Option<i64>>("due")?.map(from_ms),
+            modified: instant("modified")?.unwrap_or(SystemTime::UNIX_EPOCH),
+            due: instant("due")?,
+            skipped: instant("skipped")?,
             mark: row.get("mark")?,
+            name,
         })
     }
 }
 
 impl Catalogue {
     pub fn jobs(&self) -> Result<Vec<Job>> {
-        self.read(|c| c.prepare_cached("SELECT * FROM job ORDER BY name")?.query_map([], Job::of)?.collect())
+        self.jobs_by("SELECT * FROM job ORDER BY name")
     }
 
     pub fn job(&self, name: &str) -> Result<Option<Job>> {
         self.read(|c| {
-            c.prepare_cached("SELECT * FROM job WHERE name = ?1")?.query_row([name], Job::of).optional()
+            let job = |row: &Row<'_>| Job::of(row, &|text| self.say_once(text));
+            c.prepare_cached("SELECT * FROM job WHERE name = ?1")?.query_row([name], job).optional()
+        })
+    }
+
+    fn jobs_by(&self, sql: &str) -> Result<Vec<Job>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(sql)?;
+            self.collect(query.query_map([], |row| Job::of(row, &|text| self.say_once(text)))?)
         })
     }
 
     /// Returns the jobs that have no run to come and none under way.
     pub fn jobs_without_a_run(&self) -> Result<Vec<Job>> {
-        self.read(|c| {
-            let sql = "SELECT * FROM job WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.job = job.name
-                       AND run.status IN ('Scheduled', 'Queued', 'In Progress')) ORDER BY name";
-            c.prepare_cached(sql)?.query_map([], Job::of)?.collect()
-        })
+        self.jobs_by(
+            "SELECT * FROM job WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.job = job.name
+             AND run.status IN ('Scheduled', 'Queued', 'In Progress')) ORDER BY name",
+        )
     }
 
     /// Defines a job, or changes the one of that name, and puts `run` in the place of its run that is still to come.
@@ -81,18 +103,24 @@ impl Catalogue {
         .map(drop)
     }
 
-    /// Gives a job another name; one that is there under it is replaced.
+    /// Gives a job another name; one that is there under it is replaced. If there is no job `from`, nothing is changed.
     pub fn rename_job(&self, from: &str, to: &str) -> Result<()> {
-        self.write(|tx| {
+        let is_renamed = self.write(|tx| {
+            let is_there = tx.prepare_cached("SELECT 1 FROM job WHERE name = ?1")?.exists([from])?;
+            if !is_there || from == to {
+                return Ok(is_there);
+            }
             runs::delete_scheduled(tx, to)?;
             tx.execute("DELETE FROM job WHERE name = ?1", [to])?;
             tx.execute("UPDATE job SET name = ?2 WHERE name = ?1", [from, to])?;
             tx.execute(
                 "UPDATE run SET job = ?2 WHERE job = ?1 AND status IN ('Scheduled', 'Queued', 'In Progress')",
                 [from, to],
-            )
-        })
-        .map(drop)
+            )?;
+            Ok(true)
+        })?;
+        let gone = || Error::new(Kind::NotFound, "the job has been deleted meanwhile");
+        is_renamed.then_some(()).ok_or_else(gone)
     }
 
     /// Deletes a job and its schedule; returns false if there is none.

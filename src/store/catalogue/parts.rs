@@ -1,11 +1,13 @@
 //! What a run has produced: the stored parts and the hashes of their blocks.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Catalogue, from_ms, to_ms};
+use super::{Catalogue, from_ms, runs, to_ms};
 use crate::error::Result;
+use crate::store::names;
 
 /// Block hashes in one row: a read of a part needs one or two rows.
 pub const PART_BLOCK_HASHES: usize = 1024;
@@ -23,6 +25,8 @@ pub struct StoredPartRecord {
     pub sha256: Hash,
     /// BLAKE3 of the block hashes in their order.
     pub root: Hash,
+    /// True if this part alone was deleted.
+    pub is_deleted: bool,
 }
 
 /// An artifact that is there.
@@ -59,36 +63,47 @@ pub(super) fn insert(
     Ok(())
 }
 
-fn parts_of(c: &Connection, run: &str) -> rusqlite::Result<Vec<StoredPartRecord>> {
-    let mut query =
-        c.prepare_cached("SELECT name, size, sha256, root FROM part WHERE run = ?1 ORDER BY number")?;
-    let rows = query.query_map([run], |row| {
-        Ok(StoredPartRecord {
-            name: row.get(0)?,
-            size: row.get::<_, i64>(1)? as u64,
-            sha256: row.get(2)?,
-            root: row.get(3)?,
-        })
-    })?;
-    rows.collect()
+/// Reads a part. Files are reached by its name, so that only one of the right form is taken.
+fn part_in(row: &Row<'_>) -> rusqlite::Result<(String, StoredPartRecord)> {
+    let (run, name): (String, String) = (runs::id_in(row, "run")?, row.get("name")?);
+    if names::part_of(&run, &name).is_none() {
+        let what = format!("{:?} is no name of a part of {run}", name.escape_debug().to_string());
+        return Err(rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into()));
+    }
+    let size: i64 = row.get("size")?;
+    let part = StoredPartRecord {
+        name,
+        size: u64::try_from(size).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, size))?,
+        sha256: row.get("sha256")?,
+        root: row.get("root")?,
+        is_deleted: row.get::<_, Option<i64>>("deleted")?.is_some(),
+    };
+    Ok((run, part))
 }
 
 impl Catalogue {
     /// Returns the artifacts that are there.
     pub fn artifacts(&self) -> Result<Vec<StoredArtifact>> {
         self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT part.* FROM part JOIN run ON run.id = part.run WHERE run.present = 1
+                 ORDER BY part.run, part.number",
+            )?;
+            let mut parts: HashMap<String, Vec<StoredPartRecord>> = HashMap::new();
+            for (run, part) in self.collect(query.query_map([], part_in)?)? {
+                parts.entry(run).or_default().push(part);
+            }
             let mut query =
                 c.prepare_cached("SELECT id, finished, bytes FROM run WHERE present = 1 ORDER BY id")?;
-            let rows = query.query_map([], |row| {
-                let (run, made, bytes): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(StoredArtifact {
-                    parts: parts_of(c, &run)?,
-                    run,
-                    made: from_ms(made),
-                    bytes: bytes as u64,
-                })
-            })?;
-            rows.collect()
+            let artifact = |row: &Row<'_>| {
+                let (run, made, bytes): (String, i64, i64) =
+                    (runs::id_in(row, "id")?, row.get(1)?, row.get(2)?);
+                let made = from_ms(made).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, made))?;
+                let bytes =
+                    u64::try_from(bytes).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(2, bytes))?;
+                Ok(StoredArtifact { parts: parts.remove(&run).unwrap_or_default(), run, made, bytes })
+            };
+            self.collect(query.query_map([], artifact)?)
         })
     }
 
@@ -96,12 +111,16 @@ impl Catalogue {
     pub fn oldest_artifact(&self) -> Result<Option<SystemTime>> {
         let ms: Option<i64> = self
             .read(|c| c.query_row("SELECT min(finished) FROM run WHERE present = 1", [], |row| row.get(0)))?;
-        Ok(ms.map(from_ms))
+        Ok(ms.and_then(from_ms))
     }
 
     /// Returns the parts of a run's artifact; none if it is not there.
     pub fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>> {
-        self.read(|c| parts_of(c, run))
+        self.read(|c| {
+            let mut query = c.prepare_cached("SELECT * FROM part WHERE run = ?1 ORDER BY number")?;
+            let parts = self.collect(query.query_map([run], part_in)?)?;
+            Ok(parts.into_iter().map(|(_, part)| part).collect())
+        })
     }
 
     /// Returns one piece of the hashes of a part's blocks. Parts count from 1, pieces from 0.
@@ -127,28 +146,62 @@ impl Catalogue {
         })
     }
 
+    /// Says that one part of an artifact is gone. Returns false if it was not there; with the last part the artifact is
+    /// gone as well. It comes before the file is deleted.
+    pub fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<bool> {
+        self.write(|tx| {
+            let sql = "UPDATE part SET deleted = ?3 WHERE run = ?1 AND name = ?2 AND deleted IS NULL";
+            let gone = tx.execute(sql, params![run, name, to_ms(now)])?;
+            let sql = "UPDATE run SET present = 0, deleted = ?2 WHERE id = ?1 AND present = 1
+                       AND NOT EXISTS (SELECT 1 FROM part WHERE part.run = ?1 AND part.deleted IS NULL)";
+            tx.execute(sql, params![run, to_ms(now)])?;
+            Ok(gone > 0)
+        })
+    }
+
     /// Returns the runs whose artifact is gone, but not all files of it, as far as is known.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
-                "SELECT DISTINCT run FROM part JOIN run ON run.id = part.run WHERE run.present = 0",
+                "SELECT DISTINCT part.run FROM part JOIN run ON run.id = part.run WHERE run.present = 0",
             )?;
-            query.query_map([], |row| row.get(0))?.collect()
+            self.collect(query.query_map([], |row| runs::id_in(row, "run"))?)
+        })
+    }
+
+    /// Returns the parts that were deleted alone, of artifacts that are there.
+    pub fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached("SELECT * FROM part WHERE deleted IS NOT NULL")?;
+            let parts = self.collect(query.query_map([], part_in)?)?;
+            Ok(parts.into_iter().map(|(_, part)| part).collect())
         })
     }
 
     /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
-    /// hashes of their blocks stay for whoever still has a file open, as long as [`KEPT_AFTER_DELETION`] says.
-    pub fn forget_parts(&self, run: &str, now: SystemTime) -> Result<()> {
+    /// hashes of their blocks stay for whoever still has a file open: see [`Catalogue::forget_hashes`].
+    ///
+    /// `known` is the number of parts whose names could be read: other files of it are looked for by [`Catalogue::runs_with_debris`].
+    pub fn forget_parts(&self, run: &str, known: usize, now: SystemTime) -> Result<()> {
         self.write(|tx| {
+            let sql = "UPDATE run SET debris = 1 WHERE id = ?1 AND (SELECT count(*) FROM part WHERE run = ?1) <> ?2";
+            tx.execute(sql, params![run, known as i64])?;
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
-            tx.execute(
-                "DELETE FROM block_hashes WHERE run IN (
-                   SELECT DISTINCT run FROM block_hashes EXCEPT SELECT run FROM part
-                   EXCEPT SELECT id FROM run WHERE deleted > ?2) AND run <> ?1",
-                params![run, to_ms(now) - KEPT_AFTER_DELETION.as_millis() as i64],
-            )?;
-            tx.execute("DELETE FROM run WHERE id = ?1 AND hidden = 1 AND present = 0", [run])
+            tx.execute("INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, ?2)", params![run, to_ms(now)])?;
+            runs::forget_hidden(tx)
+        })
+    }
+
+    /// Forgets the block hashes of parts that were forgotten a day ago, by a clock that is believed.
+    pub fn forget_hashes(&self, now: SystemTime) -> Result<()> {
+        let before = to_ms(now).saturating_sub(KEPT_AFTER_DELETION.as_millis() as i64);
+        let old = "SELECT run FROM discarded WHERE at < ?1";
+        if !self.read(|c| c.prepare_cached(old)?.exists([before]))? {
+            return Ok(());
+        }
+        self.write(|tx| {
+            tx.execute(&format!("DELETE FROM block_hashes WHERE run IN ({old})"), [before])?;
+            tx.execute("DELETE FROM discarded WHERE at < ?1", [before])
         })
         .map(drop)
     }

@@ -45,7 +45,7 @@ impl Catalogue {
             let mut query = c.prepare_cached("SELECT * FROM refusal ORDER BY id DESC")?;
             let rows = query.query_map([], |row| {
                 Ok(RefusedSpec {
-                    at: from_ms(row.get("at")?),
+                    at: from_ms(row.get("at")?).unwrap_or(SystemTime::UNIX_EPOCH),
                     target: row.get("target")?,
                     field: row.get("field")?,
                     wrong: row.get("wrong")?,
@@ -53,7 +53,7 @@ impl Catalogue {
                     spec: row.get("spec")?,
                 })
             })?;
-            rows.collect()
+            self.collect(rows)
         })
     }
 }

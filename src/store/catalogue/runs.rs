@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use super::parts::{self, Hash, StoredPartRecord};
 use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
+use crate::store::names::{is_run_id, stem_of};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,8 +90,12 @@ pub struct Run {
     pub queued: Option<SystemTime>,
     pub started: Option<SystemTime>,
     pub finished: Option<SystemTime>,
-    /// How often it was started.
+    /// When it was written down that it is to come.
+    pub made: Option<SystemTime>,
+    /// How often it was started. The last number is what its worker changes it by: another one's is not the latest.
     pub attempts: u32,
+    /// Attempts in a row that ended with their process before a row was written.
+    pub deaths: u32,
     /// True if it is to stop.
     pub cancel: bool,
     /// True if it has been removed from the history and is only kept for its artifact.
@@ -103,15 +108,12 @@ pub struct Run {
     /// JSON.
     pub certificate: Option<String>,
     pub error: Option<String>,
+    /// JSON: a list of texts.
+    pub warnings: Option<String>,
     /// True if the artifact is there.
     pub present: bool,
     /// When the artifact was removed or had expired.
     pub deleted: Option<SystemTime>,
-}
-
-/// Returns what the names of the files of the run of that id begin with.
-pub fn stem_of(id: &str) -> String {
-    format!("export-{id}")
 }
 
 /// How a run has ended, apart from one that completed.
@@ -133,7 +135,9 @@ impl Run {
             queued: None,
             started: None,
             finished: None,
+            made: None,
             attempts: 0,
+            deaths: 0,
             cancel: false,
             hidden: false,
             progress: None,
@@ -141,6 +145,7 @@ impl Run {
             bytes: None,
             certificate: None,
             error: None,
+            warnings: None,
             present: false,
             deleted: None,
         }
@@ -152,12 +157,11 @@ impl Run {
     }
 
     fn of(row: &Row<'_>) -> rusqlite::Result<Run> {
-        let instant = |name: &str| row.get::<_, Option<i64>>(name).map(|ms| ms.map(from_ms));
-        let count = |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.map(|n| n as u64));
+        let instant = |name: &str| row.get::<_, Option<i64>>(name).map(|ms| ms.and_then(from_ms));
+        let count =
+            |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.and_then(|n| u64::try_from(n).ok()));
         let status: String = row.get("status")?;
-        let status = status.parse().map_err(|error: String| {
-            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-        })?;
+        let status = status.parse().map_err(unreadable)?;
         let progress = match (count("rows_done")?, count("rows_total")?) {
             (Some(rows_done), Some(rows_total)) => Some(Progress {
                 rows_done,
@@ -168,7 +172,7 @@ impl Run {
             _ => None,
         };
         Ok(Run {
-            id: row.get("id")?,
+            id: id_in(row, "id")?,
             job: row.get("job")?,
             spec: row.get("spec")?,
             status,
@@ -176,7 +180,9 @@ impl Run {
             queued: instant("queued")?,
             started: instant("started")?,
             finished: instant("finished")?,
+            made: instant("made")?,
             attempts: row.get("attempts")?,
+            deaths: row.get("deaths")?,
             cancel: row.get("cancel")?,
             hidden: row.get("hidden")?,
             progress,
@@ -184,22 +190,38 @@ impl Run {
             bytes: count("bytes")?,
             certificate: row.get("certificate")?,
             error: row.get("error")?,
+            warnings: row.get("warnings")?,
             present: row.get("present")?,
             deleted: instant("deleted")?,
         })
     }
 }
 
+fn unreadable(what: impl Into<String>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into().into())
+}
+
+/// Reads the id of a run. File names are made of it, so that only one of the right form is taken.
+pub(super) fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
+    let id: String = row.get(column)?;
+    if is_run_id(&id) {
+        Ok(id)
+    } else {
+        Err(unreadable(format!("{:?} is no id of a run", id.escape_debug().to_string())))
+    }
+}
+
 pub(super) fn insert(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
     tx.execute(
-        "INSERT INTO run (id, job, spec, status, scheduled, queued) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO run (id, job, spec, status, scheduled, queued, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             run.id,
             run.job,
             run.spec,
             run.status.name(),
             run.scheduled.map(to_ms),
-            run.queued.map(to_ms)
+            run.queued.map(to_ms),
+            run.made.map(to_ms)
         ],
     )
     .map(drop)
@@ -210,13 +232,23 @@ pub(super) fn delete_scheduled(tx: &Transaction<'_>, job: &str) -> rusqlite::Res
     tx.execute("DELETE FROM run WHERE job = ?1 AND status = 'Scheduled'", [job]).map(drop)
 }
 
+/// What a run has come to.
+pub struct Made<'a> {
+    pub finished: SystemTime,
+    /// Of the zip.
+    pub bytes: u64,
+    pub rows: u64,
+    pub parts: &'a [(StoredPartRecord, Vec<Hash>)],
+    /// What its job has exported now.
+    pub mark: Option<&'a str>,
+}
+
 impl Catalogue {
     /// Returns the runs of the history, in the order of their ids.
     pub fn runs(&self) -> Result<Vec<Run>> {
         self.read(|c| {
-            c.prepare_cached("SELECT * FROM run WHERE hidden = 0 ORDER BY id")?
-                .query_map([], Run::of)?
-                .collect()
+            let mut query = c.prepare_cached("SELECT * FROM run WHERE hidden = 0 ORDER BY id")?;
+            self.collect(query.query_map([], Run::of)?)
         })
     }
 
@@ -224,7 +256,7 @@ impl Catalogue {
     pub fn runs_that_are(&self, status: Status) -> Result<Vec<Run>> {
         self.read(|c| {
             let sql = "SELECT * FROM run WHERE status = ?1 ORDER BY coalesce(queued, scheduled), id";
-            c.prepare_cached(sql)?.query_map([status.name()], Run::of)?.collect()
+            self.collect(c.prepare_cached(sql)?.query_map([status.name()], Run::of)?)
         })
     }
 
@@ -242,29 +274,47 @@ impl Catalogue {
     pub fn queue(&self, id: &str, now: SystemTime) -> Result<()> {
         self.write(|tx| {
             let sql = "UPDATE run SET status = 'Queued', queued = ?2 WHERE id = ?1 AND status = 'Scheduled'";
-            tx.execute(sql, params![id, to_ms(now)])?;
-            tx.execute(
-                "UPDATE job SET due = ?2 WHERE name = (SELECT job FROM run WHERE id = ?1)",
-                params![id, to_ms(now)],
-            )
+            if tx.execute(sql, params![id, to_ms(now)])? > 0 {
+                let sql = "UPDATE job SET due = ?2 WHERE name = (SELECT job FROM run WHERE id = ?1)";
+                tx.execute(sql, params![id, to_ms(now)])?;
+            }
+            Ok(())
         })
-        .map(drop)
     }
 
-    /// Starts a queued run; false if it is not queued any more.
-    pub fn start(&self, id: &str, now: SystemTime) -> Result<bool> {
+    /// Forgets a run to come, so that another one is scheduled in its place.
+    pub fn unschedule(&self, id: &str) -> Result<()> {
+        self.write(|tx| tx.execute("DELETE FROM run WHERE id = ?1 AND status = 'Scheduled'", [id])).map(drop)
+    }
+
+    /// Starts a queued run, and returns it as it is then; `None` if it is not queued any more.
+    pub fn start(&self, id: &str, now: SystemTime) -> Result<Option<Run>> {
         self.write(|tx| {
-            let sql = "UPDATE run SET status = 'In Progress', started = ?2, attempts = attempts + 1,
+            let sql =
+                "UPDATE run SET status = 'In Progress', started = ?2, attempts = attempts + 1, debris = 1,
                        rows_done = NULL, rows_total = NULL, bytes_written = NULL, eta_seconds = NULL
-                       WHERE id = ?1 AND status = 'Queued' AND cancel = 0";
-            Ok(tx.execute(sql, params![id, to_ms(now)])? > 0)
+                       WHERE id = ?1 AND status = 'Queued' AND cancel = 0 RETURNING *";
+            tx.prepare_cached(sql)?.query_row(params![id, to_ms(now)], Run::of).optional()
         })
     }
 
-    /// Puts a run that was interrupted back into the queue.
-    pub fn requeue(&self, id: &str) -> Result<()> {
+    /// Puts a run that was told to stop, but not for good, back into the queue.
+    pub fn requeue(&self, run: &Run) -> Result<()> {
+        self.put_back(run, "deaths")
+    }
+
+    /// Puts a run whose process has died back into the queue. What had come as far as to rows is no death.
+    pub fn requeue_after_death(&self, run: &Run) -> Result<()> {
+        self.put_back(run, "CASE WHEN rows_done > 0 THEN 0 ELSE deaths + 1 END")
+    }
+
+    fn put_back(&self, run: &Run, deaths: &str) -> Result<()> {
         self.write(|tx| {
-            tx.execute("UPDATE run SET status = 'Queued' WHERE id = ?1 AND status = 'In Progress'", [id])
+            let sql = format!(
+                "UPDATE run SET status = 'Queued', deaths = {deaths}
+                 WHERE id = ?1 AND status = 'In Progress' AND cancel = 0 AND attempts = ?2"
+            );
+            tx.execute(&sql, params![run.id, run.attempts])
         })
         .map(drop)
     }
@@ -274,15 +324,20 @@ impl Catalogue {
             .map(drop)
     }
 
-    pub fn set_progress(&self, id: &str, progress: &Progress, now: SystemTime) -> Result<()> {
+    pub fn set_warnings_of(&self, id: &str, warnings: &str) -> Result<()> {
+        self.write(|tx| tx.execute("UPDATE run SET warnings = ?2 WHERE id = ?1", [id, warnings])).map(drop)
+    }
+
+    pub fn set_progress(&self, run: &Run, progress: &Progress, now: SystemTime) -> Result<()> {
         let Progress { rows_done, rows_total, bytes_written, eta_seconds } = *progress;
         self.write(|tx| {
             tx.prepare_cached(
-                "UPDATE run SET rows_done = ?2, rows_total = ?3, bytes_written = ?4, eta_seconds = ?5,
-                 progressed = ?6 WHERE id = ?1 AND status = 'In Progress'",
+                "UPDATE run SET rows_done = ?3, rows_total = ?4, bytes_written = ?5, eta_seconds = ?6,
+                 progressed = ?7 WHERE id = ?1 AND attempts = ?2 AND status = 'In Progress'",
             )?
             .execute(params![
-                id,
+                run.id,
+                run.attempts,
                 rows_done as i64,
                 rows_total as i64,
                 bytes_written as i64,
@@ -293,84 +348,130 @@ impl Catalogue {
         .map(drop)
     }
 
-    /// Completes a run: with this its artifact, whose files are in place, is there. `mark` is for its job. False: it
-    /// has been cancelled meanwhile, and there is no artifact.
-    pub fn complete(
-        &self,
-        id: &str,
-        finished: SystemTime,
-        bytes: u64,
-        rows: u64,
-        stored: &[(StoredPartRecord, Vec<Hash>)],
-        mark: Option<&str>,
-    ) -> Result<bool> {
-        let size: u64 = stored.iter().map(|(part, _)| part.size).sum();
+    /// Completes a run: with this its artifact, whose files are in place, is there. False: it has been cancelled
+    /// meanwhile, or is another's, and there is no artifact.
+    pub fn complete(&self, run: &Run, made: &Made<'_>) -> Result<bool> {
+        let size: u64 = made.parts.iter().map(|(part, _)| part.size).sum();
         self.write(|tx| {
             let completed = tx.execute(
-                "UPDATE run SET status = 'Completed', finished = ?2, bytes = ?3, present = 1, rows_done = ?4,
-                 rows_total = ?4, bytes_written = ?5, eta_seconds = NULL, error = NULL
-                 WHERE id = ?1 AND status = 'In Progress' AND cancel = 0",
-                params![id, to_ms(finished), bytes as i64, rows as i64, size as i64],
+                "UPDATE run SET status = 'Completed', finished = ?3, bytes = ?4, present = 1, debris = 0,
+                 rows_done = ?5, rows_total = ?5, bytes_written = ?6, eta_seconds = NULL, error = NULL
+                 WHERE id = ?1 AND attempts = ?2 AND status = 'In Progress' AND cancel = 0",
+                params![
+                    run.id,
+                    run.attempts,
+                    to_ms(made.finished),
+                    made.bytes as i64,
+                    made.rows as i64,
+                    size as i64
+                ],
             )?;
             if completed == 0 {
                 return Ok(false);
             }
-            parts::insert(tx, id, stored)?;
-            keep_mark(tx, id, mark).map(|()| true)
+            parts::insert(tx, &run.id, made.parts)?;
+            keep_mark(tx, &run.id, made.mark).map(|()| true)
         })
     }
 
-    /// Ends a run that has no artifact.
-    pub fn end(&self, id: &str, end: &RunUpdate) -> Result<()> {
+    /// Ends a run in progress that has no artifact. `is_clean` says that no files of it are left.
+    pub fn end(&self, run: &Run, end: &RunUpdate, is_clean: bool) -> Result<()> {
         self.write(|tx| {
             tx.execute(
-                "UPDATE run SET status = ?2, finished = ?3, error = ?4, eta_seconds = NULL WHERE id = ?1",
-                params![id, end.status.name(), to_ms(end.finished), end.error],
+                "UPDATE run SET status = ?3, finished = ?4, error = ?5, debris = ?6, eta_seconds = NULL
+                 WHERE id = ?1 AND attempts = ?2 AND status = 'In Progress'",
+                params![run.id, run.attempts, end.status.name(), to_ms(end.finished), end.error, !is_clean],
             )?;
-            tx.execute("DELETE FROM run WHERE id = ?1 AND hidden = 1", [id]).map(drop)
+            forget_hidden(tx)
         })
     }
 
     /// Asks for a run to stop. One that has not started is over at once.
     pub fn cancel(&self, id: &str, now: SystemTime) -> Result<()> {
+        self.write(|tx| cancel(tx, id, now))
+    }
+
+    /// Ends the runs that are not in progress, but were to stop when they were.
+    pub fn end_cancelled(&self, now: SystemTime) -> Result<()> {
+        let waiting: i64 = self.read(|c| {
+            c.query_row(&format!("SELECT count(*) FROM run {LEFT_CANCELLED}"), [], |row| row.get(0))
+        })?;
+        if waiting == 0 {
+            return Ok(());
+        }
         self.write(|tx| {
-            skip_scheduled(tx, id)?;
-            tx.execute("UPDATE run SET cancel = 1 WHERE id = ?1 AND status = 'In Progress'", [id])?;
             tx.execute(
-                "UPDATE run SET status = 'Cancelled', finished = ?2 WHERE id = ?1 AND status IN ('Scheduled', 'Queued')",
-                params![id, to_ms(now)],
-            )
+                &format!("UPDATE run SET status = 'Cancelled', finished = ?1 {LEFT_CANCELLED}"),
+                [to_ms(now)],
+            )?;
+            forget_hidden(tx)
         })
-        .map(drop)
     }
 
     /// Returns the runs in progress that are to stop.
     pub fn runs_to_cancel(&self) -> Result<Vec<String>> {
         self.read(|c| {
-            c.prepare_cached("SELECT id FROM run WHERE status = 'In Progress' AND cancel = 1")?
-                .query_map([], |row| row.get(0))?
-                .collect()
+            let mut query =
+                c.prepare_cached("SELECT id FROM run WHERE status = 'In Progress' AND cancel = 1")?;
+            self.collect(query.query_map([], |row| id_in(row, "id"))?)
         })
     }
 
-    /// Removes a run from the history; one in progress is stopped first. An artifact that is there stays.
-    pub fn remove_run(&self, id: &str) -> Result<()> {
+    /// Removes the record of a run that is over; its artifact stays. One that is not over is cancelled, and its record
+    /// says so.
+    pub fn remove_run(&self, id: &str, now: SystemTime) -> Result<()> {
         self.write(|tx| {
-            skip_scheduled(tx, id)?;
-            tx.execute("UPDATE run SET hidden = 1, cancel = (status = 'In Progress') WHERE id = ?1", [id])?;
-            tx.execute(
-                "DELETE FROM run WHERE id = ?1 AND status <> 'In Progress' AND present = 0
-                 AND NOT EXISTS (SELECT 1 FROM part WHERE run = ?1)",
-                [id],
-            )
+            let sql = "UPDATE run SET hidden = 1 WHERE id = ?1 AND status NOT IN ('Scheduled', 'Queued', 'In Progress')";
+            match tx.execute(sql, [id])? {
+                0 => cancel(tx, id, now),
+                _ => forget_hidden(tx),
+            }
         })
-        .map(drop)
     }
+
+    /// Returns the runs not in progress that may have left files which are no parts of an artifact.
+    pub fn runs_with_debris(&self) -> Result<Vec<String>> {
+        self.read(|c| {
+            let mut query =
+                c.prepare_cached("SELECT id FROM run WHERE debris = 1 AND status <> 'In Progress'")?;
+            self.collect(query.query_map([], |row| id_in(row, "id"))?)
+        })
+    }
+
+    /// Says that nothing is left of runs but what belongs to their artifacts.
+    pub fn set_clean(&self, runs: &[String]) -> Result<()> {
+        self.write(|tx| {
+            let mut query =
+                tx.prepare_cached("UPDATE run SET debris = 0 WHERE id = ?1 AND status <> 'In Progress'")?;
+            runs.iter().try_for_each(|id| query.execute([id]).map(drop))?;
+            forget_hidden(tx)
+        })
+    }
+}
+
+const LEFT_CANCELLED: &str = "WHERE status IN ('Scheduled', 'Queued') AND cancel = 1";
+
+fn cancel(tx: &Transaction<'_>, id: &str, now: SystemTime) -> rusqlite::Result<()> {
+    skip_scheduled(tx, id)?;
+    tx.execute("UPDATE run SET cancel = 1 WHERE id = ?1 AND status = 'In Progress'", [id])?;
+    let sql = "UPDATE run SET status = 'Cancelled', finished = ?2 WHERE id = ?1 AND status IN ('Scheduled', 'Queued')";
+    tx.execute(sql, params![id, to_ms(now)]).map(drop)
+}
+
+/// Deletes runs that were removed from the history and have nothing in the store any more.
+pub(super) fn forget_hidden(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM run WHERE hidden = 1 AND present = 0 AND debris = 0
+         AND status NOT IN ('Scheduled', 'Queued', 'In Progress')
+         AND NOT EXISTS (SELECT 1 FROM part WHERE part.run = run.id)",
+    )?
+    .execute([])
+    .map(drop)
 }
 
 /// Has a job do without a run that is still to come: the next one is that after it.
 fn skip_scheduled(tx: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET due = run.scheduled FROM run
+    let sql = "UPDATE job SET skipped = run.scheduled FROM run
                WHERE run.id = ?1 AND run.status = 'Scheduled' AND job.name = run.job";
     tx.execute(sql, [run]).map(drop)
 }

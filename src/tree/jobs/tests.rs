@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::catalogue::Status;
+use crate::store::catalogue::{Made, Status};
 use crate::store::clock::SystemClock;
 
 const SPEC: &str = r#"{"title":"t","type":"Contact","run":{"every":"day","at":"02:00"}}"#;
@@ -41,8 +41,9 @@ fn with_a_mark(jobs: &Jobs) {
     let run = jobs.store.catalogue.runs().unwrap().remove(0);
     let now = SystemTime::now();
     jobs.store.catalogue.queue(&run.id, now).unwrap();
-    assert!(jobs.store.catalogue.start(&run.id, now).unwrap());
-    assert!(jobs.store.catalogue.complete(&run.id, now, 1, 1, &[], Some("mark")).unwrap());
+    let run = jobs.store.catalogue.start(&run.id, now).unwrap().unwrap();
+    let made = Made { finished: now, bytes: 1, rows: 1, parts: &[], mark: Some("mark") };
+    assert!(jobs.store.catalogue.complete(&run, &made).unwrap());
     assert_eq!(mark(jobs, "a"), Some("mark".into()));
 }
 

@@ -1,0 +1,178 @@
+//! Connections to the catalogue's database: one that writes, one that reads, and what can be had of a database that
+//! cannot be written to.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::from_sqlite;
+use crate::error::{Error, Kind, Result};
+
+/// How long a writer waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The statements that lead from each version of the schema to the next; `user_version` counts them.
+const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+
+/// What a database of version 1 lacks, where it cannot be brought to the next version. Temporary views hide the tables
+/// of their names.
+const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
+    CREATE TEMP VIEW run AS SELECT *, 0 AS deaths, 0 AS debris, NULL AS warnings, NULL AS made FROM main.run;
+    CREATE TEMP VIEW job AS SELECT *, NULL AS skipped FROM main.job;
+    CREATE TEMP VIEW part AS SELECT *, NULL AS deleted FROM main.part;";
+
+/// Returns the name of a file that SQLite keeps beside a database.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+/// Opens a database for writing, and brings it to the latest version of the schema.
+pub fn writable(path: &Path) -> Result<Connection> {
+    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
+    let connection =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(place)?;
+    prepare(&connection).map_err(place)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+        .map(|version| version as usize)
+}
+
+fn check_version(version: usize, path: &Path) -> Result<()> {
+    if version <= MIGRATIONS.len() {
+        return Ok(());
+    }
+    let text = format!(
+        "its schema is of version {version}; this cddsfs knows versions up to {}: a newer one is needed",
+        MIGRATIONS.len()
+    );
+    Err(Error::new(Kind::Unsupported, text).at(path.display()))
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
+    if version_of(connection).map_err(place)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    // Immediate: of two processes that open an old catalogue, one migrates it and the other waits.
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(place)?;
+    let version = version_of(&tx).map_err(place)?;
+    check_version(version, path)?;
+    for (i, statements) in MIGRATIONS.iter().enumerate().skip(version) {
+        tx.execute_batch(statements).map_err(place)?;
+        tx.pragma_update(None, "user_version", i as u32 + 1).map_err(place)?;
+    }
+    tx.commit().map_err(place)
+}
+
+/// A connection that reads.
+pub struct Reading {
+    connection: Connection,
+    /// Of a database that is taken to be immutable: SQLite does not notice when it changes all the same.
+    frozen: Option<(PathBuf, Stamp)>,
+}
+
+/// Size, time of change and inode of the database.
+type Stamp = (u64, i64, i64, u64);
+
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path)
+        .map_or_else(|_| Stamp::default(), |meta| (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+}
+
+impl Reading {
+    /// Beside a connection that writes.
+    pub fn live(path: &Path) -> Result<Reading> {
+        Ok(Reading { connection: open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, frozen: None })
+    }
+
+    /// Of a database that is not written to from here. Where its log cannot be read with it (on a medium that cannot be
+    /// written to), it is read as it was when the log was moved into it last.
+    pub fn of_read_only(path: &Path) -> Result<Reading> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
+        let live = Connection::open_with_flags(path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            version_of(&connection).map(|version| (connection, version))
+        });
+        let (connection, version, frozen) = match live {
+            Ok((connection, version)) => (connection, version, None),
+            Err(_) => {
+                let frozen = Some((path.to_path_buf(), stamp(path)));
+                let uri = format!("file:{}?immutable=1", percent_encoded(path));
+                let connection =
+                    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(place)?;
+                if fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0) {
+                    log::warn!(
+                        "{}: its log cannot be read here: the last changes are not seen",
+                        path.display()
+                    );
+                }
+                let version = version_of(&connection).map_err(place)?;
+                (connection, version, frozen)
+            }
+        };
+        check_version(version, path)?;
+        match version {
+            0 => return Err(Error::damaged("catalogue: it has no tables").at(path.display())),
+            1 => connection.execute_batch(OF_VERSION_1).map_err(place)?,
+            _ => {}
+        }
+        Ok(Reading { connection, frozen })
+    }
+
+    /// Returns the connection, a new one if the file has been changed behind it.
+    pub fn connection(&mut self) -> Result<&Connection> {
+        if let Some((path, seen)) = &self.frozen
+            && stamp(path) != *seen
+        {
+            *self = Reading::of_read_only(&path.clone())?;
+        }
+        Ok(&self.connection)
+    }
+
+    /// Returns a value that is another one after some other process has changed the database.
+    pub fn version(&mut self) -> Result<i64> {
+        let connection = self.connection()?;
+        let version: rusqlite::Result<i64> =
+            connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        let version = version.map_err(|error| from_sqlite(&error))?;
+        Ok(self
+            .frozen
+            .as_ref()
+            .map_or(version, |(_, (size, s, ns, inode))| *size as i64 ^ s ^ ns ^ *inode as i64))
+    }
+}
+
+/// Returns a path as it stands in a URI (RFC 3986 section 2.1).
+fn percent_encoded(path: &Path) -> String {
+    let encoded = |&byte: &u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    path.as_os_str().as_bytes().iter().map(encoded).collect()
+}

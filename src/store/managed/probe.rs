@@ -1,0 +1,136 @@
+//! Is a directory a managed store? Only what `cddsfs init` has made for whoever asks is one: what is in a catalogue says
+//! which files are deleted, so that nobody else may be able to write it.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
+use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
+use crate::error::{Error, Kind};
+
+/// What the first bytes of an SQLite database are (its file format, section 1.3.1).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// What a directory is.
+#[derive(Debug)]
+pub enum Found {
+    Managed,
+    /// Files that are only ever read.
+    Plain,
+    /// There is a catalogue, but it is not to be believed: it is taken for a plain store.
+    Refused(Error),
+}
+
+/// Looks at a directory. Links are not followed: what they lead to may be somebody else's.
+pub fn probe(dir: &Path) -> Found {
+    let catalogue = dir.join(CATALOGUE);
+    if fs::symlink_metadata(&catalogue).is_err() {
+        return Found::Plain;
+    }
+    let refused = |why: String| {
+        let text =
+            format!("{}: {why}, so that this is no store that cddsfs init has made for you", dir.display());
+        Found::Refused(
+            Error::new(Kind::NotPermitted, text)
+                .with_hint("it is taken for a folder with downloads, which is only read"),
+        )
+    };
+    if !fs::symlink_metadata(dir.join(ARTIFACTS)).is_ok_and(|meta| meta.is_dir()) {
+        return refused(format!("there is a {CATALOGUE}, but no directory {ARTIFACTS} beside it"));
+    }
+    let all = [(".", true), (CATALOGUE, false), (ARTIFACTS, true), (CERTIFICATE, false), (LOCK, false)];
+    let beside = ["-wal", "-shm", "-journal"].map(|suffix| format!("{CATALOGUE}{suffix}"));
+    for (name, is_dir) in all.into_iter().chain(beside.iter().map(|name| (name.as_str(), false))) {
+        let path = if name == "." { dir.to_path_buf() } else { dir.join(name) };
+        // What is not there yet is made by us.
+        let looked = if name == "." { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+        let Ok(meta) = looked else { continue };
+        let shown = if name == "." { "the directory" } else { name };
+        if let Some(wrong) = fault(&meta, is_dir) {
+            return refused(format!("{shown} {wrong}"));
+        }
+    }
+    let mut magic = [0; MAGIC.len()];
+    match File::open(&catalogue).and_then(|mut file| file.read_exact(&mut magic)) {
+        // One that was being made when the process died.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Found::Managed,
+        Ok(()) if magic != MAGIC => refused(format!("{CATALOGUE} is no SQLite database")),
+        _ => Found::Managed,
+    }
+}
+
+/// Says what is wrong with the owner or the mode of something in a store.
+fn fault(meta: &Metadata, is_dir: bool) -> Option<String> {
+    if is_dir != meta.is_dir() || !(meta.is_dir() || meta.is_file()) {
+        return Some(format!("is no {}", if is_dir { "directory" } else { "regular file" }));
+    }
+    if meta.uid() != geteuid().as_raw() && meta.uid() != 0 {
+        return Some(format!("belongs to another user (uid {})", meta.uid()));
+    }
+    (meta.mode() & 0o022 != 0)
+        .then(|| format!("can be written by others (mode {:04o})", meta.mode() & 0o7777))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Managed;
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    fn why(dir: &Path) -> String {
+        match probe(dir) {
+            Found::Refused(error) => error.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_init_made_for_the_user_is_a_managed_store() {
+        let root = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let dir = root.path().join(name);
+            drop(Managed::init(&dir).unwrap());
+            assert!(matches!(probe(&dir), Found::Managed));
+            dir
+        };
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for (name, path) in [("a", "."), ("b", CATALOGUE), ("c", ARTIFACTS)] {
+            let dir = made(name);
+            mode(&dir.join(path), 0o777);
+            assert!(why(&dir).contains("can be written by others"), "{path}: {}", why(&dir));
+        }
+        // Becoming somebody else takes root.
+        if geteuid().is_root() {
+            for (name, path) in [("d", "."), ("e", CATALOGUE), ("f", ARTIFACTS)] {
+                let dir = made(name);
+                chown(dir.join(path), Some(65534), None).unwrap();
+                assert!(why(&dir).contains("belongs to another user"), "{path}: {}", why(&dir));
+            }
+        }
+        let dir = made("g");
+        fs::rename(dir.join(CATALOGUE), root.path().join("elsewhere")).unwrap();
+        symlink(root.path().join("elsewhere"), dir.join(CATALOGUE)).unwrap();
+        assert!(why(&dir).contains("no regular file"));
+        let dir = made("h");
+        fs::write(dir.join(CATALOGUE), "this is not what anybody would call a database").unwrap();
+        assert!(why(&dir).contains("no SQLite database"));
+        let dir = root.path().join("downloads");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(CATALOGUE), "junk").unwrap();
+        assert!(why(&dir).contains("no directory artifacts"));
+        assert!(matches!(probe(root.path()), Found::Plain));
+    }
+
+    #[test]
+    fn a_catalogue_is_for_its_owner_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Managed::init(&root.path().join("s")).unwrap();
+        for name in ["cddsfs.db", "cddsfs.db-wal", "cddsfs.db-shm"] {
+            let mode = fs::metadata(store.dir().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and while they are written
+//! `.export-<uuid>.<n>.tmp`. A name from a catalogue or a directory is used only if it is one of these.
+
+use crate::format::part_name::{self, Ordinal, file_name};
+
+const PREFIX: &str = "export-";
+const UNFINISHED: &str = ".tmp";
+
+/// Returns what the names of the files of the run of that id begin with.
+pub fn stem_of(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+/// Returns true for an id that a run can have: a UUID in lower case with hyphens.
+pub fn is_run_id(id: &str) -> bool {
+    uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id)
+}
+
+/// Returns the part that a file of a run is, if that is exactly what it is called.
+pub fn part_of(id: &str, file: &str) -> Option<Ordinal> {
+    let part = part_name::parse(file)?;
+    let is_ours = is_run_id(id) && file == file_name(&stem_of(id), part.ordinal);
+    is_ours.then_some(part.ordinal)
+}
+
+/// A file that some run has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunFile<'a> {
+    /// The run.
+    pub id: &'a str,
+    /// It has not got its name yet.
+    pub is_unfinished: bool,
+}
+
+/// Takes the name of a run's file apart; `None` for a file that no run has made.
+pub fn parse(file: &str) -> Option<RunFile<'_>> {
+    const ID: usize = 36;
+    let is_unfinished = file.starts_with('.') && file.ends_with(UNFINISHED);
+    let id = file.strip_prefix('.').unwrap_or(file).strip_prefix(PREFIX)?.get(..ID)?;
+    let is_ours = if is_unfinished { is_run_id(id) } else { part_of(id, file).is_some() };
+    is_ours.then_some(RunFile { id, is_unfinished })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "302a38f0-b493-4921-b8e4-61c1e18a0655";
+
+    #[test]
+    fn only_names_of_a_run_are_taken_for_files_of_it() {
+        assert_eq!(part_of(ID, &format!("export-{ID}.z01.smime")), Some(Ordinal::Split(1)));
+        assert_eq!(part_of(ID, &format!("export-{ID}.zip.smime")), Some(Ordinal::Last));
+        for name in [
+            "/etc/passwd".to_string(),
+            format!("../export-{ID}.zip.smime"),
+            format!("export-{ID}.zip.smime/../../x"),
+            format!("export-{ID} (1).zip.smime"),
+            format!("export-{ID}.z1.smime"),
+            format!("export-{ID}.ZIP.smime"),
+            "export-.zip.smime".into(),
+            String::new(),
+        ] {
+            assert_eq!(part_of(ID, &name), None, "{name}");
+        }
+        assert_eq!(part_of("../x", "export-../x.zip.smime"), None);
+        assert!(!is_run_id(&ID.to_uppercase()) && !is_run_id(&ID.replace('-', "")));
+    }
+
+    #[test]
+    fn files_tell_their_run() {
+        let of = |name: &str| parse(name).map(|file| (file.id.to_string(), file.is_unfinished));
+        assert_eq!(of(&format!("export-{ID}.z12.smime")), Some((ID.into(), false)));
+        assert_eq!(of(&format!(".export-{ID}.3.tmp")), Some((ID.into(), true)));
+        for name in [".export-x.3.tmp", "export-x.zip.smime", "holiday.jpg", ".export-", ""] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+}
