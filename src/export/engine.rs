@@ -46,21 +46,8 @@ pub struct Engine {
 impl Engine {
     /// With `only`, nothing but the run of that id is done.
     pub fn start(store: Arc<Managed>, clock: Arc<dyn Clock>, only: Option<String>) -> Result<Engine> {
-        let state = State {
-            stepping: Stepping::new(&*clock, store.catalogue.confirmed_clock().unwrap_or_default()),
-            store,
-            clock,
-            only,
-            lock: None,
-            workers: HashMap::new(),
-            ended: Vec::new(),
-            rests: HashMap::new(),
-            looked: None,
-            swept: None,
-            confirmed: None,
-            said: None,
-        };
-        Ok(Engine { _thread: Background::start("engine", Next::NOW, state)? })
+        let scheduler = Scheduler::new(store, clock, only);
+        Ok(Engine { _thread: Background::start("engine", Next::NOW, scheduler)? })
     }
 }
 
@@ -97,7 +84,8 @@ impl Looked {
     }
 }
 
-struct State {
+/// What the engine does, look by look.
+pub struct Scheduler {
     store: Arc<Managed>,
     clock: Arc<dyn Clock>,
     only: Option<String>,
@@ -117,7 +105,7 @@ struct State {
     said: Option<String>,
 }
 
-impl Task for State {
+impl Task for Scheduler {
     fn step(&mut self, _stop: &Cancel) -> Next {
         let looked = self.look();
         self.say(looked);
@@ -143,7 +131,34 @@ impl Task for State {
     }
 }
 
-impl State {
+impl Scheduler {
+    pub fn new(store: Arc<Managed>, clock: Arc<dyn Clock>, only: Option<String>) -> Scheduler {
+        Scheduler {
+            stepping: Stepping::new(&*clock, store.catalogue.confirmed_clock().unwrap_or_default()),
+            store,
+            clock,
+            only,
+            lock: None,
+            workers: HashMap::new(),
+            ended: Vec::new(),
+            rests: HashMap::new(),
+            looked: None,
+            swept: None,
+            confirmed: None,
+            said: None,
+        }
+    }
+
+    /// Returns true if this is who runs jobs.
+    pub fn is_in_charge(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Returns true if nothing is being executed or to be written down.
+    pub fn is_idle(&self) -> bool {
+        self.workers.is_empty() && self.ended.is_empty()
+    }
+
     fn say(&mut self, done: Result<()>) {
         let text = done.err().map(|error| error.to_string());
         if let Some(text) = text.as_ref().filter(|text| self.said.as_ref() != Some(text)) {
@@ -153,7 +168,7 @@ impl State {
     }
 
     /// Does what is to be done, if there may be anything.
-    fn look(&mut self) -> Result<()> {
+    pub fn look(&mut self) -> Result<()> {
         if self.lock.is_none() {
             self.lock = self.store.lock_engine()?;
             if self.lock.is_none() {
@@ -163,8 +178,7 @@ impl State {
         self.reap();
         let now =
             Looked { changes: self.store.catalogue.changes()?, at: Instant::now(), clock: self.clock.now() };
-        let is_busy = !(self.workers.is_empty() && self.ended.is_empty());
-        if is_busy || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
+        if !self.is_idle() || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
             self.tick(now.clock)?;
             // What was changed on the way may lead to more.
             self.looked = Some(now);

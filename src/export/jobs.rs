@@ -124,7 +124,7 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
 /// Schedules the next run of every job that has none to come and none under way. What is wrong with one job does not
 /// keep the others.
 pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
-    let mut failed = unschedule_what_a_wrong_clock_has_made(store, now);
+    let mut failed = reschedule_what_a_wrong_clock_has_made(store, now);
     for job in store.catalogue.jobs_without_a_run()? {
         let scheduled = match next_run(&job, now) {
             Ok(Some(run)) => store.catalogue.add_run(&run),
@@ -157,13 +157,15 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
 }
 
 /// Runs to come that were written down by a clock that was ahead would come too late.
-fn unschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
+fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
     for run in store.catalogue.runs_that_are(Status::Scheduled)? {
         let is_of_a_wrong_clock = run.made.is_some_and(|made| made > now + LEEWAY);
-        let recurs = || Spec::parse(run.spec.as_bytes()).is_ok_and(|spec| spec.run.is_some());
         // Without a time it would never come.
-        if (is_of_a_wrong_clock || run.scheduled.is_none()) && run.job.is_some() && recurs() {
-            store.catalogue.unschedule(&run.id)?;
+        if (is_of_a_wrong_clock || run.scheduled.is_none())
+            && let Some(job) = run.job.as_deref().map(|name| store.catalogue.job(name)).transpose()?.flatten()
+            && let Some(next) = next_run(&job, now)?
+        {
+            store.catalogue.reschedule(&run.id, next.scheduled, now)?;
         }
     }
     Ok(())

@@ -67,6 +67,12 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
         json!(expiry_warning(&certificate, now).filter(|_| run.finished.is_none() || run.present)),
     );
     put("certificate", certificate);
+    let mut warnings: Vec<String> =
+        run.warnings.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if run.attempts > 1 {
+        warnings.push(format!("started {} times: the process that ran it ended meanwhile", run.attempts));
+    }
+    put("warnings", json!(warnings));
     if run.present
         && let Some(made) = run.finished
     {

@@ -31,7 +31,7 @@ const MIN_SPLIT: u64 = 64 << 10;
 pub const KEYS: [&str; 9] =
     ["title", "description", "source", "type", "media_types", "run", "start", "timeframe", "split_size"];
 /// Keys that only the record of a run has; they are ignored, so that a history file can be copied to `jobs/new`.
-const RUN_KEYS: [&str; 19] = [
+const RUN_KEYS: [&str; 20] = [
     "id",
     "job",
     "status",
@@ -47,6 +47,7 @@ const RUN_KEYS: [&str; 19] = [
     "bytes",
     "certificate",
     "warning",
+    "warnings",
     "mtime",
     "expires",
     "remaining_days",

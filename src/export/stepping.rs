@@ -15,36 +15,48 @@ const STEP: Duration = Duration::from_secs(60 * 60);
 const DOUBT: Duration = Duration::from_secs(60 * 60);
 
 pub struct Stepping {
+    /// When the time of day was believed last, in time that has passed, and what it was.
+    believed: Option<(Duration, SystemTime)>,
+    /// When it was looked at last, and what it was.
     last: (Duration, SystemTime),
-    /// Until then, in time that has passed.
-    doubted_until: Option<Duration>,
+    /// Since when it has run without a step, in time that has passed.
+    steady_since: Duration,
 }
 
 impl Stepping {
     /// `confirmed` is the time of day that was believed last, in whatever process.
     pub fn new(clock: &dyn Clock, confirmed: Option<SystemTime>) -> Stepping {
         let (passed, now) = (clock.passed(), clock.now());
-        // A clock that is behind deletes nothing too early.
-        let is_confirmed = confirmed
-            .is_some_and(|then| now.duration_since(then).is_ok_and(|gap| gap <= STEP))
-            || confirmed.is_some_and(|then| now < then);
-        let doubted_until = (!is_confirmed).then_some(passed + DOUBT);
-        Stepping { last: (passed, now), doubted_until }
+        Stepping { believed: confirmed.map(|then| (passed, then)), last: (passed, now), steady_since: passed }
     }
 
-    /// Compares the clocks; false while the time of day is doubted.
+    /// Compares the clocks; false while the time of day is doubted. One that is behind deletes nothing too early.
     pub fn is_trusted(&mut self, clock: &dyn Clock) -> bool {
         let (passed, now) = (clock.passed(), clock.now());
-        let expected = self.last.1 + passed.saturating_sub(self.last.0);
-        self.last = (passed, now);
-        if now.duration_since(expected).is_ok_and(|ahead| ahead > STEP) {
-            log::warn!("the clock was put forward: nothing is deleted for {} minutes", DOUBT.as_secs() / 60);
-            self.doubted_until = Some(passed + DOUBT);
-        } else if expected.duration_since(now).is_ok_and(|behind| behind > STEP) {
-            self.doubted_until = None;
+        if is_ahead(self.last, (passed, now)) || is_ahead((passed, now), self.last) {
+            self.steady_since = passed;
+            log::warn!(
+                "the clock was set: it is believed again when it has run for {} minutes, unless it is right",
+                DOUBT.as_secs() / 60
+            );
         }
-        self.doubted_until.is_none_or(|until| passed >= until)
+        self.last = (passed, now);
+        let is_right = self.believed.is_some_and(|then| !is_ahead(then, (passed, now)));
+        let is_trusted = is_right || passed.saturating_sub(self.steady_since) >= DOUBT;
+        if is_trusted {
+            self.believed = Some((passed, now));
+        }
+        is_trusted
     }
+}
+
+/// Returns true if the time of day at `to` is later than what has passed since `from` explains, or, with both the other
+/// way round, earlier.
+fn is_ahead(from: (Duration, SystemTime), to: (Duration, SystemTime)) -> bool {
+    let forward = to.0.saturating_sub(from.0);
+    let backward = from.0.saturating_sub(to.0);
+    let ahead = (to.1 + backward).duration_since(from.1 + forward);
+    ahead.is_ok_and(|ahead| ahead > STEP)
 }
 
 #[cfg(test)]
@@ -92,7 +104,9 @@ mod tests {
         assert!(stepping.is_trusted(&clock));
         clock.0.lock().1 += DAY * 40;
         assert!(!stepping.is_trusted(&clock));
-        clock.0.lock().1 -= DAY * 40;
+        clock.0.lock().1 -= DAY * 5;
+        assert!(!stepping.is_trusted(&clock), "it is still ahead");
+        clock.0.lock().1 -= DAY * 35;
         assert!(stepping.is_trusted(&clock));
     }
 

@@ -282,9 +282,13 @@ impl Catalogue {
         })
     }
 
-    /// Forgets a run to come, so that another one is scheduled in its place.
-    pub fn unschedule(&self, id: &str) -> Result<()> {
-        self.write(|tx| tx.execute("DELETE FROM run WHERE id = ?1 AND status = 'Scheduled'", [id])).map(drop)
+    /// Gives a run to come another time.
+    pub fn reschedule(&self, id: &str, at: Option<SystemTime>, now: SystemTime) -> Result<()> {
+        self.write(|tx| {
+            let sql = "UPDATE run SET scheduled = ?2, made = ?3 WHERE id = ?1 AND status = 'Scheduled'";
+            tx.execute(sql, params![id, at.map(to_ms), to_ms(now)])
+        })
+        .map(drop)
     }
 
     /// Starts a queued run, and returns it as it is then; `None` if it is not queued any more.
