@@ -24,6 +24,6 @@ mod transfer;
 mod verified;
 
 pub use part::{Mode, Part};
-pub use rejoined::{Rejoined, rejoin};
-pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
+pub use rejoined::{Rejoined, rejoin, rejoin_within};
+pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest, open_rest_within, open_within};
 pub use verified::Verified;

@@ -77,7 +77,7 @@ impl Kind {
 
     /// Returns true if the same question may get another answer although the store has not changed.
     pub fn is_transient(self) -> bool {
-        matches!(self, Kind::Os(_) | Kind::TimedOut)
+        matches!(self, Kind::Os(_) | Kind::TimedOut | Kind::Cancelled)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 mod background;
+mod budget;
 mod cancel;
 mod file;
 mod joined;
@@ -16,6 +17,7 @@ mod scratch;
 mod slice;
 
 pub use background::{Background, Next, Task, Waker};
+pub use budget::{Budget, Share};
 pub use cancel::Cancel;
 pub use file::FileReader;
 pub use joined::Joined;

@@ -95,6 +95,40 @@ def segmented(der, size):
             out, at = out + der[at:end], end
 
 
+def long_lengths(der):
+    """Rewrites a message so that lengths of its content take 8 octets: right ones, and such as wrap when they are added to."""
+
+    def long(tag, length, content=b""):
+        return bytes([tag, 0x88]) + (length % 2**64).to_bytes(8, "big") + content
+
+    at, head = 0, b""
+    while True:
+        tag, body, end = element(der, at)
+        if tag == 0x80:
+            break
+        # What holds the content is entered, with an indefinite length; the rest is copied.
+        entered = tag in (0x30, 0xA0) and end == len(der)
+        head += bytes([tag, 0x80]) if entered else der[at:end]
+        at = body if entered else end
+    content, closing = der[body:end], b"\0\0" * 4
+    segments = long(4, 16, content[:16]) + long(4, len(content) - 16, content[16:])
+    yield head + b"\xa0\x80" + segments + b"\0\0" + closing
+    yield head + long(0xA0, len(segments), segments) + closing
+    yield head + b"\xa0\x80" + long(0x24, len(segments), segments) + b"\0\0" + closing
+    yield head + long(0x80, len(content), content) + closing
+    for length in (-1, -9, -10, -11, -12, -len(head), 2**63, 2**63 - 1, 2**62 + 1):
+        wrong = long(4, length, content)
+        yield head + b"\xa0\x80" + wrong + b"\0\0" + closing
+        yield head + long(0xA0, len(wrong), wrong) + closing
+        yield head + b"\xa0\x80" + long(4, 16, content[:16]) + wrong + b"\0\0" + closing
+        yield head + b"\xa0\x80\x24\x80" + wrong + b"\0\0" * 2 + closing
+        yield head + b"\xa0\x80" + long(0x24, length, wrong) + b"\0\0" + closing
+        yield head + long(0xA0, length, segments) + closing
+        yield head + long(0x80, length, content) + closing
+        # Many of them, so that they may be taken for regular.
+        yield head + b"\xa0\x80" + long(4, 16, content[:16]) * 70 + wrong + b"\0\0" + closing
+
+
 def lines(data, width, eol):
     text = base64.b64encode(data)
     return eol.join(text[i : i + width] for i in range(0, len(text), width))
@@ -128,6 +162,7 @@ def messages():
         long = encrypted(plain + random.randbytes(1700) + plain, cipher=cipher)
         yield from (segmented(long, size) for size in (16, 24, 100))
         yield from (smime(segmented(long, 24), 76, b"\r\n"), smime(long, 64, b"\n"), lines(long, 1 << 20, b""))
+    yield from long_lengths(encrypted(plain))
     for entity in entities():
         yield encrypted(entity)
 

@@ -34,7 +34,7 @@ HOMES = {
     "fuser": ["mount"],
     "rusqlite": ["store", "export"],
     "openssl": ["crypto"],
-    "zip": ["artifact"],
+    **dict.fromkeys(["bzip2", "deflate64", "lzma_rust2", "ppmd_rust", "zstd"], ["artifact"]),
     "clap": ["cli", "main"],
     "notify": ["store"],
 }

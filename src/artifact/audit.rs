@@ -16,6 +16,9 @@ use crate::io::{ReadAt, Reader};
 /// How much of a member is read at a time: one block of what is decoded in blocks.
 const STEP: usize = 256 << 10;
 
+/// For each some bytes are held in memory.
+const MAX_MEMBERS: usize = 1 << 20;
+
 /// A zip that is looked at.
 pub struct Audit {
     zip: Arc<Zip>,
@@ -36,6 +39,9 @@ impl Audit {
         let mut entries = Vec::new();
         let mut content = 0u64;
         let end = each_entry(&zip, |entry, at| {
+            if entries.len() == MAX_MEMBERS {
+                return Err(Error::unsupported(format!("a zip with more than {MAX_MEMBERS} members")));
+            }
             entries.push((at, entry.size));
             content = content.saturating_add(entry.size);
             Ok(())
@@ -137,7 +143,7 @@ impl Audit {
 
     fn with<T>(&self, i: usize, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
         let (at, _) = self.entries.get(i).ok_or_else(|| Error::damaged("no such member"))?;
-        entry_at(&self.zip, *at, work)
+        entry_at(&*self.zip, *at, work)
     }
 
     /// Compares the local header, and what stands behind the data, with the directory. Returns where the data ends.
@@ -150,7 +156,8 @@ impl Audit {
         if let Some(what) = local.difference(entry) {
             return Err(Error::damaged(format!("the local header and the directory differ in {what}")));
         }
-        let end = names + rest.len() as u64 + entry.compressed;
+        let end = names.checked_add(rest.len() as u64).and_then(|end| end.checked_add(entry.compressed));
+        let end = end.ok_or_else(|| Error::damaged("the member reaches beyond the end of the zip"))?;
         if local.flags & zip::FLAG_DATA_DESCRIPTOR != 0 {
             let descriptor = self.zip.read_vec(end, 8)?;
             let crc = entry.crc.to_le_bytes();

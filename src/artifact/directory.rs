@@ -1,35 +1,55 @@
 //! The central directory of a zip, read in pieces: it may be larger than what should be held in memory.
 
+use std::ops::Range;
+
 use super::set::Zip;
 use crate::error::{Error, Result};
 use crate::format::zip::{self, DIGITAL_SIGNATURE, Entry};
-use crate::io::ReadAt;
+use crate::io::{ReadAt, available};
 
-/// How much of the directory is read at a time.
-const STEP: usize = 1 << 20;
+/// How much of the directory is read at a time: more than any header is long (46 + 3 * 65,535 bytes).
+const STEP: usize = 256 << 10;
+/// One that is larger is refused, so that reading it ends: 46 bytes and a name for each member.
+const MAX_DIRECTORY: u64 = 1 << 30;
 
 /// Calls `each` with every header and its position in the zip. Returns where the list ends: at the directory's end,
 /// or at the first thing that is no header.
-pub fn each_entry(zip: &Zip, mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
+pub fn each_entry(zip: &Zip, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
     let place = zip.directory();
-    let (mut at, end) = (place.start, place.start + place.size);
-    let mut bytes: Vec<u8> = Vec::new();
-    while at < end {
-        let wanted = STEP.max(2 * bytes.len()).min((end - at) as usize);
-        bytes = zip.read_vec(at, wanted)?;
+    if place.size > MAX_DIRECTORY {
+        return Err(too_large(place.size, MAX_DIRECTORY));
+    }
+    each_header(zip, place.start..place.start.saturating_add(place.size), each)
+}
+
+pub fn too_large(size: u64, most: u64) -> Error {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Error::unsupported(format!(
+        "a central directory of {} MiB: no more than {} are read",
+        mib(size),
+        mib(most)
+    ))
+}
+
+/// The same for the directory in some place of an archive.
+pub fn each_header(
+    archive: &dyn ReadAt,
+    place: Range<u64>,
+    mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>,
+) -> Result<u64> {
+    let mut at = place.start;
+    while at < place.end {
+        let bytes = archive.read_vec(at, available(place.end, at, STEP))?;
         let mut used = 0;
         for entry in zip::entries(&bytes).map_while(|entry| entry.ok()) {
             each(&entry, at + used as u64)?;
             used += entry.header_len();
         }
-        if used == 0 && wanted as u64 == end - at {
+        if used == 0 {
             // What is here is no header: a signature, or damage that ends the list.
             break;
         }
         at += used as u64;
-        if used > 0 {
-            bytes.clear();
-        }
     }
     Ok(at)
 }
@@ -38,7 +58,12 @@ pub fn each_entry(zip: &Zip, mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>
 /// signature, and nothing else.
 pub fn broken_off(zip: &Zip, end: u64) -> Result<Option<Error>> {
     let place = zip.directory();
-    if end == place.start + place.size || zip.read_vec(end, 4)? == DIGITAL_SIGNATURE {
+    broken_off_in(zip, &(place.start..place.start.saturating_add(place.size)), end)
+}
+
+/// The same for the directory in some place of an archive.
+pub fn broken_off_in(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
+    if end == place.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
         return Ok(None);
     }
     let at = end - place.start;
@@ -46,7 +71,7 @@ pub fn broken_off(zip: &Zip, end: u64) -> Result<Option<Error>> {
 }
 
 /// Reads the header at a position once more.
-pub fn entry_at<T>(zip: &Zip, at: u64, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
+pub fn entry_at<T>(zip: &dyn ReadAt, at: u64, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
     // A header is at most 46 + 3 * 65,535 bytes; nearly all are far shorter.
     for size in [1 << 10, 200 << 10] {
         let bytes = zip.read_vec(at, size)?;

@@ -1,6 +1,5 @@
 //! One file inside a zip, readable at any place.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -10,27 +9,27 @@ use crate::format::zip::{self, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN};
 use crate::io::{Pool, Reader, Slice};
 
 mod blocks;
+mod coded;
 mod cursor;
+mod decoders;
 mod deflated;
 mod grouped;
 mod inflate;
 mod input;
 mod sequential;
 mod stored;
+mod stream;
 
 pub use blocks::Blocks;
 use blocks::Blockwise;
+use decoders::Decoders;
 use deflated::Deflated;
-pub use deflated::SeekBudget;
 use grouped::Grouped;
 use sequential::Sequential;
 
 /// Compression methods (APPNOTE 4.4.5).
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
-
-/// Methods that the zip crate decodes: deflate64, bzip2, LZMA, zstd, xz, PPMd.
-const SEQUENTIAL: [u16; 6] = [9, 12, 14, 93, 95, 98];
 
 /// What all open members share.
 pub struct Shared {
@@ -39,7 +38,7 @@ pub struct Shared {
     pool: Arc<Pool>,
     /// What many of them are decoded into at once.
     leaps: Arc<Pool>,
-    pub budget: SeekBudget,
+    decoders: Decoders,
     /// Members that are being decoded ahead of their readers.
     members_ahead: AtomicUsize,
     /// How many bytes each.
@@ -50,14 +49,14 @@ pub struct Shared {
 pub const DEFAULT_CACHE: usize = 56 << 20;
 
 impl Shared {
-    /// Divides so many bytes among decoded blocks and seek points.
+    /// Divides so many bytes among decoded blocks and what is kept of decoders.
     pub fn new(bytes: usize) -> Shared {
         let blocks = bytes / 7 * 2;
         Shared {
             blocks: Blocks::new(blocks),
             pool: Pool::new(blocks / 8),
             leaps: Pool::new(cursor::MAX_LEAP),
-            budget: SeekBudget::new(bytes - blocks),
+            decoders: Decoders::new(bytes - blocks),
             members_ahead: AtomicUsize::new(0),
             // What two readers have before them is not to drive out what they are at.
             bytes_ahead: blocks as u64 / 4,
@@ -83,13 +82,11 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
     if header.len() < LOCAL_HEADER_LEN || !header.starts_with(&LOCAL_HEADER) {
         return Err(Error::damaged(format!("no local header at byte {at} of the zip")));
     }
-    let data = at
-        + LOCAL_HEADER_LEN as u64
-        + u64::from(zip::u16_at(&header, 26))
-        + u64::from(zip::u16_at(&header, 28));
-    if data.checked_add(entry.compressed).is_none_or(|end| end > archive.len()) {
-        return Err(Error::damaged("the member reaches beyond the end of the zip"));
-    }
+    let before =
+        LOCAL_HEADER_LEN as u64 + u64::from(zip::u16_at(&header, 26)) + u64::from(zip::u16_at(&header, 28));
+    let data = at.checked_add(before);
+    let data = data.filter(|at| at.checked_add(entry.compressed).is_some_and(|end| end <= archive.len()));
+    let data = data.ok_or_else(|| Error::damaged("the member reaches beyond the end of the zip"))?;
     let compressed: Reader = Arc::new(Slice::new(archive.clone(), data, entry.compressed));
     match entry.method() {
         STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
@@ -101,15 +98,20 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
             {
                 return Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)));
             }
-            let decoder = Deflated::new(compressed, entry.size, entry.crc, shared.clone());
-            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Mutex::new(decoder))))
+            let decoder = Deflated::shared(compressed, entry.size, entry.crc, shared.clone());
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)))
         }
-        method if SEQUENTIAL.contains(&method) => {
-            let decoder = Sequential::new(compressed, entry, shared.pool.clone());
-            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), Mutex::new(decoder))))
+        method if coded::is_known(method) => {
+            let decoder = Sequential::new(compressed, entry, shared.clone());
+            Ok(Arc::new(Blockwise::new(entry.size, shared.clone(), decoder)))
         }
         other => Err(Error::unsupported(format!("compression method {}", method_name(other)))),
     }
+}
+
+/// Returns true if a member with little content is soon decoded.
+pub fn is_small_work(entry: &Entry<'_>) -> bool {
+    matches!(entry.method(), STORED | DEFLATED) && entry.compressed <= 8 << 10
 }
 
 fn method_name(method: u16) -> String {

@@ -1,6 +1,7 @@
 //! One stored part: from its file to the octets of the zip segment inside.
 
-use std::sync::{Arc, OnceLock};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::{segments, transfer};
 use crate::crypto::{Authentication, Identity, open_content, unwrap_keys};
@@ -8,10 +9,13 @@ use crate::error::{Error, Kind, Result};
 use crate::format::ber::Fault;
 use crate::format::cms::{self, Envelope, Mode as CipherMode, Refusal};
 use crate::format::mime::{self, Body, Coding, NoBody};
-use crate::io::{ReadAt, Reader, Slice};
+use crate::io::{Budget, ReadAt, Reader, Slice};
 
 /// A message whose beginning (recipients above all) is longer than this is refused.
-const MAX_ENVELOPE: usize = 16 << 20;
+const MAX_ENVELOPE: usize = 4 << 20;
+/// Beginnings above this are held in memory one at a time.
+const SMALL_ENVELOPE: usize = 64 << 10;
+static LARGE: Mutex<()> = Mutex::new(());
 /// What follows the content is at most this long: attributes and an authentication tag.
 const MAX_CLOSING: usize = 64 << 10;
 
@@ -31,26 +35,47 @@ pub enum Mode {
 pub struct Part {
     file: Reader,
     identities: Arc<[Identity]>,
+    budget: Arc<Budget>,
     quick: Reader,
-    indexed: OnceLock<Result<Reader>>,
+    /// Made once, by whoever needs it first; others wait.
+    indexed: Mutex<Option<Result<Reader>>>,
 }
 
 impl Part {
     pub fn open(file: Reader, identities: Arc<[Identity]>, mode: Mode) -> Result<Part> {
-        let quick = match open_stack(&file, &identities, mode) {
-            Err(error) if error.kind() == Kind::Irregular => open_stack(&file, &identities, Mode::Indexed)?,
-            other => other?,
-        };
-        Ok(Part { file, identities, quick, indexed: OnceLock::new() })
+        Part::open_within(file, identities, mode, &Budget::unlimited())
     }
 
-    fn indexed(&self, why: Error) -> Result<&Reader> {
-        let opened = self.indexed.get_or_init(|| open_stack(&self.file, &self.identities, Mode::Indexed));
-        match opened {
-            Ok(reader) if reader.len() == self.quick.len() => Ok(reader),
-            Ok(_) => Err(why),
-            Err(error) => Err(error.clone()),
-        }
+    /// The same, with memory for an index out of a budget.
+    pub fn open_within(
+        file: Reader,
+        identities: Arc<[Identity]>,
+        mode: Mode,
+        budget: &Arc<Budget>,
+    ) -> Result<Part> {
+        let quick = match open_stack(&file, &identities, mode, budget) {
+            Err(error) if error.kind() == Kind::Irregular => {
+                open_stack(&file, &identities, Mode::Indexed, budget)?
+            }
+            other => other?,
+        };
+        Ok(Part { file, identities, budget: budget.clone(), quick, indexed: Mutex::default() })
+    }
+
+    fn indexed(&self, why: Error) -> Result<Reader> {
+        let mut indexed = self.indexed.lock();
+        let opened = match &*indexed {
+            Some(opened) => opened.clone(),
+            None => {
+                let opened = open_stack(&self.file, &self.identities, Mode::Indexed, &self.budget);
+                // What was interrupted is no finding.
+                if !opened.as_ref().is_err_and(|error| error.kind().is_transient()) {
+                    *indexed = Some(opened.clone());
+                }
+                opened
+            }
+        }?;
+        if opened.len() == self.quick.len() { Ok(opened) } else { Err(why) }
     }
 }
 
@@ -67,11 +92,11 @@ impl ReadAt for Part {
     }
 }
 
-fn open_stack(file: &Reader, identities: &[Identity], mode: Mode) -> Result<Reader> {
+fn open_stack(file: &Reader, identities: &[Identity], mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
     let body = find_message(file)?;
-    let message = transfer::open(file, body, mode)?;
-    let envelope = parse_envelope(&message)?;
-    let (mut ciphertext, content_end) = segments::open(&message, envelope.content, mode)?;
+    let message = transfer::open(file, body, mode, budget)?;
+    let (envelope, _alone) = parse_envelope(&message)?;
+    let (mut ciphertext, content_end) = segments::open(&message, envelope.content, mode, budget)?;
     let closing = parse_closing(&envelope, &message, content_end)?;
     let end = content_end + closing.len as u64;
     if mode == Mode::Regular && body.coding == Coding::Base64 && end != message.len() {
@@ -91,7 +116,7 @@ fn open_stack(file: &Reader, identities: &[Identity], mode: Mode) -> Result<Read
     };
     let keys = unwrap_keys(&envelope.recipients, identities, envelope.encryption.cipher.key_len())?;
     let plaintext = open_content(&envelope.encryption, keys, ciphertext, authentication)?;
-    open_entity(plaintext, mode)
+    open_entity(plaintext, mode, budget)
 }
 
 fn find_message(file: &Reader) -> Result<Body> {
@@ -110,12 +135,16 @@ fn find_message(file: &Reader) -> Result<Body> {
     })
 }
 
-fn parse_envelope(message: &Reader) -> Result<Envelope> {
+fn parse_envelope(message: &Reader) -> Result<(Envelope, Option<MutexGuard<'static, ()>>)> {
     let total = message.len();
     let mut size = 1 << 10;
+    let mut alone = None;
     loop {
+        if size > SMALL_ENVELOPE && alone.is_none() {
+            alone = Some(LARGE.lock());
+        }
         match cms::parse(&message.read_vec(0, size)?, total) {
-            Ok(envelope) => return Ok(envelope),
+            Ok(envelope) => return Ok((envelope, alone)),
             Err(Refusal::Short) if size as u64 >= total => {
                 return Err(Error::damaged("the message breaks off before its content (cut off?)"));
             }
@@ -160,7 +189,7 @@ fn split_tag(ciphertext: &mut Reader, tag_len: usize) -> Result<Authentication> 
     Ok(Authentication { tag, attributes: Vec::new() })
 }
 
-fn open_entity(plaintext: Reader, mode: Mode) -> Result<Reader> {
+fn open_entity(plaintext: Reader, mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
     // Nearly always this is enough to see that there is no header.
     let head = plaintext.read_vec(0, 512)?;
     if !mime::may_be_entity(&head) {
@@ -171,7 +200,7 @@ fn open_entity(plaintext: Reader, mode: Mode) -> Result<Reader> {
     let tail = plaintext.read_vec(len.saturating_sub(mime::TAIL as u64), mime::TAIL)?;
     match mime::entity(&head, &tail, len) {
         Ok(Body { start: 0, coding: Coding::Binary, end }) if end == len => Ok(plaintext),
-        Ok(body) => transfer::open(&plaintext, body, mode),
+        Ok(body) => transfer::open(&plaintext, body, mode, budget),
         Err(NoBody::NotAMessage(what)) => Err(Error::damaged(format!("inside the encryption is {what}"))),
         Err(NoBody::Unsupported(what)) => Err(Error::unsupported(what)),
     }

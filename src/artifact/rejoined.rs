@@ -1,15 +1,20 @@
 //! The parts of a split zip as one standard zip: everything before the central directory as it is, the rest rewritten.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::directory::{broken_off_in, each_header, entry_at, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
 use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
-use crate::io::{Joined, Overlay, ReadAt, Reader, Slice};
+use crate::io::{Budget, Joined, Overlay, ReadAt, Reader, Share, Slice};
 
-/// A larger directory is not held in memory (some two million members).
-const MAX_DIRECTORY: u64 = 256 << 20;
+/// A larger directory of a split zip, which is rewritten, is not held in memory (some two hundred thousand members).
+const MAX_DIRECTORY: u64 = 16 << 20;
+/// How long is waited for memory that others work with.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the end record says of the parts that were given.
 pub enum Rejoined {
@@ -22,8 +27,8 @@ pub enum Rejoined {
 pub struct Whole {
     pub reader: Reader,
     pub directory: Directory,
-    /// Bytes that are held in memory.
-    pub memory: usize,
+    /// What is held in memory.
+    pub share: Share,
     /// Bytes of the first segment that are not part of it.
     pub cut: u64,
 }
@@ -50,8 +55,13 @@ impl Directory {
 
 /// Makes one zip of the segments of a set, in their order.
 pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
+    rejoin_within(segments, &Budget::unlimited())
+}
+
+/// The same, with memory out of a budget.
+pub fn rejoin_within(segments: Vec<Reader>, budget: &Arc<Budget>) -> Result<Rejoined> {
     let count = segments.len();
-    let joined = Arc::new(Joined::new(segments));
+    let joined = Arc::new(Joined::new(segments)?);
     let starts = joined.starts();
     let set = Set { joined: joined.clone(), starts };
     let (end, position) = set.find_end()?;
@@ -64,14 +74,14 @@ pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
     };
     if end.disk == 0 && marker == 0 {
         let directory = set.find_directory(&end, position)?;
-        return Ok(Rejoined::Zip(Whole { reader: joined, directory, memory: 0, cut: 0 }));
+        return Ok(Rejoined::Zip(Whole { reader: joined, directory, share: budget.share(), cut: 0 }));
     }
-    set.rewrite(&end, position, marker).map(Rejoined::Zip)
+    set.rewrite(&end, position, marker, budget.share()).map(Rejoined::Zip)
 }
 
 /// Returns the number of the disk that the end record in the last segment names, without looking at the others.
 pub fn last_disk(last: Reader) -> Result<u32> {
-    let joined = Arc::new(Joined::new(vec![last]));
+    let joined = Arc::new(Joined::new(vec![last])?);
     let set = Set { joined, starts: vec![0] };
     let (tail, tail_at) = set.tail()?;
     let at = *zip::end_candidates(&tail).first().ok_or_else(no_end)?;
@@ -118,6 +128,7 @@ impl Set {
         for at in candidates {
             let (end, position) = match self.end_at(&tail, tail_at, at) {
                 Ok(found) => found,
+                Err(error) if error.kind().is_transient() => return Err(error),
                 Err(error) => {
                     fallback.get_or_insert(Err(error));
                     continue;
@@ -152,9 +163,9 @@ impl Set {
                     end.widen(&record);
                     position = record_at;
                 }
+                (Some(Err(error)), _) if error.kind().is_transient() => return Err(error),
                 // In the last part alone the other disks are not there; its own fields have to do.
                 _ if self.starts.len() == 1 && end.disk != 0 => {}
-                (Some(Err(error)), _) if error.kind().is_transient() => return Err(error),
                 _ => return Err(Error::damaged("the zip64 locator does not lead to a zip64 record")),
             }
         }
@@ -212,83 +223,59 @@ impl Set {
         Err(wrong())
     }
 
-    fn rewrite(&self, end: &End, position: u64, marker: u64) -> Result<Whole> {
+    fn rewrite(&self, end: &End, position: u64, marker: u64, mut share: Share) -> Result<Whole> {
         let start = self.directory_start(end)?;
-        if start.checked_add(end.directory_size).is_none_or(|end| end > position) {
-            return Err(Error::damaged("the central directory is said to reach beyond the end record"));
-        }
+        let place = start
+            ..start.checked_add(end.directory_size).filter(|&end| end <= position).ok_or_else(|| {
+                Error::damaged("the central directory is said to reach beyond the end record")
+            })?;
         if end.directory_size > MAX_DIRECTORY {
-            return Err(Error::unsupported(format!("a central directory of {} bytes", end.directory_size)));
+            return Err(too_large(end.directory_size, MAX_DIRECTORY));
         }
-        let directory = self.joined.read_vec(start, end.directory_size as usize)?;
-        let entries = self.place(end, &directory)?;
-        if !end.agrees_with(entries.len() as u64) {
+        let mut listed = Listed { set: self, end, place, moved: HashMap::new() };
+        let count = listed.find_moved()?;
+        if !end.agrees_with(count) {
             return Err(Error::damaged(format!(
-                "the end record says {} members, the central directory has {}",
-                end.entries,
-                entries.len()
+                "the end record says {} members, the central directory has {count}",
+                end.entries
             )));
         }
+        let (mut first, mut len, mut written) = (start, 0, Vec::new());
+        let mut neighbours = Neighbours::default();
+        listed.each(|entry, at| {
+            first = first.min(at);
+            neighbours.add(self.starts.partition_point(|&start| start < at), entry, at);
+            written.clear();
+            write_entry(&mut written, entry, at);
+            len += written.len();
+            Ok(())
+        })?;
         // The marker stays if a member or the directory claims its bytes.
-        let cut = if start >= marker && entries.iter().all(|(_, at)| *at >= marker) { marker } else { 0 };
-        let patches = self.stale_headers(&entries, cut)?;
-        let mut tail = Vec::with_capacity(directory.len() + zip::END_RECORD_LEN + end.comment.len());
-        for (entry, at) in &entries {
-            write_entry(&mut tail, entry, at - cut);
+        let cut = if first >= marker { marker } else { 0 };
+        let patches = self.stale_headers(&neighbours, cut)?;
+        let room =
+            len + zip::END_RECORD_LEN + zip::ZIP64_RECORD_LEN + zip::ZIP64_LOCATOR_LEN + end.comment.len();
+        if !share.resize(room, PATIENCE) {
+            let what =
+                "no memory for the directory of this zip: those of others that are open take all there is";
+            return Err(Error::new(Kind::Os(libc::ENOMEM), what));
         }
+        let mut tail = Vec::with_capacity(room);
+        listed.each(|entry, at| {
+            write_entry(&mut tail, entry, at - cut);
+            Ok(())
+        })?;
         let directory = Directory {
             start: start - cut,
             size: tail.len() as u64,
             shift: 0,
-            entries: entries.len() as u64,
+            entries: count,
             is_zip64: true,
         };
-        write_end(&mut tail, end, entries.len() as u64, start - cut);
+        write_end(&mut tail, end, count, start - cut);
         let members = Arc::new(Slice::new(self.joined.clone(), cut, start - cut));
-        let memory = tail.len();
         let reader = Arc::new(Overlay::new(members, start - cut, tail, patches));
-        Ok(Whole { reader, directory, memory, cut })
-    }
-
-    /// Finds the position of every member's local header.
-    fn place<'a>(&self, end: &End, directory: &'a [u8]) -> Result<Vec<(Entry<'a>, u64)>> {
-        let mut entries = Vec::new();
-        for entry in zip::entries(directory) {
-            let entry = entry.map_err(|bad| {
-                Error::damaged(format!("no header at byte {} of the central directory", bad.at))
-            })?;
-            let at = self.position(end, entry.disk, entry.offset)?;
-            entries.push((entry, at));
-        }
-        if end.disk != 0 {
-            for (i, at) in self.moved_headers(&entries)? {
-                entries[i].1 = at;
-            }
-        }
-        Ok(entries)
-    }
-
-    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next.
-    ///
-    /// Only the last header of a part can be so, which keeps this in proportion to the number of parts.
-    fn moved_headers(&self, entries: &[(Entry<'_>, u64)]) -> Result<HashMap<usize, u64>> {
-        let mut last: BTreeMap<u32, usize> = BTreeMap::new();
-        for (i, (entry, at)) in entries.iter().enumerate() {
-            let slot = last.entry(entry.disk).or_insert(i);
-            if *at > entries[*slot].1 {
-                *slot = i;
-            }
-        }
-        let mut moved = HashMap::new();
-        for (disk, i) in last {
-            let (entry, at) = &entries[i];
-            let Some(&next) = self.starts.get(disk as usize + 1) else { continue };
-            let there = self.peek(*at, 4)?;
-            if there.is_some_and(|bytes| bytes != LOCAL_HEADER) && self.is_header_of(entry, next)? {
-                moved.insert(i, next);
-            }
-        }
-        Ok(moved)
+        Ok(Whole { reader, directory, share, cut })
     }
 
     fn is_header_of(&self, entry: &Entry<'_>, at: u64) -> Result<bool> {
@@ -303,40 +290,133 @@ impl Set {
     /// and returns what belongs there, by position in the result.
     ///
     /// That happens to the last member that ends in a part and to one whose header moved to the next (see
-    /// [`Set::moved_headers`]), so the headers next to each boundary are looked at.
-    fn stale_headers(&self, entries: &[(Entry<'_>, u64)], cut: u64) -> Result<Vec<(u64, Vec<u8>)>> {
-        let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_unstable_by_key(|&i| entries[i].1);
-        let mut suspects: Vec<usize> = Vec::new();
-        for &boundary in self.starts.iter().skip(1) {
-            let after = order.partition_point(|&i| entries[i].1 <= boundary);
-            suspects.extend(&order[after.saturating_sub(3)..after]);
-        }
-        suspects.sort_unstable();
-        suspects.dedup();
+    /// [`Listed::find_moved`]), so the headers next to each boundary are looked at.
+    fn stale_headers(&self, neighbours: &Neighbours, cut: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         let mut patches = Vec::new();
-        for (entry, at) in suspects.into_iter().map(|i| &entries[i]) {
-            let Some(header) = self.peek(*at, LOCAL_HEADER_LEN)? else { continue };
-            if let Some(patch) = stale_fields(entry, &header) {
-                patches.push((at + 14 - cut, patch));
+        for fields in neighbours.before_boundaries(self.starts.len()) {
+            let Some(header) = self.peek(fields.at, LOCAL_HEADER_LEN)? else { continue };
+            if let Some(patch) = fields.differing_from(&header) {
+                patches.push((fields.at + 14 - cut, patch));
             }
         }
         Ok(patches)
     }
 }
 
-/// Returns the CRC-32 and sizes that a local header should have, if it has others.
-fn stale_fields(entry: &Entry<'_>, header: &[u8]) -> Option<Vec<u8>> {
-    let comparable = header.len() == LOCAL_HEADER_LEN
-        && header.starts_with(&LOCAL_HEADER)
-        && entry.flags & zip::FLAG_DATA_DESCRIPTOR == 0
-        && entry.size < 0xFFFF_FFFF
-        && entry.compressed < 0xFFFF_FFFF
-        && header[18..26] != [0xFF; 8];
-    let mut fields = entry.crc.to_le_bytes().to_vec();
-    fields.extend((entry.compressed as u32).to_le_bytes());
-    fields.extend((entry.size as u32).to_le_bytes());
-    (comparable && header[14..26] != fields).then_some(fields)
+/// The directory of a split zip, which is gone through several times rather than held in memory.
+struct Listed<'a> {
+    set: &'a Set,
+    end: &'a End,
+    place: Range<u64>,
+    /// Positions of local headers that are not where their headers in the directory, by position, say.
+    moved: HashMap<u64, u64>,
+}
+
+impl Listed<'_> {
+    /// Calls `each` with every header and the position of its local header.
+    fn each(&self, mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<()> {
+        self.each_header(|entry, header, at| each(entry, self.moved.get(&header).copied().unwrap_or(at)))
+    }
+
+    fn each_header(&self, mut each: impl FnMut(&Entry<'_>, u64, u64) -> Result<()>) -> Result<()> {
+        let joined = &*self.set.joined;
+        let end = each_header(joined, self.place.clone(), |entry, header| {
+            each(entry, header, self.set.position(self.end, entry.disk, entry.offset)?)
+        })?;
+        broken_off_in(joined, &self.place, end)?.map_or(Ok(()), Err)
+    }
+
+    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns how
+    /// many headers there are in all.
+    ///
+    /// Only the last header of a part can be so, which keeps this in proportion to the number of parts.
+    fn find_moved(&mut self) -> Result<u64> {
+        let mut count = 0;
+        let mut last: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        self.each_header(|entry, header, at| {
+            count += 1;
+            let slot = last.entry(entry.disk).or_insert((header, at));
+            if at > slot.1 {
+                *slot = (header, at);
+            }
+            Ok(())
+        })?;
+        if self.end.disk == 0 {
+            return Ok(count);
+        }
+        for (disk, (header, at)) in last {
+            let Some(&next) = self.set.starts.get(disk as usize + 1) else { continue };
+            let there = self.set.peek(at, 4)?;
+            if there.is_some_and(|bytes| bytes != LOCAL_HEADER)
+                && entry_at(&*self.set.joined, header, |entry| self.set.is_header_of(entry, next))?
+            {
+                self.moved.insert(header, next);
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// The last local headers before each boundary of two parts.
+#[derive(Default)]
+struct Neighbours {
+    /// By the number of parts that begin before them; the last ones, in order.
+    last: BTreeMap<usize, Vec<Fields>>,
+}
+
+/// As many are looked at.
+const NEIGHBOURS: usize = 3;
+
+impl Neighbours {
+    fn add(&mut self, part: usize, entry: &Entry<'_>, at: u64) {
+        let last = self.last.entry(part).or_default();
+        let place = last.partition_point(|fields| fields.at <= at);
+        last.insert(place, Fields::of(entry, at));
+        if last.len() > NEIGHBOURS {
+            last.remove(0);
+        }
+    }
+
+    /// Returns those before the beginnings of all parts but the first.
+    fn before_boundaries(&self, parts: usize) -> Vec<Fields> {
+        let mut found = BTreeMap::new();
+        for part in 1..parts {
+            let before = self.last.range(..=part).rev().flat_map(|(_, last)| last.iter().rev());
+            found.extend(before.take(NEIGHBOURS).map(|fields| (fields.at, *fields)));
+        }
+        found.into_values().collect()
+    }
+}
+
+/// What a local header repeats of the one in the directory.
+#[derive(Debug, Clone, Copy)]
+struct Fields {
+    at: u64,
+    flags: u16,
+    crc: u32,
+    compressed: u64,
+    size: u64,
+}
+
+impl Fields {
+    fn of(entry: &Entry<'_>, at: u64) -> Fields {
+        let Entry { flags, crc, compressed, size, .. } = *entry;
+        Fields { at, flags, crc, compressed, size }
+    }
+
+    /// Returns the CRC-32 and sizes that a local header should have, if it has others.
+    fn differing_from(&self, header: &[u8]) -> Option<Vec<u8>> {
+        let comparable = header.len() == LOCAL_HEADER_LEN
+            && header.starts_with(&LOCAL_HEADER)
+            && self.flags & zip::FLAG_DATA_DESCRIPTOR == 0
+            && self.size < 0xFFFF_FFFF
+            && self.compressed < 0xFFFF_FFFF
+            && header[18..26] != [0xFF; 8];
+        let mut fields = self.crc.to_le_bytes().to_vec();
+        fields.extend((self.compressed as u32).to_le_bytes());
+        fields.extend((self.size as u32).to_le_bytes());
+        (comparable && header[14..26] != fields).then_some(fields)
+    }
 }
 
 #[cfg(test)]

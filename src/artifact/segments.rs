@@ -11,11 +11,12 @@
 use std::sync::Arc;
 
 use super::part::Mode;
+use super::transfer::hold;
 use crate::error::{Error, Kind, Result};
 use crate::format::ber::{self, Fault};
 use crate::format::cms::Content;
 use crate::format::extents::{Extents, Piece};
-use crate::io::{ReadAt, Reader, Slice, available, with_scratch};
+use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
 /// Longest header of a segment.
 const MAX_HEADER: usize = 10;
@@ -28,22 +29,34 @@ const WINDOW: usize = 64 << 10;
 
 /// Opens the ciphertext of a message of which `message` are all octets; also returns the position where it ends,
 /// before any end-of-contents octets.
-pub fn open(message: &Reader, content: Content, mode: Mode) -> Result<(Reader, u64)> {
+pub fn open(message: &Reader, content: Content, mode: Mode, budget: &Arc<Budget>) -> Result<(Reader, u64)> {
     if !content.constructed {
         let len = content.len.ok_or_else(|| Error::damaged("a primitive content of indefinite length"))?;
-        let end = content.start + len;
+        let end = end_of(content.start, len, message)?;
         return Ok((Arc::new(Slice::new(message.clone(), content.start, len)), end));
     }
-    let limit = content.len.map_or(message.len(), |len| content.start + len);
-    let walk = Walk { message, limit, definite: content.len.is_some() };
+    let limit = match content.len {
+        Some(len) => end_of(content.start, len, message)?,
+        None => message.len(),
+    };
+    let walk = Walk { message, limit, definite: content.len.is_some(), budget };
     if mode == Mode::Regular
         && let Some(found) = walk.regular(content.start)?
     {
         return Ok(found);
     }
     let mut extents = Extents::default();
-    let end = walk.index(content.start, &mut extents)?;
-    Ok((Arc::new(Segments { message: message.clone(), extents, header: None }), end))
+    let (end, share) = walk.index(content.start, &mut extents)?;
+    Ok((Arc::new(Segments { message: message.clone(), extents, header: None, _share: share }), end))
+}
+
+/// Returns where `len` octets from `start` on end, if the message has so many.
+fn end_of(start: u64, len: u64, message: &Reader) -> Result<u64> {
+    start.checked_add(len).filter(|&end| end <= message.len()).ok_or_else(|| {
+        Error::damaged(format!(
+            "the encrypted content of {len} octets is longer than what is left (cut off?)"
+        ))
+    })
 }
 
 /// Going from header to header.
@@ -51,6 +64,7 @@ struct Walk<'a> {
     message: &'a Reader,
     limit: u64,
     definite: bool,
+    budget: &'a Arc<Budget>,
 }
 
 impl Walk<'_> {
@@ -61,8 +75,9 @@ impl Walk<'_> {
         let (Some(len), ber::OCTET_STRING) = (first.len.filter(|&len| len >= 16), first.tag) else {
             return Ok(None);
         };
-        let stride = first.size as u64 + len;
-        let most = (self.limit - start) / stride;
+        // A length near 2^64 is none of a segment; the index says so with its place.
+        let Some(stride) = len.checked_add(first.size as u64) else { return Ok(None) };
+        let most = self.limit.saturating_sub(start) / stride;
         if most <= FEW {
             return Ok(None);
         }
@@ -73,11 +88,11 @@ impl Walk<'_> {
             if self.message.read_vec(at, header.len())? != header || at + stride > self.limit {
                 continue;
             }
-            let mut extents = Extents::regular(start + header.len() as u64, len, stride, count);
+            let mut extents = Extents::regular(start + header.len() as u64, len, stride, count)?;
             return Ok(match self.index(at + stride, &mut extents) {
-                Ok(end) => {
+                Ok((end, share)) => {
                     let message = self.message.clone();
-                    Some((Arc::new(Segments { message, extents, header: Some(header) }), end))
+                    Some((Arc::new(Segments { message, extents, header: Some(header), _share: share }), end))
                 }
                 Err(error) if error.kind().is_transient() => return Err(error),
                 Err(_) => None,
@@ -86,8 +101,9 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Adds the segments from `at` on to the extents; returns the position where they end.
-    fn index(&self, at: u64, extents: &mut Extents) -> Result<u64> {
+    /// Adds the segments from `at` on to the extents; returns the position where they end, and the memory they take.
+    fn index(&self, at: u64, extents: &mut Extents) -> Result<(u64, Share)> {
+        let mut share = self.budget.share();
         // Ends of the constructed segments that are open, `None` for the indefinite form.
         let mut open: Vec<Option<u64>> = Vec::new();
         let mut at = at;
@@ -97,7 +113,7 @@ impl Walk<'_> {
                 open.pop();
             }
             if open.is_empty() && self.definite && at == self.limit {
-                return Ok(at);
+                return Ok((at, share));
             }
             let limit = open.iter().rev().find_map(|&end| end).unwrap_or(self.limit);
             let header = ber::header(window.at(at)?).map_err(|fault| fault_at(fault, at))?;
@@ -105,7 +121,7 @@ impl Walk<'_> {
             if header.is_end_of_contents() {
                 match open.pop() {
                     Some(None) => at = body,
-                    None if !self.definite => return Ok(at),
+                    None if !self.definite => return Ok((at, share)),
                     _ => {
                         return Err(Error::damaged(format!(
                             "end-of-contents octets out of place at octet {at}"
@@ -128,6 +144,7 @@ impl Walk<'_> {
             match (header.tag, end) {
                 (ber::OCTET_STRING, Some(end)) => {
                     extents.push(body, end - body)?;
+                    hold(&mut share, extents.memory())?;
                     at = end;
                 }
                 (tag, _) if tag == ber::OCTET_STRING | ber::CONSTRUCTED && open.len() < MAX_DEPTH => {
@@ -179,6 +196,8 @@ struct Segments {
     extents: Extents,
     /// The header of the segments of the first run, where they have not all been looked at.
     header: Option<Vec<u8>>,
+    /// Memory of the extents.
+    _share: Share,
 }
 
 impl Segments {
@@ -269,9 +288,54 @@ mod tests {
         octets.extend([&[0x04, 16][..], &[7; 16], &[0, 0]].concat());
         let content = Content { start: 0, len: None, constructed: true };
         let message: Reader = Arc::new(octets);
-        let (segments, _) = open(&message, content, Mode::Regular).unwrap();
+        let (segments, _) = open(&message, content, Mode::Regular, &Budget::unlimited()).unwrap();
         assert_eq!(segments.len(), 70 * LEN as u64 + 16);
         let error = segments.read_vec(68 * LEN as u64, 2 * LEN + 16).unwrap_err();
         assert_eq!(error.kind(), Kind::Irregular);
+    }
+
+    fn long(tag: u8, len: u64, body: &[u8]) -> Vec<u8> {
+        [&[tag, 0x88][..], &len.to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn lengths_of_eight_octets_are_read_and_those_that_would_wrap_are_refused_with_their_place() {
+        let open = |octets: Vec<u8>, len: Option<u64>| {
+            let content = Content { start: 0, len, constructed: true };
+            let message: Reader = Arc::new(octets);
+            let [regular, indexed] = [Mode::Regular, Mode::Indexed]
+                .map(|mode| open(&message, content, mode, &Budget::unlimited()));
+            match (regular, indexed) {
+                (Ok(regular), Ok(_)) => Ok(regular.0.read_vec(0, 10_000).unwrap()),
+                (Err(regular), Err(indexed)) => {
+                    assert_eq!(regular.to_string(), indexed.to_string());
+                    Err(regular.to_string())
+                }
+                _ => panic!("regular and indexed differ"),
+            }
+        };
+        let right = long(4, 16, &[7; 16]);
+        assert_eq!(open([&right[..], &[0, 0]].concat(), None).unwrap(), [7; 16]);
+        assert_eq!(open(right.clone(), Some(26)).unwrap(), [7; 16]);
+        assert_eq!(open([&long(0x24, 26, &right)[..], &[0, 0]].concat(), None).unwrap(), [7; 16]);
+        for len in [u64::MAX, u64::MAX - 9, u64::MAX - 10, u64::MAX - 25, 1 << 63, u64::MAX / 71] {
+            let wrong = long(4, len, &[7; 4000]);
+            for (octets, at) in [
+                (wrong.clone(), 0),
+                ([&right[..], &wrong].concat(), 26),
+                (right.repeat(70).into_iter().chain(wrong.clone()).collect(), 70 * 26),
+                ([&[0x24, 0x80][..], &wrong].concat(), 2),
+                (long(0x24, len, &right), 0),
+            ] {
+                let says = format!("the segment at octet {at} is longer than what is left");
+                let definite = octets.len() as u64;
+                for content_len in [None, Some(definite)] {
+                    let error = open(octets.clone(), content_len).unwrap_err();
+                    assert!(error.starts_with(&says), "{len:x}: {error}");
+                }
+                let error = open(octets, Some(len)).unwrap_err();
+                assert!(error.contains("longer than what is left"), "{len:x}: {error}");
+            }
+        }
     }
 }

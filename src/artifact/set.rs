@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::part::{Mode, Part};
-use super::rejoined::{Directory, Rejoined, Whole, last_disk, rejoin};
+use super::rejoined::{Directory, Rejoined, Whole, last_disk, rejoin_within};
 use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
-use crate::io::{BlockHashes, FileReader, ReadAt, Reader};
+use crate::io::{BlockHashes, Budget, FileReader, ReadAt, Reader, Share};
 
 /// Below this many parts a thread more costs more than it brings.
 const PARTS_PER_THREAD: usize = 4;
@@ -42,15 +42,15 @@ pub struct Zip {
     reader: Reader,
     directory: Directory,
     parts: usize,
-    memory: usize,
+    share: Share,
     /// Stretches of it that are in parts which are not there, with what they are.
-    missing: Vec<(Range<u64>, String)>,
+    missing: Vec<(Range<u64>, Ordinal)>,
 }
 
 impl Zip {
     fn new(whole: Whole, parts: usize) -> Zip {
-        let Whole { reader, directory, memory, .. } = whole;
-        Zip { reader, directory, parts, memory, missing: Vec::new() }
+        let Whole { reader, directory, share, .. } = whole;
+        Zip { reader, directory, parts, share, missing: Vec::new() }
     }
 
     /// Where its central directory is.
@@ -59,10 +59,10 @@ impl Zip {
     }
 
     /// Returns the parts that a stretch of it needs and that are not there.
-    pub fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = &str> {
+    pub fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = Ordinal> {
         let (start, end) = (stretch.start, stretch.end);
-        let within = move |(range, _): &&(Range<u64>, String)| range.start < end && start < range.end;
-        self.missing.iter().filter(within).map(|(_, name)| name.as_str())
+        let within = move |(range, _): &&(Range<u64>, Ordinal)| range.start < end && start < range.end;
+        self.missing.iter().filter(within).map(|(_, ordinal)| *ordinal)
     }
 
     /// Number of its parts; each holds a file descriptor.
@@ -72,7 +72,7 @@ impl Zip {
 
     /// Bytes that it holds in memory.
     pub fn memory(&self) -> usize {
-        self.memory
+        self.share.bytes()
     }
 }
 
@@ -96,13 +96,23 @@ pub enum Opened {
 /// The work is in proportion to the number of parts, plus the central directory; with `indexed` set, which is for
 /// parts that turned out to be irregular, to their bytes.
 pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Opened> {
-    let mode = if indexed { Mode::Indexed } else { Mode::Regular };
+    open_within(parts, identities, indexed, &Budget::unlimited())
+}
+
+/// The same, with memory out of a budget.
+pub fn open_within(
+    parts: &[PartFile],
+    identities: &Arc<[Identity]>,
+    indexed: bool,
+    budget: &Arc<Budget>,
+) -> Result<Opened> {
+    let how = How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget };
     if let Some(gaps) = gaps_in_names(parts) {
-        return Ok(Opened::Incomplete(with_count_of_last(gaps, parts, identities, mode)));
+        return with_count_of_last(gaps, parts, &how).map(Opened::Incomplete);
     }
-    let segments = open_all(parts, identities, mode)?;
+    let segments = open_all(parts, &how)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
-    match rejoin(segments) {
+    match rejoin_within(segments, budget) {
         Ok(Rejoined::Zip(whole)) => Ok(Opened::Zip(Zip::new(whole, parts.len()))),
         Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
         // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
@@ -115,9 +125,20 @@ pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> 
     }
 }
 
+/// How parts are opened.
+struct How<'a> {
+    identities: &'a Arc<[Identity]>,
+    mode: Mode,
+    budget: &'a Arc<Budget>,
+}
+
 /// A part that is not there, or cannot be read. How long it is nobody knows: offsets within the other parts count
 /// from their own beginnings, so that any length will do which no part has.
-struct Missing(Error);
+struct Missing {
+    ordinal: Ordinal,
+    /// Why it cannot be read, if it is there.
+    why: Option<Box<Error>>,
+}
 
 const MISSING_LEN: u64 = 1 << 40;
 
@@ -127,7 +148,13 @@ impl ReadAt for Missing {
     }
 
     fn read_at(&self, buf: &mut [u8], _offset: u64) -> Result<usize> {
-        if buf.is_empty() { Ok(0) } else { Err(self.0.clone()) }
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        Err(match &self.why {
+            Some(error) => Error::new(Kind::MissingPart, error.to_string()),
+            None => Error::new(Kind::MissingPart, format!("{} is missing", self.ordinal)),
+        })
     }
 }
 
@@ -135,33 +162,41 @@ impl ReadAt for Missing {
 ///
 /// The result is no zip for others to read: what is missing has some length or other.
 pub fn open_rest(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Zip> {
-    let mode = if indexed { Mode::Indexed } else { Mode::Regular };
+    open_rest_within(parts, identities, indexed, &Budget::unlimited())
+}
+
+/// The same, with memory out of a budget.
+pub fn open_rest_within(
+    parts: &[PartFile],
+    identities: &Arc<[Identity]>,
+    indexed: bool,
+    budget: &Arc<Budget>,
+) -> Result<Zip> {
+    let how = How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget };
     let last = parts.iter().find(|part| part.ordinal == Ordinal::Last);
     let last = last.ok_or_else(|| {
         Error::new(Kind::MissingPart, "the last part (.zip) is missing: it has the directory")
     })?;
-    let last_segment = open_part(last, identities, mode)?;
+    let last_segment = open_part(last, &how)?;
     let disk = last_disk(last_segment.clone()).at(&last.name)?.min(MAX_NAMED);
-    let absent = |name: String, why: &str| Error::new(Kind::MissingPart, format!("{name} {why}"));
     let mut segments = Vec::new();
     let mut missing = Vec::new();
     let mut at = 0;
     for ordinal in (1..=disk).map(Ordinal::Split) {
-        let opened = match parts.iter().find(|part| part.ordinal == ordinal) {
-            Some(part) => {
-                open_part(part, identities, mode).map_err(|e| Error::new(Kind::MissingPart, e.to_string()))
+        let part = parts.binary_search_by_key(&ordinal, |part| part.ordinal).ok().map(|i| &parts[i]);
+        let segment = match part.map(|part| open_part(part, &how)) {
+            Some(Ok(segment)) => segment,
+            Some(Err(error)) if is_of_the_moment(&error) => return Err(error),
+            absent => {
+                missing.push((at..at + MISSING_LEN, ordinal));
+                Arc::new(Missing { ordinal, why: absent.and_then(Result::err).map(Box::new) })
             }
-            None => Err(absent(ordinal.to_string(), "is missing")),
         };
-        let segment = opened.unwrap_or_else(|error| {
-            missing.push((at..at + MISSING_LEN, ordinal.to_string()));
-            Arc::new(Missing(error))
-        });
         at += segment.len();
         segments.push(segment);
     }
     segments.push(last_segment);
-    let Rejoined::Zip(whole) = rejoin(segments)? else {
+    let Rejoined::Zip(whole) = rejoin_within(segments, budget)? else {
         return Err(Error::damaged("the last part does not say how many there are"));
     };
     let cut = whole.cut;
@@ -169,6 +204,14 @@ pub fn open_rest(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool
     zip.missing =
         missing.into_iter().map(|(r, name)| (r.start.saturating_sub(cut)..r.end - cut, name)).collect();
     Ok(zip)
+}
+
+/// Returns true if the part itself may be sound.
+fn is_of_the_moment(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Cancelled | Kind::TimedOut | Kind::Os(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
 }
 
 /// Returns false if the names alone tell that parts are missing.
@@ -209,12 +252,13 @@ fn numbered(
 }
 
 /// Corrects what the names tell by the number of parts that the last one knows of, if it is there and opens.
-fn with_count_of_last(gaps: Gaps, parts: &[PartFile], identities: &Arc<[Identity]>, mode: Mode) -> Gaps {
+fn with_count_of_last(gaps: Gaps, parts: &[PartFile], how: &How<'_>) -> Result<Gaps> {
     let last = parts.iter().find(|part| part.ordinal == Ordinal::Last && gaps.surplus.is_empty());
-    let disk = last.and_then(|part| last_disk(open_part(part, identities, mode).ok()?).ok());
-    match disk {
-        Some(disk) if disk > 0 => disagreement(parts, disk),
-        _ => gaps,
+    let Some(last) = last else { return Ok(gaps) };
+    match open_part(last, how).and_then(last_disk) {
+        Ok(disk) if disk > 0 => Ok(disagreement(parts, disk)),
+        Err(error) if error.kind().is_transient() => Err(error),
+        _ => Ok(gaps),
     }
 }
 
@@ -229,21 +273,21 @@ fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
     }
 }
 
-fn open_part(part: &PartFile, identities: &Arc<[Identity]>, mode: Mode) -> Result<Reader> {
+fn open_part(part: &PartFile, how: &How<'_>) -> Result<Reader> {
     let mut file: Reader = Arc::new(FileReader::open(&part.path)?);
     if let Some((size, hashes)) = &part.written {
         file = Arc::new(Verified::open(file, hashes.clone(), *size).at(&part.name)?);
     }
-    let opened = Part::open(file, identities.clone(), mode).at(&part.name)?;
+    let opened = Part::open_within(file, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
     Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
 }
 
 /// Opens all parts, several at a time: what costs is the private key operation for each.
-fn open_all(parts: &[PartFile], identities: &Arc<[Identity]>, mode: Mode) -> Result<Vec<Reader>> {
+fn open_all(parts: &[PartFile], how: &How<'_>) -> Result<Vec<Reader>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(parts.len().div_ceil(PARTS_PER_THREAD));
     if threads == 1 {
-        return parts.iter().map(|part| open_part(part, identities, mode)).collect();
+        return parts.iter().map(|part| open_part(part, how)).collect();
     }
     let next = AtomicUsize::new(0);
     let work = || {
@@ -251,7 +295,7 @@ fn open_all(parts: &[PartFile], identities: &Arc<[Identity]>, mode: Mode) -> Res
         while let Some((i, part)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, parts.get(i)?)))
         {
-            opened.push((i, open_part(part, identities, mode)));
+            opened.push((i, open_part(part, how)));
         }
         opened
     };

@@ -1,25 +1,28 @@
 //! Octets that are written as text: base64 or uuencode.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::part::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::format::base64::{Index, Indexer, Irregular, Lines, decode_quanta};
 use crate::format::mime::{Body, Coding};
-use crate::io::{ReadAt, Reader, Slice, available, with_scratch};
+use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
 /// How much of the text is looked at to learn its lines.
 const HEAD: usize = 8 << 10;
 const TAIL: usize = 4 << 10;
 /// How much is read at a time to index it.
 const STEP: usize = 256 << 10;
+/// How long is waited for memory that others work with.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens the octets of a body.
-pub fn open(file: &Reader, body: Body, mode: Mode) -> Result<Reader> {
-    let text: Reader = Arc::new(Slice::new(file.clone(), body.start, body.end - body.start));
+pub fn open(file: &Reader, body: Body, mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
+    let text: Reader = Arc::new(Slice::new(file.clone(), body.start, body.end.saturating_sub(body.start)));
     match body.coding {
         Coding::Binary => Ok(text),
-        Coding::Uuencode => Ok(Arc::new(IndexedText::open(text, true)?)),
+        Coding::Uuencode => Ok(Arc::new(IndexedText::open(text, true, budget)?)),
         Coding::Base64 => {
             if mode == Mode::Regular {
                 let len = text.len();
@@ -29,7 +32,7 @@ pub fn open(file: &Reader, body: Body, mode: Mode) -> Result<Reader> {
                     return Ok(Arc::new(RegularText { text, lines }));
                 }
             }
-            Ok(Arc::new(IndexedText::open(text, false)?))
+            Ok(Arc::new(IndexedText::open(text, false, budget)?))
         }
     }
 }
@@ -65,23 +68,37 @@ impl ReadAt for RegularText {
 struct IndexedText {
     text: Reader,
     index: Index,
+    /// Memory of the index.
+    _share: Share,
 }
 
 impl IndexedText {
-    fn open(text: Reader, uuencoded: bool) -> Result<IndexedText> {
+    fn open(text: Reader, uuencoded: bool, budget: &Arc<Budget>) -> Result<IndexedText> {
         let mut indexer = Indexer::new(uuencoded);
+        let mut share = budget.share();
         with_scratch(STEP, |buf| {
             let mut at = 0;
             while at < text.len() {
                 let n = text.read_at(buf, at)?;
                 indexer.feed(&buf[..n]).map_err(Error::damaged)?;
+                hold(&mut share, indexer.memory())?;
                 at += n as u64;
             }
             Ok::<_, Error>(())
         })?;
         let index = indexer.finish().map_err(Error::damaged)?;
-        Ok(IndexedText { text, index })
+        Ok(IndexedText { text, index, _share: share })
     }
+}
+
+/// Makes a share one of so many bytes for an index.
+pub fn hold(share: &mut Share, bytes: usize) -> Result<()> {
+    if bytes == share.bytes() || share.resize(bytes, PATIENCE) {
+        return Ok(());
+    }
+    let what =
+        "no memory for the places of irregular lines or segments: what else is open takes all there is";
+    Err(Error::new(Kind::Os(libc::ENOMEM), what))
 }
 
 impl ReadAt for IndexedText {

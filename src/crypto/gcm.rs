@@ -2,7 +2,7 @@
 //!
 //! With a nonce of 12 octets block `i` of the plaintext is the ciphertext XOR AES(nonce || i + 2).
 
-use std::sync::OnceLock;
+use parking_lot::Mutex;
 
 use openssl::cipher_ctx::CipherCtx;
 
@@ -24,8 +24,8 @@ pub struct GcmReader {
     nonce: Vec<u8>,
     ciphertext: Reader,
     authentication: Authentication,
-    /// Index of the key whose tag is right, found by the first read.
-    verified: OnceLock<Result<usize>>,
+    /// Index of the key whose tag is right, found by the first read; others wait for it.
+    verified: Mutex<Option<Result<usize>>>,
 }
 
 impl GcmReader {
@@ -41,22 +41,35 @@ impl GcmReader {
             return Err(Error::damaged("more content than AES-GCM can encrypt"));
         }
         let nonce = nonce.to_vec();
-        Ok(GcmReader { cipher, keys, nonce, ciphertext, authentication, verified: OnceLock::new() })
+        Ok(GcmReader { cipher, keys, nonce, ciphertext, authentication, verified: Mutex::default() })
     }
 
     fn verified_key(&self) -> Result<&ContentKey> {
-        let index = self.verified.get_or_init(|| {
-            for (index, key) in self.keys.iter().enumerate() {
-                if self.tag_is_right(key)? {
-                    return Ok(index);
+        let mut verified = self.verified.lock();
+        let index = match &*verified {
+            Some(found) => found.clone()?,
+            None => {
+                let found = self.find_key();
+                // What was interrupted says nothing of the tag.
+                if !found.as_ref().is_err_and(|error| error.kind().is_transient()) {
+                    *verified = Some(found.clone());
                 }
+                found?
             }
-            Err(Error::new(
-                Kind::TagMismatch,
-                "the authentication tag is wrong: changed, or encrypted to another key",
-            ))
-        });
-        index.clone().map(|index| &self.keys[index])
+        };
+        Ok(&self.keys[index])
+    }
+
+    fn find_key(&self) -> Result<usize> {
+        for (index, key) in self.keys.iter().enumerate() {
+            if self.tag_is_right(key)? {
+                return Ok(index);
+            }
+        }
+        Err(Error::new(
+            Kind::TagMismatch,
+            "the authentication tag is wrong: changed, or encrypted to another key",
+        ))
     }
 
     fn tag_is_right(&self, key: &ContentKey) -> Result<bool> {

@@ -48,23 +48,32 @@ pub struct Extents {
 
 impl Extents {
     /// One run of equal payloads.
-    pub fn regular(physical: u64, len: u64, stride: u64, count: u64) -> Extents {
-        let runs = if len * count == 0 {
-            Vec::new()
-        } else {
-            vec![Run { logical: 0, physical, len, stride, count }]
+    pub fn regular(physical: u64, len: u64, stride: u64, count: u64) -> Result<Extents> {
+        let payloads = len.checked_mul(count);
+        let end = stride.checked_mul(count).and_then(|all| all.checked_add(physical));
+        if payloads.is_none() || end.is_none() {
+            return Err(Error::damaged("lines or segments that would end beyond 2^64"));
+        }
+        let runs = match payloads {
+            Some(0) => Vec::new(),
+            _ => vec![Run { logical: 0, physical, len, stride, count }],
         };
-        Extents { runs }
+        Ok(Extents { runs })
     }
 
-    /// Adds the next payload; empty ones are left out.
+    /// Adds the next payload, which begins behind the last one; empty ones are left out.
     pub fn push(&mut self, physical: u64, len: u64) -> Result<()> {
         if len == 0 {
             return Ok(());
         }
+        if physical.checked_add(len).is_none() || self.len().checked_add(len).is_none() {
+            return Err(Error::damaged("lines or segments that would end beyond 2^64"));
+        }
         if let Some(run) = self.runs.last_mut().filter(|run| run.len == len) {
             let last = run.physical + run.stride * (run.count - 1);
-            let step = physical - last;
+            let Some(step) = physical.checked_sub(last) else {
+                return Err(Error::damaged("lines or segments that overlap"));
+            };
             if run.count == 1 || run.stride == step {
                 run.stride = step;
                 run.count += 1;
@@ -80,6 +89,11 @@ impl Extents {
         let logical = self.len();
         self.runs.push(Run { logical, physical, len, stride: len, count: 1 });
         Ok(())
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>()
     }
 
     /// Returns the sum of all payloads.

@@ -93,11 +93,16 @@ fn fit(name: String) -> String {
     format!("{}~{}", &name[..keep], &hash[..16])
 }
 
+/// Returns what stands before the number of [`numbered`].
+pub fn numbering_base(name: &str) -> &str {
+    /// A tilde, and as many digits as there are of members.
+    const LONGEST_NUMBER: usize = 11;
+    &name[..name.floor_char_boundary(NAME_MAX - LONGEST_NUMBER)]
+}
+
 /// Returns the name under which an earlier one of several members with one name is shown.
 pub fn numbered(name: &str, nth: usize) -> String {
-    let suffix = format!("~{nth}");
-    let keep = name.floor_char_boundary(NAME_MAX - suffix.len());
-    format!("{}{suffix}", &name[..keep.min(name.len())])
+    format!("{}~{nth}", numbering_base(name))
 }
 
 /// The character set of the first PCs, which is what a name without any mark is in (APPNOTE appendix D).

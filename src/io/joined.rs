@@ -1,7 +1,7 @@
 //! Several readers end to end.
 
 use super::{ReadAt, Reader, available};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The concatenation of its pieces: prefix sums and a binary search.
 pub struct Joined {
@@ -11,15 +11,17 @@ pub struct Joined {
 }
 
 impl Joined {
-    pub fn new(pieces: Vec<Reader>) -> Joined {
-        let ends = pieces
-            .iter()
-            .scan(0u64, |end, piece| {
-                *end += piece.len();
-                Some(*end)
-            })
-            .collect();
-        Joined { pieces, ends }
+    /// Fails if they are longer together than a position can say.
+    pub fn new(pieces: Vec<Reader>) -> Result<Joined> {
+        let mut ends = Vec::with_capacity(pieces.len());
+        let mut end = 0u64;
+        for piece in &pieces {
+            end = end
+                .checked_add(piece.len())
+                .ok_or_else(|| Error::damaged("parts of more than 2^64 bytes"))?;
+            ends.push(end);
+        }
+        Ok(Joined { pieces, ends })
     }
 
     /// Returns the position of the first byte of each piece.
@@ -60,7 +62,7 @@ mod tests {
         fn equals_the_concatenation(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..8),
                                     offset in 0u64..400, len in 0usize..400) {
             let whole: Vec<u8> = pieces.concat();
-            let joined = Joined::new(pieces.into_iter().map(|p| Arc::new(p) as Reader).collect());
+            let joined = Joined::new(pieces.into_iter().map(|p| Arc::new(p) as Reader).collect()).unwrap();
             prop_assert_eq!(joined.len(), whole.len() as u64);
             let from = (offset as usize).min(whole.len());
             let to = (from + len).min(whole.len());

@@ -50,6 +50,17 @@ impl<K: PartialEq, V: Clone> Lru<K, V> {
         drop(state);
     }
 
+    /// Drops the value that was not used for the longest time; false if there is none.
+    pub fn drop_oldest(&self) -> bool {
+        let mut state = self.state.lock();
+        let oldest = state.values.pop_front();
+        if let Some((.., cost)) = &oldest {
+            state.cost -= cost;
+        }
+        drop(state);
+        oldest.is_some()
+    }
+
     /// Keeps only values whose key passes.
     pub fn retain(&self, keep: impl Fn(&K) -> bool) {
         let mut state = self.state.lock();
@@ -72,6 +83,10 @@ mod tests {
         assert_eq!((lru.get(&'a'), lru.get(&'b'), lru.get(&'c')), (Some(1), None, Some(3)));
         lru.insert('d', 4, 100);
         assert_eq!((lru.get(&'c'), lru.get(&'d')), (None, Some(4)));
+        lru.insert('e', 5, 3);
+        lru.insert('d', 4, 3);
+        assert!(lru.drop_oldest());
+        assert_eq!((lru.get(&'d'), lru.get(&'e')), (Some(4), None));
         lru.retain(|key| *key != 'd');
         assert_eq!(lru.get(&'d'), None);
     }

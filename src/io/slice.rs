@@ -25,6 +25,6 @@ impl ReadAt for Slice {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let n = available(self.len, offset, buf.len());
-        self.base.read_at(&mut buf[..n], self.start.saturating_add(offset))
+        self.base.read_at(&mut buf[..n], self.start + offset.min(self.len))
     }
 }

@@ -57,6 +57,8 @@ pub struct Export {
     outcome: Mutex<Option<Outcome>>,
     /// Held while the outcome is worked out: once, by whoever asks first; the others wait.
     working: Mutex<()>,
+    /// Held while its tree is built: once, by whoever asks first; the others wait. It keeps why there can be none.
+    growing: Mutex<Option<Error>>,
     logged: Mutex<HashSet<String>>,
 }
 
@@ -69,6 +71,7 @@ impl Export {
             indexed,
             outcome: Mutex::default(),
             working: Mutex::default(),
+            growing: Mutex::default(),
             logged: Mutex::default(),
         }
     }
@@ -161,7 +164,8 @@ impl Export {
             let conflict = Some((a.name.clone(), b.name.clone()));
             return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
-        match artifact::open(&part_files(&self.set), &context.identities, self.indexed) {
+        let (parts, budget) = (part_files(&self.set), &context.recent.budget);
+        match artifact::open_within(&parts, &context.identities, self.indexed, budget) {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
                 context.sizes.put(&self.digest(), zip.len());
@@ -190,7 +194,7 @@ impl Export {
 
     /// Opens the zip.
     pub fn open(&self, context: &Context) -> Result<Arc<Zip>> {
-        if let Some(zip) = context.recent.zips.get(&self.key()) {
+        if let Some(zip) = context.recent.zip(&self.key()) {
             return Ok(zip);
         }
         let expected = match self.outcome(context) {
@@ -198,7 +202,7 @@ impl Export {
             Outcome::Failed(error) => return Err(error),
             Outcome::Incomplete(_) => return Err(Error::new(Kind::Stale, "the set is not whole any more")),
         };
-        if let Some(zip) = context.recent.zips.get(&self.key()) {
+        if let Some(zip) = context.recent.zip(&self.key()) {
             return Ok(zip);
         }
         let opened = self.work_out(context);
@@ -226,25 +230,46 @@ impl Export {
 
     /// Returns the tree inside: of the zip or, where it is not whole, of the members that the last part knows of.
     pub fn members(&self, context: &Context) -> Result<Arc<Members>> {
-        if let Some(members) = context.recent.trees.get(&self.key()) {
+        if let Some(members) = context.recent.tree(&self.key()) {
             return Ok(members);
         }
+        let mut growing = self.growing.lock();
+        if let Some(members) = context.recent.tree(&self.key()) {
+            return Ok(members);
+        }
+        if let Some(error) = &*growing {
+            return Err(error.clone());
+        }
+        let grown = self.grow(context);
+        match &grown {
+            Ok(members) => context.recent.keep_tree(self.key(), members),
+            Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Damaged) => {
+                *growing = Some(error.clone());
+            }
+            // It may be otherwise the next time.
+            Err(_) => {}
+        }
+        grown
+    }
+
+    fn grow(&self, context: &Context) -> Result<Arc<Members>> {
+        let budget = &context.recent.budget;
         let zip = match self.outcome(context) {
             Outcome::Zip(_) => self.open(context)?,
             Outcome::Incomplete(_) | Outcome::Failed(_) => {
-                let rest = artifact::open_rest(&part_files(&self.set), &context.identities, self.indexed);
+                let parts = part_files(&self.set);
+                let rest = artifact::open_rest_within(&parts, &context.identities, self.indexed, budget);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
         };
-        let members = Arc::new(Members::open(zip, self.mtime()).inspect_err(|error| self.log_once(error))?);
-        context.recent.trees.insert(self.key(), members.clone(), members.memory());
-        Ok(members)
+        let members = Members::open_within(zip, self.mtime(), budget);
+        Ok(Arc::new(members.inspect_err(|error| self.log_once(error))?))
     }
 
     /// Opens a member; one that was open lately still knows its seek points.
     pub fn open_member(&self, context: &Context, id: NodeId) -> Result<Reader> {
         let key = (self.key(), id);
-        if let Some(reader) = context.recent.members.get(&key) {
+        if let Some(reader) = context.recent.member(&key) {
             return Ok(reader);
         }
         let members = self.members(context)?;
@@ -253,7 +278,7 @@ impl Export {
             .open_member(id, &context.recent.shared)
             .map_err(|error| error.at(format_args!("member {id}")))
             .inspect_err(|error| self.log_once(error))?;
-        context.recent.members.insert(key, reader.clone(), 1);
+        context.recent.keep_member(key, &reader);
         Ok(reader)
     }
 

@@ -1,51 +1,86 @@
 //! What was opened lately stays open for a while: `unzip -l` and then `unzip -p` unwrap the keys once, and a member
 //! that was read before keeps its seek points.
+//!
+//! What all archives take in memory, those included that somebody has open, comes out of one budget. Where that is used up
+//! what is only kept is given up, the trees first.
 
 use std::sync::Arc;
 
 use crate::artifact::Zip;
 use crate::artifact::member::Shared;
-use crate::artifact::members::{Members, NodeId};
-use crate::io::{Lru, Reader};
+use crate::artifact::members::{MAX_TREE, Members, NodeId};
+use crate::io::{Budget, Lru, Reader};
 
 /// Hash of a set's files, and how they are read.
 pub type Key = ([u8; 16], bool);
 
-/// Every part of an open zip holds a file descriptor, so they are what is counted; and memory in units of 32 KiB.
+/// Bytes of trees, rewritten directories, and indexes of irregular parts: the largest tree, and some more.
+const MAX_ARCHIVES: usize = MAX_TREE + (8 << 20);
+/// Every part of an open zip holds a file descriptor, so they are what is counted.
 const MAX_PARTS: usize = 256;
-const MEMORY_PER_PART: usize = 32 << 10;
-/// Bytes of all trees inside zips.
-const MAX_TREES: usize = 32 << 20;
 /// Members; what they keep of decoders has a bound of its own.
 const MAX_MEMBERS: usize = 32;
 
 /// The latest of everything.
 pub struct Recent {
-    pub zips: Lru<Key, Arc<Zip>>,
-    pub trees: Lru<Key, Arc<Members>>,
-    pub members: Lru<(Key, NodeId), Reader>,
+    kept: Arc<Kept>,
     pub shared: Arc<Shared>,
+    /// Memory of archives.
+    pub budget: Arc<Budget>,
+}
+
+struct Kept {
+    zips: Lru<Key, Arc<Zip>>,
+    /// Each holds its zip, and that its parts.
+    trees: Lru<Key, Arc<Members>>,
+    /// Each holds its zip, too.
+    members: Lru<(Key, NodeId), Reader>,
 }
 
 impl Recent {
     /// `cache` is in bytes, for what is kept of decompressing.
     pub fn new(cache: usize) -> Recent {
+        let (zips, trees, members) = (Lru::new(MAX_PARTS), Lru::new(MAX_PARTS), Lru::new(MAX_MEMBERS));
+        let kept = Arc::new(Kept { zips, trees, members });
+        let reclaimed = kept.clone();
         Recent {
-            zips: Lru::new(MAX_PARTS),
-            trees: Lru::new(MAX_TREES),
-            members: Lru::new(MAX_MEMBERS),
+            kept,
             shared: Arc::new(Shared::new(cache)),
+            budget: Budget::new(MAX_ARCHIVES, move || {
+                let Kept { zips, trees, members } = &*reclaimed;
+                trees.drop_oldest() || zips.drop_oldest() || members.drop_oldest()
+            }),
         }
     }
 
+    pub fn zip(&self, key: &Key) -> Option<Arc<Zip>> {
+        self.kept.zips.get(key)
+    }
+
     pub fn keep_zip(&self, key: Key, zip: &Arc<Zip>) {
-        self.zips.insert(key, zip.clone(), zip.parts() + zip.memory() / MEMORY_PER_PART);
+        self.kept.zips.insert(key, zip.clone(), zip.parts());
+    }
+
+    pub fn tree(&self, key: &Key) -> Option<Arc<Members>> {
+        self.kept.trees.get(key)
+    }
+
+    pub fn keep_tree(&self, key: Key, tree: &Arc<Members>) {
+        self.kept.trees.insert(key, tree.clone(), tree.parts());
+    }
+
+    pub fn member(&self, key: &(Key, NodeId)) -> Option<Reader> {
+        self.kept.members.get(key)
+    }
+
+    pub fn keep_member(&self, key: (Key, NodeId), member: &Reader) {
+        self.kept.members.insert(key, member.clone(), 1);
     }
 
     /// Closes what belongs to sets that are gone: deleted files would go on taking space.
     pub fn retain(&self, present: impl Fn(&[u8; 16]) -> bool) {
-        self.zips.retain(|(digest, _)| present(digest));
-        self.trees.retain(|(digest, _)| present(digest));
-        self.members.retain(|((digest, _), _)| present(digest));
+        self.kept.zips.retain(|(digest, _)| present(digest));
+        self.kept.trees.retain(|(digest, _)| present(digest));
+        self.kept.members.retain(|((digest, _), _)| present(digest));
     }
 }

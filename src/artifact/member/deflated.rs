@@ -7,19 +7,20 @@
 //! ```
 //!
 //! Seek points are made as decoding goes. Where the memory for them is used up, every other one of this member is
-//! dropped, and they are made half as often from then on.
+//! dropped, and they are made half as often from then on; so too where another member needs the memory.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Shared;
 use super::blocks::{BLOCK, Block, Decode};
 use super::cursor::{Cursor, Source};
+use super::decoders::Yield;
 use super::inflate::STATE_SIZE;
 use crate::error::Result;
-use crate::io::Reader;
+use crate::io::{Reader, Share};
 
 /// Distance between seek points at first.
 const SPACING: u64 = 4 * BLOCK;
@@ -27,26 +28,6 @@ const SPACING: u64 = 4 * BLOCK;
 const MAX_CURSORS: usize = 3;
 /// Blocks decoded on the way to the one that is wanted are kept if they are this near before it.
 const KEEP_BEFORE: u64 = 4;
-
-/// Memory for all seek points of the mount, in bytes.
-pub struct SeekBudget {
-    left: AtomicUsize,
-}
-
-impl SeekBudget {
-    pub fn new(bytes: usize) -> SeekBudget {
-        SeekBudget { left: AtomicUsize::new(bytes) }
-    }
-
-    fn take(&self) -> bool {
-        let less = |left: usize| left.checked_sub(STATE_SIZE);
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn give_back(&self, points: usize) {
-        self.left.fetch_add(points * STATE_SIZE, Ordering::Relaxed);
-    }
-}
 
 /// The decoder of a deflated member.
 pub struct Deflated {
@@ -56,34 +37,61 @@ pub struct Deflated {
     spacing: u64,
     /// The last used at the back.
     cursors: Vec<Cursor>,
+    /// Memory for all of these.
+    share: Share,
 }
 
+/// What a decoder takes whose reader may go on: its state, a block that is not complete, and what it was given to decode.
+const CURSOR_SIZE: usize = STATE_SIZE + BLOCK as usize + (64 << 10);
+
 impl Deflated {
-    pub fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
+    /// Returns one that gives memory back when others need it.
+    pub fn shared(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Arc<Mutex<Deflated>> {
+        let deflated = Arc::new(Mutex::new(Deflated::new(compressed, len, crc, shared.clone())));
+        let weak: Weak<Mutex<Deflated>> = Arc::downgrade(&deflated);
+        shared.decoders.add(weak);
+        deflated
+    }
+
+    fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
+        let share = shared.decoders.budget.share();
         let source = Source { compressed, len, crc, shared };
-        Deflated { source, points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new() }
+        Deflated { source, points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new(), share }
+    }
+
+    /// Bytes of so many seek points and cursors; all but the latest of these are as small as points.
+    fn cost(points: usize, cursors: usize) -> usize {
+        (points + cursors.saturating_sub(1)) * STATE_SIZE + cursors.min(1) * CURSOR_SIZE
+    }
+
+    /// Gives back what is not needed any more.
+    fn settle(&mut self) {
+        self.share.try_resize(Deflated::cost(self.points.len(), self.cursors.len()));
+    }
+
+    /// Drops every other seek point, and makes them half as often from now on.
+    fn thin_out(&mut self) {
+        self.spacing = self.spacing.saturating_mul(2);
+        let (mut last, spacing) = (0u64, self.spacing);
+        self.points.retain(|&at, _| {
+            let is_kept = at >= last.saturating_add(spacing);
+            last = if is_kept { at } else { last };
+            is_kept
+        });
+        self.settle();
     }
 
     /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
     fn keep_point(&mut self, cursor: &Cursor) -> Result<()> {
         let last = self.points.last_key_value().map_or(0, |(&at, _)| at);
-        if cursor.at() < last + self.spacing || cursor.at() == self.source.len {
+        if cursor.at() < last.saturating_add(self.spacing) || cursor.at() == self.source.len {
             return Ok(());
         }
-        let budget = &self.source.shared.budget;
-        if budget.take() {
-            let copy = cursor.copy().inspect_err(|_| budget.give_back(1))?;
-            self.points.insert(cursor.at(), copy);
-            return Ok(());
+        if self.share.try_resize(Deflated::cost(self.points.len() + 1, self.cursors.len())) {
+            self.points.insert(cursor.at(), cursor.copy()?);
+        } else {
+            self.thin_out();
         }
-        self.spacing *= 2;
-        let (mut last, spacing, before) = (0, self.spacing, self.points.len());
-        self.points.retain(|&at, _| {
-            let is_kept = at >= last + spacing;
-            last = if is_kept { at } else { last };
-            is_kept
-        });
-        self.source.shared.budget.give_back(before - self.points.len());
         Ok(())
     }
 
@@ -112,11 +120,30 @@ impl Deflated {
         }
         // Only the latest is likely to go on.
         self.cursors.iter_mut().for_each(Cursor::forget_data);
+        let cost = |deflated: &Deflated| Deflated::cost(deflated.points.len(), deflated.cursors.len() + 1);
+        while !self.share.resize(cost(self), Duration::ZERO) {
+            if self.points.is_empty() && self.cursors.is_empty() {
+                // Others need all there is.
+                return;
+            }
+            self.cursors.clear();
+            self.thin_out();
+        }
         self.cursors.push(cursor);
     }
 }
 
-impl Decode for Mutex<Deflated> {
+impl Yield for Mutex<Deflated> {
+    fn yield_some(&self) -> bool {
+        let Some(mut decoder) = self.try_lock() else { return false };
+        let before = decoder.share.bytes();
+        decoder.cursors.clear();
+        decoder.thin_out();
+        decoder.share.bytes() < before
+    }
+}
+
+impl Decode for Arc<Mutex<Deflated>> {
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
         let mut decoder = self.lock();
         let mut cursor = decoder.nearest(wanted * BLOCK)?;
@@ -124,6 +151,7 @@ impl Decode for Mutex<Deflated> {
         loop {
             decoder.keep_point(&cursor)?;
             if let Some(found) = found {
+                decoder.settle();
                 decoder.leave(cursor);
                 return Ok(found);
             }
@@ -142,28 +170,23 @@ impl Decode for Mutex<Deflated> {
     }
 }
 
-impl Drop for Deflated {
-    fn drop(&mut self) {
-        self.source.shared.budget.give_back(self.points.len());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::artifact::member::blocks::Blockwise;
+    use crate::artifact::member::decoders::Decoders;
     use crate::format::deflate::tests::{deflate, letters};
     use crate::io::ReadAt;
     use proptest::prelude::*;
 
-    fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Mutex<Deflated>> {
+    fn deflated(content: &[u8], crc: u32, len: u64) -> Blockwise<Arc<Mutex<Deflated>>> {
         sharing(content, crc, len, Arc::default())
     }
 
-    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Mutex<Deflated>> {
+    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Arc<Mutex<Deflated>>> {
         let compressed = deflate(content, 6);
-        let decoder = Deflated::new(Arc::new(compressed), len, crc, shared.clone());
-        Blockwise::new(len, shared, Mutex::new(decoder))
+        let decoder = Deflated::shared(Arc::new(compressed), len, crc, shared.clone());
+        Blockwise::new(len, shared, decoder)
     }
 
     proptest! {
@@ -183,14 +206,16 @@ mod tests {
     #[test]
     fn seek_points_thin_out_when_memory_is_short() {
         let content = letters(40 * SPACING as usize);
-        let shared = Arc::<Shared>::default();
-        shared.budget.left.store(10 * STATE_SIZE, Ordering::Relaxed);
+        let shared = Arc::new(Shared { decoders: Decoders::new(18 * STATE_SIZE), ..Shared::default() });
         let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
         let decoder = member.decoder().lock();
         assert!((4..=10).contains(&decoder.points.len()), "{}", decoder.points.len());
-        let left = shared.budget.left.load(Ordering::Relaxed);
-        assert_eq!(left + decoder.points.len() * STATE_SIZE, 10 * STATE_SIZE);
+        let cost = Deflated::cost(decoder.points.len(), decoder.cursors.len());
+        assert_eq!(shared.decoders.budget.held(), cost);
+        drop(decoder);
+        drop(member);
+        assert_eq!(shared.decoders.budget.held(), 0);
     }
 
     #[test]

@@ -1,129 +1,120 @@
-//! Members of any other method that the zip crate knows: decoded from the beginning on, in a thread of their own.
+//! Members of the methods of [`super::coded`]: decoded from the beginning on, in a thread of their own.
 //!
 //! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately
-//! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order.
+//! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order; and so is the decoder, for
+//! as long as others do not need its memory.
 
-use parking_lot::Mutex;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::time::Duration;
 
-use zip::ZipArchive;
-
+use super::Shared;
 use super::blocks::{BLOCK, Block, Decode};
+use super::coded::{self, Coded};
+use super::decoders::{Decoders, MemberId};
+use super::stream::{AHEAD, Stream};
 use crate::error::{Error, Kind, Result};
-use crate::format::rejoin::{write_end, write_entry};
-use crate::format::zip::{End, Entry, FLAG_DATA_DESCRIPTOR, LOCAL_HEADER, LOCAL_HEADER_LEN};
-use crate::io::{Buffer, Joined, Pool, Reader, available};
+use crate::format::zip::Entry;
+use crate::io::{Buffer, Pool, Reader, available};
 
-/// Blocks that a thread decodes ahead of its reader.
-const AHEAD: usize = 1;
+/// How long is waited for memory that others work with.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The decoder of a member that can only be read from the beginning on.
 pub struct Sequential {
-    /// A zip that holds this member alone.
-    archive: Reader,
-    len: u64,
-    pool: Arc<Pool>,
-    stream: Option<Stream>,
-}
-
-/// A thread on its way through the member.
-struct Stream {
-    /// Number of the next block.
-    next: u64,
-    blocks: Receiver<Result<Buffer>>,
+    id: MemberId,
+    compressed: Reader,
+    method: u16,
+    size: u64,
+    crc: u32,
+    shared: Arc<Shared>,
 }
 
 impl Sequential {
     /// `compressed` is the data of the member that `entry` describes.
-    pub fn new(compressed: Reader, entry: &Entry<'_>, pool: Arc<Pool>) -> Sequential {
-        Sequential { archive: alone(compressed, entry), len: entry.size, pool, stream: None }
+    pub fn new(compressed: Reader, entry: &Entry<'_>, shared: Arc<Shared>) -> Sequential {
+        let (method, size, crc) = (entry.method(), entry.size, entry.crc);
+        Sequential { id: Decoders::member_id(), compressed, method, size, crc, shared }
     }
 
     /// Starts a thread that decodes all blocks; it ends when nobody takes them any more.
-    fn start(&self) -> Result<Receiver<Result<Buffer>>> {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let (archive, len, pool) = (self.archive.clone(), self.len, self.pool.clone());
-        thread::Builder::new().name("decoder".into()).spawn(move || {
-            let outcome = decode(archive, len, &pool, |block| sender.send(Ok(block)).is_ok());
-            if let Err(error) = outcome {
-                // Nobody may be there to hear it.
-                let _ = sender.send(Err(error));
-            }
-        })?;
-        Ok(receiver)
+    fn start(&self) -> Result<Stream> {
+        let head = self.compressed.read_vec(0, coded::HEAD)?;
+        let coded = Coded::learn(self.method, &head, self.size)?;
+        let budget = &self.shared.decoders.budget;
+        let memory = coded.memory().saturating_add((AHEAD + 1) * BLOCK as usize);
+        let mut share = budget.share();
+        // One alone may take more than a small budget has.
+        if !share.resize(memory.min(budget.limit()), PATIENCE) {
+            return Err(Error::new(
+                Kind::Os(libc::ENOMEM),
+                "other members are being decoded with all the memory",
+            ));
+        }
+        let (compressed, size, crc, pool) =
+            (self.compressed.clone(), self.size, self.crc, self.shared.pool.clone());
+        Stream::start(move |take| {
+            let done = decode(&coded, compressed, size, crc, &pool, take);
+            drop(share);
+            done
+        })
     }
 }
 
-impl Decode for Mutex<Sequential> {
+impl Decode for Sequential {
     fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
-        let mut decoder = self.lock();
-        let mut stream = match decoder.stream.take().filter(|stream| stream.next <= wanted) {
-            Some(stream) => stream,
-            None => Stream { next: 0, blocks: decoder.start()? },
-        };
+        // Taken out for as long as it is worked with: after an error, or a panic, another one begins anew.
+        let mut kept = self.shared.decoders.take(self.id).filter(|stream| stream.next() <= wanted);
         loop {
-            let stopped = |_| Error::damaged("the decoder has stopped");
-            let block = Arc::new(stream.blocks.recv().map_err(stopped)??);
-            let n = stream.next;
-            stream.next += 1;
-            if n == wanted {
-                decoder.stream = Some(stream);
-                return Ok(block);
+            let was_kept = kept.is_some();
+            let mut stream = match kept.take() {
+                Some(stream) => stream,
+                None => self.start()?,
+            };
+            while let Some((n, block)) = stream.block() {
+                let block = Arc::new(block?);
+                if n == wanted {
+                    self.shared.decoders.leave(self.id, stream);
+                    return Ok(block);
+                }
+                keep(n, block);
             }
-            keep(n, block);
+            // One that was kept may have waited in vain for too long.
+            if !was_kept {
+                return Err(Error::damaged("the decoder has stopped"));
+            }
         }
     }
 }
 
-/// Makes a zip of one member out of its data and its directory header.
-fn alone(compressed: Reader, entry: &Entry<'_>) -> Reader {
-    let fixed = {
-        let mut fixed = entry.fixed.to_vec();
-        // Sizes stand in the header here.
-        let flags = entry.flags & !FLAG_DATA_DESCRIPTOR;
-        fixed[8..10].copy_from_slice(&flags.to_le_bytes());
-        fixed[28..30].copy_from_slice(&1u16.to_le_bytes());
-        fixed[32..34].fill(0);
-        fixed
-    };
-    let entry = Entry { fixed: &fixed, name: b"m", extra: &[], comment: &[], ..*entry };
-    let mut header = vec![0; LOCAL_HEADER_LEN];
-    header[..4].copy_from_slice(&LOCAL_HEADER);
-    header[4..26].copy_from_slice(&fixed[6..28]);
-    header[26..28].copy_from_slice(&1u16.to_le_bytes());
-    header.push(b'm');
-    let directory_at = header.len() as u64 + compressed.len();
-    let mut tail = Vec::new();
-    write_entry(&mut tail, &entry, 0);
-    let end = End {
-        disk: 0,
-        directory_disk: 0,
-        entries: 1,
-        directory_size: 0,
-        directory_offset: 0,
-        comment: Vec::new(),
-        is_zip64: false,
-    };
-    write_end(&mut tail, &end, 1, directory_at);
-    Arc::new(Joined::new(vec![Arc::new(header), compressed, Arc::new(tail)]))
+impl Drop for Sequential {
+    fn drop(&mut self) {
+        drop(self.shared.decoders.take(self.id));
+    }
 }
 
-fn decode(archive: Reader, len: u64, pool: &Arc<Pool>, mut take: impl FnMut(Buffer) -> bool) -> Result<()> {
-    let failed = |error: zip::result::ZipError| Error::unsupported(format!("this member: {error}"));
-    let mut zip = ZipArchive::new(Cursor { reader: archive, at: 0 }).map_err(failed)?;
-    let mut member = zip.by_index(0).map_err(failed)?;
+fn decode(
+    coded: &Coded,
+    compressed: Reader,
+    size: u64,
+    crc: u32,
+    pool: &Arc<Pool>,
+    take: &mut dyn FnMut(Buffer) -> bool,
+) -> Result<()> {
+    let mut member = coded.decoder(Cursor { reader: compressed, at: 0 })?;
+    let mut sum = crc32fast::Hasher::new();
     let mut at = 0;
-    while at < len {
-        let mut block = pool.take(available(len, at, BLOCK as usize));
-        member.read_exact(&mut block).map_err(damaged)?;
+    while at < size {
+        let mut block = pool.take(available(size, at, BLOCK as usize));
+        member.read_exact(&mut block).map_err(|error| coded.failed(error))?;
+        sum.update(&block);
         at += block.len() as u64;
-        if at == len {
-            // The read that finds the end also checks the CRC-32.
-            if member.read(&mut [0]).map_err(damaged)? > 0 {
+        if at == size {
+            if member.read(&mut [0]).map_err(|error| coded.failed(error))? > 0 {
                 return Err(Error::damaged("the member is longer than the directory says"));
+            }
+            if sum.clone().finalize() != crc {
+                return Err(Error::damaged("the CRC-32 of the member is wrong"));
             }
         }
         if !take(block) {
@@ -133,11 +124,7 @@ fn decode(archive: Reader, len: u64, pool: &Arc<Pool>, mut take: impl FnMut(Buff
     Ok(())
 }
 
-fn damaged(error: io::Error) -> Error {
-    Error::new(Kind::Damaged, format!("the compressed data is damaged: {error}"))
-}
-
-/// A reader with a position, as the zip crate wants it.
+/// A reader with a position.
 struct Cursor {
     reader: Reader,
     at: u64,
@@ -148,17 +135,5 @@ impl Read for Cursor {
         let n = self.reader.read_at(buf, self.at).map_err(io::Error::other)?;
         self.at += n as u64;
         Ok(n)
-    }
-}
-
-impl Seek for Cursor {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.reader.len().checked_add_signed(by),
-        };
-        self.at = to.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at)
     }
 }

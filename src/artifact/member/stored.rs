@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::mem;
 
 use crc32fast::Hasher;
 
@@ -56,12 +57,13 @@ impl ReadAt for Stored {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let n = self.data.read_at(buf, offset)?;
         if n > 0 {
-            let mut seen = self.seen.lock();
+            let mut slot = self.seen.lock();
+            // Taken out: should the work on it fail half-way, it begins anew, as for whoever reads again and is told again.
+            let mut seen = mem::take(&mut *slot);
             if seen.add(offset, &buf[..n], self.data.len()) && seen.crc.clone().finalize() != self.crc {
-                // Whoever reads it again is told again.
-                *seen = Seen::default();
                 return Err(Error::damaged("the CRC-32 of the member is wrong"));
             }
+            *slot = seen;
         }
         Ok(n)
     }

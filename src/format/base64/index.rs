@@ -62,6 +62,11 @@ impl Indexer {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> usize {
+        self.index.chars.memory()
+    }
+
     /// Takes the next bytes of the text. The error says what is wrong, and where in the text.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
         for &byte in bytes {

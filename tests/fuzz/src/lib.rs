@@ -308,7 +308,7 @@ pub fn rejoin_set(data: &[u8]) {
     segments.push(Arc::new(rest.to_vec()));
 
     let Ok(Rejoined::Zip(zip)) = rejoin(segments) else { return };
-    let (reader, memory) = (zip.reader, zip.memory);
+    let (reader, memory) = (zip.reader, zip.share.bytes());
     assert!(memory <= 2 * data.len() + 100 && reader.len() <= (data.len() + memory) as u64);
     let whole = read_all(&*reader).expect("all of a zip in memory");
     read_ranges(&*reader, Some(&whole), data.len() as u64);

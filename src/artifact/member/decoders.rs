@@ -1,0 +1,76 @@
+//! Decoders that are kept for the next read, of all members: one budget for them, those at work included.
+//!
+//! Where bytes are wanted and none are left, decoders go that nobody uses at the moment, then every other seek point of
+//! deflated members.
+
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::stream::Stream;
+use crate::io::Budget;
+
+/// Something that keeps more than it needs.
+pub trait Yield: Send + Sync {
+    /// Gives some of it back, if it is not in use; false if there is nothing.
+    fn yield_some(&self) -> bool;
+}
+
+/// The number of a member that is open; no other one has it.
+pub type MemberId = u64;
+
+pub struct Decoders {
+    pub budget: Arc<Budget>,
+    kept: Arc<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// The last used at the back.
+    idle: Mutex<VecDeque<(MemberId, Stream)>>,
+    yielding: Mutex<Vec<Weak<dyn Yield>>>,
+}
+
+impl Decoders {
+    pub fn new(bytes: usize) -> Decoders {
+        let kept = Arc::<Kept>::default();
+        let reclaimed = kept.clone();
+        Decoders { budget: Budget::new(bytes, move || reclaimed.reclaim()), kept }
+    }
+
+    pub fn member_id() -> MemberId {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds something that may be asked to yield for as long as it lives.
+    pub fn add(&self, member: Weak<dyn Yield>) {
+        let mut yielding = self.kept.yielding.lock();
+        yielding.retain(|member| member.strong_count() > 0);
+        yielding.push(member);
+    }
+
+    /// Takes the decoder that was left for a member.
+    pub fn take(&self, member: MemberId) -> Option<Stream> {
+        let mut idle = self.kept.idle.lock();
+        let at = idle.iter().position(|(id, _)| *id == member)?;
+        idle.remove(at).map(|(_, stream)| stream)
+    }
+
+    /// Leaves a decoder for the next read of a member, which must take it back or drop it in the end.
+    pub fn leave(&self, member: MemberId, stream: Stream) {
+        self.kept.idle.lock().push_back((member, stream));
+    }
+}
+
+impl Kept {
+    fn reclaim(&self) -> bool {
+        // Ends its thread, and with that it gives its memory back.
+        if self.idle.lock().pop_front().is_some() {
+            return true;
+        }
+        let members: Vec<_> = self.yielding.lock().iter().filter_map(Weak::upgrade).collect();
+        members.iter().any(|member| member.yield_some())
+    }
+}

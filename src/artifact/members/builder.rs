@@ -1,0 +1,228 @@
+//! Makes a tree of the headers of a central directory, in time in proportion to them and in bounded memory.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hashbrown::HashTable;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::MAX_TREE;
+use super::links::Links;
+use super::nodes::{MemberKind, Node, NodeId, Nodes, ROOT};
+use crate::artifact::set::Zip;
+use crate::error::{Error, Kind, Result};
+use crate::format::member_name::{self, numbered, numbering_base};
+use crate::format::{zip, zip_time};
+use crate::io::{Budget, Share};
+
+/// More nodes than this have no inode numbers.
+const MAX_NODES: usize = 1 << 24;
+/// Memory is asked for in pieces of this size.
+const PIECE: usize = 256 << 10;
+/// Trees above this are built one at a time: two that are half done could wait for each other.
+const SMALL: usize = 2 * PIECE;
+static LARGE: Mutex<()> = Mutex::new(());
+/// How long is waited for memory that others work with.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Builder<'a> {
+    zip: &'a Arc<Zip>,
+    nodes: Nodes,
+    by_name: HashTable<NodeId>,
+    /// Not to be foreseen by whoever chooses the names.
+    hasher: RandomState,
+    /// The last number that was given to a name that occurs more than once, by what is left of it before a number.
+    repeated: HashMap<(NodeId, Box<str>), usize>,
+    repeated_memory: usize,
+    links: Links,
+    mtime: SystemTime,
+    share: Share,
+    alone: Option<MutexGuard<'static, ()>>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(zip: &'a Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Builder<'a> {
+        Builder {
+            zip,
+            nodes: Nodes::new(Node::directory(ROOT, mtime)),
+            by_name: HashTable::new(),
+            hasher: RandomState::new(),
+            repeated: HashMap::new(),
+            repeated_memory: 0,
+            links: Links::default(),
+            mtime,
+            share: budget.share(),
+            alone: None,
+        }
+    }
+
+    pub fn add(&mut self, entry: &zip::Entry<'_>, position: u64) -> Result<()> {
+        let path = member_name::place(&member_name::decode(entry));
+        let mtime = zip_time::modified(entry);
+        let at = position.checked_sub(self.zip.directory().start).and_then(|at| u32::try_from(at).ok());
+        let at = at.filter(|&at| at < u32::MAX).ok_or_else(too_much)?;
+        let Some((last, dirs)) = path.components.split_last() else { return Ok(()) };
+        let mut parent = ROOT;
+        for name in dirs {
+            parent = self.directory(parent, name)?;
+        }
+        if path.is_dir {
+            let dir = self.directory(parent, last)?;
+            let node = self.nodes.at_mut(dir);
+            (node.mtime, node.renamed) = (mtime, path.changed);
+            node.set_entry(at);
+            return Ok(());
+        }
+        let mut file = Node::file(parent, MemberKind::File, entry.size, mtime);
+        file.renamed = path.changed;
+        file.set_entry(at);
+        let is_link = entry.unix_mode() & 0o170_000 == 0o120_000;
+        let target = if is_link { self.links.read(self.zip, entry)? } else { None };
+        file.is_link_as_text = is_link;
+        if target.is_some() {
+            (file.kind, file.is_link_as_text) = (MemberKind::Link, false);
+        }
+        let id = self.file(file, last)?;
+        if let Some(target) = target {
+            self.links.push(id, &target);
+        }
+        Ok(())
+    }
+
+    /// Returns the directory of that name, made if need be. A file of that name moves out of the way.
+    fn directory(&mut self, parent: NodeId, name: &str) -> Result<NodeId> {
+        let found = self.find(parent, name);
+        match found.filter(|&id| self.nodes.at(id).kind == MemberKind::Directory) {
+            Some(id) => Ok(id),
+            None => self.push(Node::directory(parent, self.mtime), name, found),
+        }
+    }
+
+    /// Adds a file. Of several with one name the last has it, as after unzip; the earlier ones get numbers.
+    fn file(&mut self, mut node: Node, name: &str) -> Result<NodeId> {
+        match self.find(node.parent, name) {
+            Some(id) if self.nodes.at(id).kind == MemberKind::Directory => {
+                node.renamed = true;
+                let free = self.free_name(node.parent, name);
+                self.push(node, &free, None)
+            }
+            found => self.push(node, name, found),
+        }
+    }
+
+    /// Adds a node. `old` is the one that has had its name, and gets another.
+    fn push(&mut self, node: Node, name: &str, old: Option<NodeId>) -> Result<NodeId> {
+        if self.nodes.len() == MAX_NODES {
+            return Err(too_much());
+        }
+        self.take_memory()?;
+        let parent = node.parent;
+        let id = self.nodes.push(node, name);
+        self.enter(id, old);
+        if let Some(old) = old {
+            let free = self.free_name(parent, name);
+            self.nodes.rename(old, &free);
+            self.nodes.at_mut(old).renamed = true;
+            self.enter(old, None);
+        }
+        Ok(id)
+    }
+
+    fn find(&self, parent: NodeId, name: &str) -> Option<NodeId> {
+        let is_it = |&id: &NodeId| {
+            let node = self.nodes.at(id);
+            node.parent == parent && self.nodes.name(node) == name
+        };
+        self.by_name.find(self.hasher.hash_one((parent, name)), is_it).copied()
+    }
+
+    /// Makes a node to be found by its name, in place of another one that had it.
+    fn enter(&mut self, id: NodeId, old: Option<NodeId>) {
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let hash_of = |&id: &NodeId| {
+            let node = nodes.at(id);
+            hasher.hash_one((node.parent, nodes.name(node)))
+        };
+        let hash = hash_of(&id);
+        match old.and_then(|old| self.by_name.find_mut(hash, |&found| found == old)) {
+            Some(found) => *found = id,
+            None => {
+                self.by_name.insert_unique(hash, id, hash_of);
+            }
+        }
+    }
+
+    /// Numbers go on from the last one of all names that are alike up to there, so that they are not looked for again and
+    /// again.
+    fn free_name(&mut self, parent: NodeId, name: &str) -> String {
+        let key = (parent, numbering_base(name).into());
+        let mut count = self.repeated.get(&key).copied().unwrap_or(0);
+        let free = loop {
+            count += 1;
+            let free = numbered(name, count);
+            if self.find(parent, &free).is_none() {
+                break free;
+            }
+        };
+        // The key, its place in the map, and what is around it in memory.
+        self.repeated_memory += if count == 1 { key.1.len() + 100 } else { 0 };
+        self.repeated.insert(key, count);
+        free
+    }
+
+    /// Sees to it that there is memory for one more node and one more name.
+    fn take_memory(&mut self) -> Result<()> {
+        // A table that grows is there twice, the second time in twice the size.
+        let needed = self.nodes.memory_with_one_more()
+            + (self.nodes.len() + 1) * size_of::<NodeId>()
+            + 3 * self.by_name.allocation_size()
+            + self.repeated_memory
+            + self.links.memory();
+        if needed <= self.share.bytes() {
+            return Ok(());
+        }
+        if needed > MAX_TREE {
+            return Err(too_much());
+        }
+        if needed > SMALL && self.alone.is_none() {
+            self.alone = Some(LARGE.lock());
+        }
+        if !self.share.resize(needed.next_multiple_of(PIECE), PATIENCE) {
+            let what = "no memory for the names of this zip: those of others that are open take all there is";
+            return Err(Error::new(Kind::Os(libc::ENOMEM), what));
+        }
+        Ok(())
+    }
+
+    /// Returns the nodes, the order of their children, and the memory that they take.
+    pub fn finish(mut self) -> Result<(Nodes, Vec<NodeId>, Share)> {
+        self.take_memory()?;
+        let Builder { mut nodes, by_name, repeated, links, mut share, alone, .. } = self;
+        drop((by_name, repeated));
+        let mut order: Vec<NodeId> = (1..nodes.len() as NodeId).collect();
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (nodes.at(a), nodes.at(b));
+            a.parent.cmp(&b.parent).then_with(|| nodes.name(a).cmp(nodes.name(b)))
+        });
+        let mut at = 0;
+        while at < order.len() {
+            let parent = nodes.at(order[at]).parent;
+            let siblings = order[at..].iter().take_while(|&&id| nodes.at(id).parent == parent);
+            let end = at + siblings.count();
+            nodes.at_mut(parent).set_children(at..end);
+            at = end;
+        }
+        links.judge(&mut nodes, &order);
+        nodes.shrink();
+        share.try_resize(nodes.memory() + order.len() * size_of::<NodeId>());
+        drop(alone);
+        Ok((nodes, order, share))
+    }
+}
+
+fn too_much() -> Error {
+    Error::unsupported(format!("the names of this zip take more than {} MiB", MAX_TREE >> 20))
+        .with_hint("the zip itself can be read in artifacts/")
+}

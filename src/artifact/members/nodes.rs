@@ -1,0 +1,180 @@
+//! The nodes of a tree, as small as they can be: there may be hundreds of thousands.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use crate::error::{Error, Kind, Result};
+
+/// Number of a node; fits in 24 bits.
+pub type NodeId = u32;
+
+pub const ROOT: NodeId = 0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberKind {
+    Directory,
+    File,
+    Link,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    pub mtime: SystemTime,
+    /// Bytes of a file or link; of a directory its children in the order, `start << 32 | end`.
+    content: u64,
+    pub parent: NodeId,
+    /// Position of its header in the central directory, or [`NO_ENTRY`].
+    entry: u32,
+    /// Where its name begins among all.
+    name: u32,
+    name_len: u8,
+    pub kind: MemberKind,
+    /// True if the name in the zip is another.
+    pub renamed: bool,
+    /// True for a symbolic link that is shown as a file.
+    pub is_link_as_text: bool,
+}
+
+const NO_ENTRY: u32 = u32::MAX;
+
+impl Node {
+    /// A directory that is only implied.
+    pub fn directory(parent: NodeId, mtime: SystemTime) -> Node {
+        Node {
+            mtime,
+            content: 0,
+            parent,
+            entry: NO_ENTRY,
+            name: 0,
+            name_len: 0,
+            kind: MemberKind::Directory,
+            renamed: false,
+            is_link_as_text: false,
+        }
+    }
+
+    pub fn file(parent: NodeId, kind: MemberKind, size: u64, mtime: SystemTime) -> Node {
+        Node { content: size, kind, ..Node::directory(parent, mtime) }
+    }
+
+    pub fn size(&self) -> u64 {
+        if self.kind == MemberKind::Directory { 0 } else { self.content }
+    }
+
+    pub fn children(&self) -> Range<usize> {
+        match self.kind {
+            MemberKind::Directory => (self.content >> 32) as usize..self.content as u32 as usize,
+            _ => 0..0,
+        }
+    }
+
+    pub fn set_children(&mut self, children: Range<usize>) {
+        self.content = (children.start as u64) << 32 | children.end as u64;
+    }
+
+    /// Position of its header in the central directory; `None` for directories that are only implied.
+    pub fn entry(&self) -> Option<u64> {
+        (self.entry != NO_ENTRY).then_some(self.entry.into())
+    }
+
+    pub fn set_entry(&mut self, at: u32) {
+        self.entry = at;
+    }
+}
+
+/// Nodes and their names.
+pub struct Nodes {
+    nodes: Vec<Node>,
+    names: Vec<u8>,
+}
+
+impl Nodes {
+    pub fn new(root: Node) -> Nodes {
+        Nodes { nodes: vec![root], names: Vec::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn get(&self, id: NodeId) -> Result<&Node> {
+        self.nodes.get(id as usize).ok_or_else(|| Error::new(Kind::Stale, "no such member"))
+    }
+
+    /// The node of a number that is known to be one.
+    pub fn at(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    pub fn at_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+
+    pub fn name(&self, node: &Node) -> &str {
+        let start = node.name as usize;
+        // They come from texts.
+        std::str::from_utf8(&self.names[start..start + usize::from(node.name_len)]).unwrap_or_default()
+    }
+
+    pub fn push(&mut self, node: Node, name: &str) -> NodeId {
+        let id = self.nodes.len() as NodeId;
+        if self.nodes.len() == self.nodes.capacity() {
+            self.nodes.reserve_exact(step(self.nodes.len()));
+        }
+        self.nodes.push(node);
+        self.rename(id, name);
+        id
+    }
+
+    /// The name is at most 255 bytes long.
+    pub fn rename(&mut self, id: NodeId, name: &str) {
+        let (at, len) = (self.names.len(), name.len().min(255));
+        if at + len > self.names.capacity() {
+            self.names.reserve_exact(step(at).max(len));
+        }
+        self.names.extend_from_slice(&name.as_bytes()[..len]);
+        let node = self.at_mut(id);
+        (node.name, node.name_len) = (at as u32, len as u8);
+    }
+
+    /// Bytes that they take.
+    pub fn memory(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.names.capacity()
+    }
+
+    /// Bytes that they will take, at the most, when one more has been added and one renamed.
+    pub fn memory_with_one_more(&self) -> usize {
+        let is_full = self.nodes.len() == self.nodes.capacity();
+        let nodes = if is_full { step(self.nodes.len()) } else { 0 };
+        let are_full = self.names.len() + 2 * 255 > self.names.capacity();
+        let names = if are_full { step(self.names.len()) + 2 * 255 } else { 0 };
+        self.memory() + nodes * size_of::<Node>() + names
+    }
+
+    pub fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.names.shrink_to_fit();
+    }
+
+    /// Finds a child by its name, where the children have been put in order.
+    pub fn child(&self, order: &[NodeId], id: NodeId, name: &str) -> Option<NodeId> {
+        let children = &order[self.at(id).children()];
+        let found = children.binary_search_by(|child| self.name(self.at(*child)).cmp(name));
+        found.ok().map(|i| children[i])
+    }
+}
+
+/// By how much something of that length grows: twice as much would be much of what a tree may take.
+fn step(len: usize) -> usize {
+    (len / 4).max(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_takes_forty_bytes() {
+        assert_eq!(size_of::<Node>(), 40);
+    }
+}
