@@ -39,12 +39,7 @@ fn open(path: &Path, selection: &Selection) -> Result<Box<dyn Snapshot>> {
 /// The lines of a file, with blobs in hexadecimal as SQLite's `hex` writes them.
 fn lines(snapshot: &mut dyn Snapshot, file: usize) -> Vec<u8> {
     let mut lines = Vec::new();
-    snapshot
-        .rows(file, &mut |row| {
-            row.append_json(&mut lines);
-            Ok(())
-        })
-        .unwrap();
+    snapshot.rows(file, &mut |row| row.append_json(&mut lines)).unwrap();
     let mut out = Vec::new();
     for line in lines.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
         let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).unwrap();
@@ -242,7 +237,7 @@ fn any_value_arrives_as_it_is() {
     let mut each = |row: &cddsfs::export::source::Row<'_>| {
         let at = row.columns().names().iter().position(|name| name == "subject").unwrap();
         assert_eq!(row.values()[at], Value::Text(b"a\xff\0\xe2\x82"));
-        row.append_json(&mut line);
+        row.append_json(&mut line)?;
         Ok(())
     };
     snapshot.rows(0, &mut each).unwrap();

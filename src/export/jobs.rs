@@ -105,7 +105,7 @@ fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> 
     let instant = instant(from)?;
     let start = spec.start.map_or(instant, |start| start.max(instant));
     let due = match &spec.run {
-        Some(recurrence) => recurrence.first_from(start),
+        Some(recurrence) => Some(recurrence.first_from(start).ok_or_else(never)?),
         None => Some(start).filter(|&start| start > instant),
     };
     let status = if due.is_some() { Status::Scheduled } else { Status::Queued };
@@ -115,6 +115,11 @@ fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> 
     run.queued = due.is_none().then_some(now);
     run.made = Some(now);
     Ok(run)
+}
+
+/// What recurs is not due now because it will not be due any more.
+fn never() -> Error {
+    Error::new(Kind::Invalid, "it would never run: its next time is beyond the year 9999")
 }
 
 fn instant(time: SystemTime) -> Result<Timestamp> {
@@ -141,6 +146,9 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     let spec = Spec::parse(job.text.as_bytes())
         .map_err(|_| Error::new(Kind::Invalid, "it cannot be read as a spec any more: write it anew"))?;
     let Some(recurrence) = &spec.run else { return Ok(None) };
+    if recurrence.first_from(instant(now)?).is_none() {
+        return Ok(None);
+    }
     // What was missed since then, while its last run was still under way, is made up for once. A time that is to come is
     // that of a clock that was wrong.
     let due = job.due.filter(|due| *due <= now + LEEWAY).unwrap_or(now);
@@ -269,5 +277,43 @@ mod tests {
         assert_eq!((after.len(), after[0].id == before[0].id), (1, false));
         assert!(store.catalogue.delete_job("later").unwrap());
         assert!(store.catalogue.runs().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_recurs_beyond_the_end_of_time_is_refused_or_never_due() {
+        let (_dir, store) = store();
+        let spec = |start: &str, run: &str| {
+            format!(r#"{{"title":"t","type":"Contact","start":"{start}","run":{run}}}"#)
+        };
+        let last = "9999-12-30T21:59:59Z";
+        for run in [
+            r#"{"every":"hour","interval":24}"#,
+            r#"{"every":"day","at":"21:59"}"#,
+            r#"{"every":"week","on":"Friday","at":"02:00"}"#,
+            r#"{"every":"month","on":31,"at":"02:00"}"#,
+        ] {
+            let Err(Rejected::Refused(refusal)) = submit(&store, spec(last, run).as_bytes(), at(NOON)) else {
+                panic!("{run} is taken");
+            };
+            assert_eq!(refusal.field, "start");
+        }
+        assert!(store.catalogue.runs().unwrap().is_empty() && store.catalogue.jobs().unwrap().is_empty());
+
+        // Its first time is the last one that there is.
+        let id = submit(
+            &store,
+            spec("9999-12-30T00:00:00Z", r#"{"every":"day","at":"21:59"}"#).as_bytes(),
+            at(NOON),
+        )
+        .unwrap();
+        let due = at("9999-12-30T21:59:00Z");
+        assert_eq!(store.catalogue.run(&id).unwrap().unwrap().scheduled, Some(due));
+        store.catalogue.queue(&id, due).unwrap();
+        let run = store.catalogue.start(&id, due).unwrap().unwrap();
+        let end = crate::store::catalogue::RunUpdate { status: Status::NoData, finished: due, error: None };
+        store.catalogue.end(&run, &end, true).unwrap();
+        schedule_next(&store, due).unwrap();
+        schedule_next(&store, due + Duration::from_secs(3600)).unwrap();
+        assert_eq!(store.catalogue.runs().unwrap().len(), 1);
     }
 }

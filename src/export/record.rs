@@ -62,17 +62,8 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     put("bytes", json!(run.bytes));
     let certificate: Value =
         run.certificate.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    put(
-        "warning",
-        json!(expiry_warning(&certificate, now).filter(|_| run.finished.is_none() || run.present)),
-    );
     put("certificate", certificate);
-    let mut warnings: Vec<String> =
-        run.warnings.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    if run.attempts > 1 {
-        warnings.push(format!("started {} times: the process that ran it ended meanwhile", run.attempts));
-    }
-    put("warnings", json!(warnings));
+    put("warnings", json!(warnings(run, now)));
     if run.present
         && let Some(made) = run.finished
     {
@@ -112,6 +103,19 @@ fn progress(run: &Run) -> Value {
         object.insert("eta_seconds".into(), json!(seconds));
     }
     value
+}
+
+/// Returns what is to be said of a run beside how it stands.
+pub fn warnings(run: &Run, now: SystemTime) -> Vec<String> {
+    let read = |text: &Option<String>| serde_json::from_str(text.as_deref()?).ok();
+    let mut warnings: Vec<String> =
+        read(&run.warnings).and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
+    if run.attempts > 1 {
+        warnings.push(format!("started {} times: the process that ran it ended meanwhile", run.attempts));
+    }
+    let certificate = read(&run.certificate).filter(|_| run.finished.is_none() || run.present);
+    warnings.extend(certificate.and_then(|certificate| expiry_warning(&certificate, now)));
+    warnings
 }
 
 /// Returns what is to be said of a certificate that has expired or soon will.

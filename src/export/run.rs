@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::manifest;
 use super::progress::Estimate;
 use super::record::{expiry_warning, hex, timestamp};
-use super::source::{ContactHistory, Mark, Selection, Snapshot, Source, Timeframe};
+use super::source::{CHUNK, ContactHistory, Mark, Selection, Snapshot, Source, Timeframe};
 use super::spec::{self, Spec};
 use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
@@ -25,8 +25,6 @@ use crate::store::catalogue::{self, Run, Status, StoredPartRecord};
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 
-/// Lines are passed on in pieces of about this many bytes.
-const CHUNK: usize = 64 << 10;
 /// Progress is written down this often.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -87,6 +85,7 @@ impl Execution<'_> {
         let mut snapshot = source(self.store)?.snapshot(&self.selection(run, &spec)?, self.cancel)?;
         let total: u64 = snapshot.files().iter().map(|file| file.rows).sum();
         if total == 0 {
+            self.warn(run, &*snapshot)?;
             return Ok(None);
         }
         let settings = Settings {
@@ -105,6 +104,7 @@ impl Execution<'_> {
         let written = writer.written();
         let members = reporter
             .follow(&written, || self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done))?;
+        self.warn(run, &*snapshot)?;
         let manifest = manifest::render(&run.id, created, &spec.given, &certificate.description, &members);
         writer.start_member(manifest::NAME)?;
         writer.write(manifest.as_bytes())?;
@@ -114,7 +114,7 @@ impl Execution<'_> {
         let rows = members.iter().map(|(_, rows)| rows).sum();
         // Joined to one zip, a split one has no marker in front.
         let marker = if finished.parts.len() > 1 { SPANNING_MARKERS[0].len() as u64 } else { 0 };
-        let mark = snapshot.mark().map(|mark| format!("{}{mark}", mark_prefix(&spec)));
+        let mark = snapshot.mark().map(|mark| mark.to_string());
         Ok(Some(Made { bytes: finished.bytes - marker, finished, rows, mark }))
     }
 
@@ -132,12 +132,16 @@ impl Execution<'_> {
             writer.start_member(&file.path.member(run))?;
             let mut rows = 0;
             snapshot.rows(i, &mut |row| {
-                row.append_json(&mut lines);
+                let mut full = |lines: &mut Vec<u8>| {
+                    self.cancel.check()?;
+                    writer.write(lines)?;
+                    lines.clear();
+                    Ok(())
+                };
+                row.write_json(&mut lines, &mut full)?;
                 rows += 1;
                 if lines.len() >= CHUNK {
-                    self.cancel.check()?;
-                    writer.write(&lines)?;
-                    lines.clear();
+                    full(&mut lines)?;
                 }
                 done.fetch_add(1, Ordering::Relaxed);
                 Ok(())
@@ -147,6 +151,15 @@ impl Execution<'_> {
             members.push((writer.finish_member()?, rows));
         }
         Ok(members)
+    }
+
+    /// Writes down what is to be said of the rows.
+    fn warn(&self, run: &Run, snapshot: &dyn Snapshot) -> Result<()> {
+        let warnings = snapshot.warnings()?;
+        match warnings.is_empty() && run.warnings.is_none() {
+            true => Ok(()),
+            false => self.store.catalogue.set_warnings_of(&run.id, &json!(warnings).to_string()),
+        }
     }
 
     /// Loads the certificate and writes down which one the run has used.
@@ -168,9 +181,7 @@ impl Execution<'_> {
             spec::Timeframe::SinceLastRun => {
                 let job =
                     run.job.as_deref().map(|name| self.store.catalogue.job(name)).transpose()?.flatten();
-                let prefix = mark_prefix(spec);
-                let mark = job.and_then(|job| Some(Mark::from(job.mark?.strip_prefix(&prefix)?.to_string())));
-                Timeframe::Since(mark)
+                Timeframe::Since(job.and_then(|job| job.mark).map(Mark::from))
             }
         };
         Ok(Selection { kind: spec.export_type, media_types: spec.media_types.clone(), timeframe })
@@ -227,11 +238,6 @@ impl Execution<'_> {
             }
         }
     }
-}
-
-/// A mark is kept with the type that it is of: when a job changes its type, it begins anew.
-fn mark_prefix(spec: &Spec) -> String {
-    format!("{} ", spec.export_type.name())
 }
 
 /// The certificate of a store, with what records say of it.

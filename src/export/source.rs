@@ -16,8 +16,9 @@
 //! them, `id` or `contactid` must be a primary key or have a unique index. Names match in any case. Every column is
 //! exported: those that are known in the order above, then all others in the table's.
 //!
-//! Instants are text, `YYYY-MM-DD HH:MM:SS.fff`, UTC, with any number of digits after the seconds, or none; as text
-//! they are compared, so a row whose date is NULL is in no timeframe that has a bound.
+//! Instants are text, `YYYY-MM-DD HH:MM:SS.fff`, UTC, or spelled in any other way that `source/instant.rs` lists, also
+//! in several in one column. A value that is not understood fails an export with a timeframe. A row whose date is NULL
+//! or empty is in no timeframe that has a bound.
 //!
 //! # Files and their order
 //!
@@ -47,16 +48,21 @@ use crate::error::Result;
 use crate::io::Cancel;
 
 mod database;
+mod dates;
+mod instant;
 mod json;
 mod mark;
+mod media;
 mod open;
 mod plan;
+mod reading;
 mod row;
 mod schema;
+mod wide;
 
 pub use database::ContactHistory;
 pub(super) use open::Sqlite;
-pub use row::{Columns, Row, Value};
+pub use row::{CHUNK, Columns, Pieces, Row, Value, Wide};
 
 /// The tables and indexes of a contact-history database.
 pub const SCHEMA: &str = include_str!("source/schema.sql");
@@ -86,7 +92,7 @@ pub enum Timeframe {
         start: Option<jiff::Timestamp>,
         end: Option<jiff::Timestamp>,
     },
-    /// What was inserted after the mark, whatever its date; without a mark everything.
+    /// What was not exported with the mark, whatever its date; without a mark everything.
     Since(Option<Mark>),
 }
 
@@ -98,10 +104,10 @@ pub struct Selection {
     pub timeframe: Timeframe,
 }
 
-/// Up to where a snapshot goes. Its text may be stored; only the source that made it understands it.
+/// What has been exported of a table. Its text may be stored; only the source that made it understands it.
 ///
-/// It survives VACUUM and the deletion of rows. If the last row that had been exported has gone, the next export
-/// goes by its date, and so has rows of that date and later ones again.
+/// It proves which rows were exported, whatever becomes of the database meanwhile; where it cannot, they are exported
+/// again, and [`Snapshot::warnings`] says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Mark(String);
@@ -156,7 +162,10 @@ pub trait Snapshot: Send {
     /// Calls `row` with every row of a file, of which [`files`](Snapshot::files) has the index.
     fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()>;
 
-    /// The mark up to which this snapshot goes, for the next [`Timeframe::Since`]; `None` if there is nothing yet,
-    /// or no order of insertion.
+    /// What has been exported with this snapshot, for the next [`Timeframe::Since`]; `None` after any other timeframe.
     fn mark(&self) -> Option<Mark>;
+
+    /// What is to be said of the rows once all of them have been read: what was asked for and is not there, what may
+    /// have been exported before.
+    fn warnings(&self) -> Result<Vec<String>>;
 }

@@ -130,6 +130,16 @@ impl Spec {
         }
         let export_type = export_type(object.get("type"))?;
         let run = object.get("run").map(recurrence).transpose()?;
+        let start = object.get("start").map(|v| instant("start", v)).transpose()?;
+        if let (Some(run), Some(start)) = (&run, start)
+            && run.first_from(start).is_none()
+        {
+            return Err(Refusal::new(
+                "start",
+                "is so late that the job would never run: its first time is beyond the year 9999",
+                "give an earlier instant",
+            ));
+        }
         let timeframe = timeframe(object.get("timeframe"))?;
         if timeframe == Timeframe::SinceLastRun && run.is_none() {
             return Err(Refusal::new(
@@ -147,7 +157,7 @@ impl Spec {
             export_type,
             media_types: media_types(object.get("media_types"), export_type)?,
             run,
-            start: object.get("start").map(|v| instant("start", v)).transpose()?,
+            start,
             timeframe,
             split_size: object.get("split_size").map(split_size).transpose()?,
             given: object.picked(&KEYS),

@@ -18,7 +18,7 @@ fn main() {
             snapshot
                 .rows(i, &mut |row| {
                     line.clear();
-                    row.append_json(&mut line);
+                    row.append_json(&mut line)?;
                     bytes += line.len();
                     Ok(())
                 })

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::show;
 use crate::error::Result;
-use crate::export::record::{expiry_warning, record, timestamp};
+use crate::export::record::{record, timestamp, warnings};
 use crate::store::catalogue::{Progress, Run, Status};
 use crate::store::managed::Managed;
 
@@ -19,7 +19,7 @@ pub struct Talk {
     status: Option<Status>,
     last: String,
     shown: Option<Instant>,
-    has_warned: bool,
+    warned: Vec<String>,
 }
 
 enum Form {
@@ -35,7 +35,7 @@ impl Talk {
             (false, true) => Form::Bar(ProgressBar::new_spinner()),
             (false, false) => Form::Lines,
         };
-        Talk { form, status: None, last: String::new(), shown: None, has_warned: false }
+        Talk { form, status: None, last: String::new(), shown: None, warned: Vec::new() }
     }
 
     /// Says something beside how the run stands.
@@ -76,13 +76,13 @@ impl Talk {
         Ok(())
     }
 
-    /// Says once that the certificate is about to expire.
+    /// Says each warning once.
     fn warn(&mut self, run: &Run) {
-        let certificate = run.certificate.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let warning = certificate.and_then(|certificate| expiry_warning(&certificate, SystemTime::now()));
-        if let Some(warning) = warning.filter(|_| !self.has_warned) {
-            self.has_warned = true;
-            self.say(&warning);
+        for warning in warnings(run, SystemTime::now()) {
+            if !self.warned.contains(&warning) {
+                self.say(&show::clean(&warning));
+                self.warned.push(warning);
+            }
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
-use super::mark::{self, Since};
-use super::open::{Sqlite, open};
-use super::plan::{Child, Filter, Group, Ordered, Parent, Walk, check};
-use super::row::{Columns, Row, Value};
+use super::mark::Marked;
+use super::media::Media;
+use super::open::{Sqlite, WIDE, open};
+use super::plan::{Child, Filter, Group, Ordered, Parent, Selected, Walk, check};
+use super::reading::{FileWalk, Planned, Reading, WIDEST};
+use super::row::Columns;
 use super::schema::Table;
-use super::{FileInfo, FilePath, Kind, Mark, Selection, Snapshot, Source, Timeframe};
+use super::{FileInfo, FilePath, Kind, Mark, Selection, Snapshot, Source, Timeframe, dates};
 use crate::error::{self, At, Error, Result};
 use crate::io::Cancel;
 
@@ -78,68 +79,6 @@ impl Source for ContactHistory {
     }
 }
 
-/// What a snapshot has found out before its first row.
-struct Planned {
-    files: Vec<FileInfo>,
-    /// Of each file: its columns, and the statements that give its rows.
-    walks: Vec<(Columns, Vec<String>)>,
-    /// What is bound to every statement.
-    values: Vec<SqlValue>,
-    mark: Option<Mark>,
-}
-
-struct Reading {
-    /// Its read transaction ends with it.
-    connection: Connection,
-    path: PathBuf,
-    cancel: Cancel,
-    planned: Planned,
-}
-
-impl Snapshot for Reading {
-    fn files(&self) -> &[FileInfo] {
-        &self.planned.files
-    }
-
-    fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
-        let walk = self.planned.walks.get(file);
-        let (columns, statements) =
-            walk.ok_or_else(|| Error::new(error::Kind::Invalid, format!("there is no file {file}")))?;
-        let mut room = Vec::with_capacity(columns.names().len());
-        for sql in statements {
-            let mut statement = self.connection.prepare(sql).sqlite().at(self.path.display())?;
-            let mut rows =
-                statement.query(params_from_iter(&self.planned.values)).sqlite().at(self.path.display())?;
-            while let Some(found) = rows.next().sqlite().at(self.path.display())? {
-                self.cancel.check()?;
-                let mut values = emptied(room);
-                for i in 0..columns.names().len() {
-                    values.push(match found.get_ref(i).sqlite()? {
-                        ValueRef::Null => Value::Null,
-                        ValueRef::Integer(number) => Value::Integer(number),
-                        ValueRef::Real(number) => Value::Real(number),
-                        ValueRef::Text(text) => Value::Text(text),
-                        ValueRef::Blob(bytes) => Value::Blob(bytes),
-                    });
-                }
-                row(&Row::new(columns, &values))?;
-                room = emptied(values);
-            }
-        }
-        Ok(())
-    }
-
-    fn mark(&self) -> Option<Mark> {
-        self.planned.mark.clone()
-    }
-}
-
-/// The same allocation for values of another row.
-fn emptied<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
-    values.clear();
-    values.into_iter().map(|_| Value::Null).collect()
-}
-
 fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
     match selection.kind {
         Kind::Interaction => {
@@ -154,6 +93,7 @@ fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
             let mut files = Planning::new(connection, parent, selection)?;
             if let Some(types) = &selection.media_types {
                 files.filter.among(media, types);
+                files.media = Some(Media::new(&table.name, media, types.clone()));
             }
             let child = Table::load(connection, "attachment")?;
             files.plan("UCS/Interaction", &ENTITY_TYPES, child.as_ref(), &["entityid", "documentid"])
@@ -189,40 +129,37 @@ struct Planning<'a> {
     parent: Parent<'a>,
     filter: Filter,
     mark: Option<Mark>,
+    warnings: Vec<String>,
+    media: Option<Media>,
 }
 
 impl<'a> Planning<'a> {
     fn new(connection: &'a Connection, parent: Parent<'a>, selection: &Selection) -> Result<Planning<'a>> {
-        let (table, id, date) = (parent.table, parent.id, parent.date);
-        let mut filter = Filter::default();
-        let mut bound = |operator, text: String| {
-            if let Some(date) = date {
-                filter.compare(date, operator, SqlValue::Text(text));
-                filter.is_dated = true;
-            }
+        let mut planning = Planning {
+            connection,
+            parent,
+            filter: Filter::default(),
+            mark: None,
+            warnings: Vec::new(),
+            media: None,
         };
-        let mut old = None;
+        let Parent { table, id, date, .. } = planning.parent;
         match &selection.timeframe {
             Timeframe::All => {}
             Timeframe::Between { start, end } => {
-                start.iter().for_each(|&start| bound(">=", as_text(start)));
-                end.iter().for_each(|&end| bound("<", as_text(end)));
-            }
-            Timeframe::Since(None) if table.rowid.is_some() => {}
-            Timeframe::Since(mark) => {
-                old = mark.clone();
-                let mark = mark.clone().unwrap_or_else(|| Mark(String::new()));
-                match (mark::find(connection, table, id, &mark)?, table.rowid) {
-                    (Since::Rowid(last), Some(rowid)) => {
-                        filter.after(rowid, last);
-                    }
-                    (Since::Date(date), _) => bound(">=", date),
-                    _ => {}
+                if let Some(date) = date {
+                    dates::restrict(connection, table, date, (*start, *end), &mut planning.filter)?;
                 }
             }
+            Timeframe::Since(mark) => {
+                let media_types = selection.media_types.as_deref();
+                let since = Marked { table, id, date, media_types }.since(connection, mark.as_ref())?;
+                planning.filter.only(connection, since.ranges)?;
+                planning.mark = since.mark;
+                planning.warnings.extend(since.warning);
+            }
         }
-        let mark = mark::take(connection, table, id, date)?.or(old);
-        Ok(Planning { connection, parent, filter, mark })
+        Ok(planning)
     }
 
     /// `links` is the child's column with the parent's id, and another that it has to have.
@@ -245,31 +182,40 @@ impl<'a> Planning<'a> {
             let child = self.child(table, child_name, parent_name, links)?;
             let counting = Walk::counting_children(&self.parent, &child, &self.filter);
             let walk = Walk::of_children(&self.parent, &child, &self.filter);
-            belonging = Some((walk, self.counts(&counting, &ranges)?, table.in_order(child_name)?));
+            belonging = Some((walk, self.counts(&counting, &ranges)?, table, table.in_order(child_name)?));
         }
         let (mut files, mut walks) = (Vec::new(), Vec::new());
-        let mut add = |path, rows, columns: &[&str], statements: Vec<Ordered>, id| -> Result<()> {
+        let mut add = |path, rows, selected: &Selected<'_>, statements: Vec<Ordered>, id| -> Result<()> {
             if rows > 0 {
                 let settled = statements.into_iter().map(|statement| statement.settle(self.connection));
-                let statements = settled.collect::<Result<_>>()?;
+                let is_media = |name: &&str| id == Some("id") && name.eq_ignore_ascii_case("mediatypeid");
                 files.push(FileInfo { path, rows });
-                let keys = columns.iter().map(|column| key(column, id)).collect();
-                walks.push((Columns::new(keys), statements));
+                walks.push(FileWalk {
+                    keys: Columns::new(selected.columns.iter().map(|column| key(column, id)).collect()),
+                    table: selected.table.name.clone(),
+                    columns: selected.columns.iter().map(|&column| column.to_owned()).collect(),
+                    in_pieces: selected.table.is_read_in_pieces(),
+                    media: selected.columns.iter().position(|name| is_media(&name)),
+                    statements: settled.collect::<Result<_>>()?,
+                });
             }
             Ok(())
         };
+        let own_selected = selected("p", self.parent.table, &own_columns);
         for (i, &(word, range)) in groups.iter().enumerate() {
             let folder = format!("{folder}/{word}");
             let stem = if is_contact { "ContactAttribute".to_owned() } else { format!("{word}-Attachment") };
             let path = FilePath { folder: folder.clone(), stem: word.to_owned() };
             let id = (!is_contact).then_some("id");
-            add(path, own_counts[i], &own_columns, own.rows("p", &own_columns, range), id)?;
-            if let Some((walk, counts, columns)) = &belonging {
+            add(path, own_counts[i], &own_selected, own.rows(&own_selected, range), id)?;
+            if let Some((walk, counts, table, columns)) = &belonging {
                 let path = FilePath { folder, stem };
-                add(path, counts[i], columns, walk.rows("c", columns, range), None)?;
+                let selected = selected("c", table, columns);
+                add(path, counts[i], &selected, walk.rows(&selected, range), None)?;
             }
         }
-        Ok(Planned { files, walks, values: self.filter.values, mark: self.mark })
+        let Planning { filter, mark, warnings, media, .. } = self;
+        Ok(Planned { files, walks, values: filter.values, mark, warnings, media })
     }
 
     fn child<'t>(
@@ -316,6 +262,11 @@ impl<'a> Planning<'a> {
     }
 }
 
+fn selected<'a>(alias: &'a str, table: &'a Table, columns: &'a [&'a str]) -> Selected<'a> {
+    let widest = if table.is_read_in_pieces() { WIDE } else { WIDEST };
+    Selected { alias, table, columns, widest }
+}
+
 /// The key of a column in the export. `id` is the column that is called so there, if any.
 fn key(column: &str, id: Option<&str>) -> String {
     let name = column.to_ascii_lowercase();
@@ -324,12 +275,6 @@ fn key(column: &str, id: Option<&str>) -> String {
         _ if id == Some(name.as_str()) => "IXNID".to_owned(),
         _ => name,
     }
-}
-
-/// An instant as the database has it, in its shortest form: that is a beginning of all others, so as text it is the
-/// least of them, and what is earlier is less than it.
-fn as_text(instant: jiff::Timestamp) -> String {
-    instant.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
 }
 
 #[cfg(test)]

@@ -41,26 +41,45 @@ pub fn append_real(out: &mut Vec<u8>, number: f64) {
 pub fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(STANDARD.encoded_length(bytes.len()) + 2);
     out.push(b'"');
-    STANDARD.encode_append(bytes, out);
+    append_base64_part(out, bytes);
     out.push(b'"');
+}
+
+/// Without quotes. Of a whole in parts each but the last has a number of bytes that can be divided by 3.
+pub fn append_base64_part(out: &mut Vec<u8>, bytes: &[u8]) {
+    STANDARD.encode_append(bytes, out);
 }
 
 /// Bytes that are not UTF-8 become U+FFFD.
 pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
+    append_text_part(out, text);
+    out.push(b'"');
+}
+
+/// Without quotes. Of a whole in parts each but the last ends at [`end_of_part`].
+pub fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
     // Going by chunks is several times slower than the check.
     if std::str::from_utf8(text).is_ok() {
-        append_escaped(out, text);
-    } else {
-        for chunk in text.utf8_chunks() {
-            append_escaped(out, chunk.valid().as_bytes());
-            if !chunk.invalid().is_empty() {
-                out.extend_from_slice("\u{fffd}".as_bytes());
-            }
+        return append_escaped(out, text);
+    }
+    for chunk in text.utf8_chunks() {
+        append_escaped(out, chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
+}
+
+/// Returns up to where a text can be written before more of it is known: not within a character.
+pub fn end_of_part(text: &[u8]) -> usize {
+    /// A character has one byte more at most.
+    const CUT: usize = 3;
+    let is_open = |start: &usize| {
+        std::str::from_utf8(&text[*start..]).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+    };
+    (text.len().saturating_sub(CUT)..text.len()).find(is_open).unwrap_or(text.len())
 }
 
 fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
@@ -111,6 +130,26 @@ mod tests {
                 let mut out = b"before".to_vec();
                 append_text(&mut out, &text.as_bytes()[skip..]);
                 assert_eq!(&out[6..], serde_json::to_vec(&text[skip..]).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_in_parts_is_the_text_wherever_it_is_cut() {
+        let text = b"a\xffb\xe2\x82\xe2\x82\xac\xf0\x9f\x98\xf0\x9f\x98\x80\xed\xa0\x80x\x80\"\xc0\xf0\x9f";
+        let mut whole = Vec::new();
+        append_text_part(&mut whole, text);
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let (mut out, mut open) = (Vec::new(), Vec::new());
+                for part in [&text[..first], &text[first..second], &text[second..]] {
+                    open.extend_from_slice(part);
+                    let end = end_of_part(&open);
+                    append_text_part(&mut out, &open[..end]);
+                    open.drain(..end);
+                }
+                append_text_part(&mut out, &open);
+                assert_eq!(out, whole, "{first} {second}");
             }
         }
     }

@@ -1,11 +1,18 @@
-//! The high-water mark of an export: the last row of its table.
+//! What a job has exported, and how the next run proves it: no row is taken for exported that was not.
+//!
+//! Rowids tell nothing by themselves. That of the last row is given again when it is deleted, REPLACE moves a row,
+//! an application may choose them, VACUUM numbers them anew, and the file may be another one. So a mark has a digest:
+//! the table is cut into segments by rowid, and of each it keeps how many rows there were, and the sum of the hashes of
+//! their ids and dates. A segment with the same sum holds what was exported; every other one, and all that lies above
+//! them, is exported. Where a row was deleted, the others of its segment are exported twice, which is said.
 //!
 //! ```json
-//! {"table":"interaction","rowid":5000,"id":"0002AB00000000A1","date":"2026-10-31 23:59:59.120"}
+//! {"version":2,"table":"interaction","media_types":["chat"],"dated":true,
+//!  "segments":[[5000,"0002AB00000000A1",5000,"9f86d081884c7d659a2feaa0c55ad015"]]}
 //! ```
 //!
-//! Rowids grow with every insertion, but VACUUM may number them anew (in the same order), and that of a last row that
-//! was deleted is given again. So the id tells whether it is still that row.
+//! Where a segment ends is found by the row that was its last; if that is wrong, more is exported, never less. What it
+//! costs is a pass over the indexes of id and date.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -13,117 +20,293 @@ use serde::{Deserialize, Serialize};
 
 use super::Mark;
 use super::open::Sqlite;
-use super::plan::quoted;
+use super::plan::{Ranges, quoted};
 use super::schema::Table;
 use crate::error::{Error, Kind, Result};
 
+/// What 0.1.0 wrote has no version, and proves nothing.
+const VERSION: u32 = 2;
+/// Into so many segments a table is cut at first.
+const PIECES: i128 = 256;
+/// Above so many, neighbours become one.
+const MAX_SEGMENTS: usize = 512;
+
+/// What a job exports since its last run.
+#[derive(Debug)]
+pub struct Since {
+    pub ranges: Ranges,
+    /// For the next run.
+    pub mark: Option<Mark>,
+    /// Why some rows may be exported again.
+    pub warning: Option<String>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+struct Proof {
+    version: u32,
     table: String,
-    rowid: i64,
-    id: Option<String>,
-    date: Option<String>,
+    /// What was exported of these rows.
+    media_types: Option<Vec<String>>,
+    /// Dates are in the digests, too.
+    dated: bool,
+    segments: Vec<Segment>,
 }
 
-/// Where what has not been exported begins.
-#[derive(Debug, PartialEq)]
-pub enum Since {
-    Everything,
-    /// Greater rowids.
-    Rowid(i64),
-    /// This date and later ones.
-    Date(String),
+/// The rowid and the id of the last row, the number of rows, and their digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Segment(i64, Option<String>, u64, String);
+
+/// Of the rows of a segment, in any order: their number, and the sum of their hashes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Digest {
+    rows: u64,
+    sum: u128,
 }
 
-/// Returns the mark of a table as it is now: `None` if it is empty, or WITHOUT ROWID.
-pub fn take(connection: &Connection, table: &Table, id: &str, date: Option<&str>) -> Result<Option<Mark>> {
-    let Some(rowid) = table.rowid else { return Ok(None) };
-    let date = date.map_or_else(|| "NULL".to_owned(), quoted);
-    let name = quoted(&table.name);
-    let id = quoted(id);
-    let sql = format!(
-        "SELECT {rowid}, CAST({id} AS TEXT), CAST({date} AS TEXT) FROM {name} NOT INDEXED ORDER BY {rowid} DESC LIMIT 1"
-    );
-    let row = |row: &rusqlite::Row<'_>| {
-        let (id, date) = (text(row.get_ref(1)?), text(row.get_ref(2)?));
-        Ok(Row { table: table.name.to_ascii_lowercase(), rowid: row.get(0)?, id, date })
-    };
-    let last = connection.query_row(&sql, [], row).optional().sqlite()?;
-    let mark = |row| serde_json::to_string(&row).map(Mark);
-    last.map(mark).transpose().map_err(|error| Error::new(Kind::Invalid, error.to_string()))
-}
-
-/// A text that is not UTF-8 is no id that could be found again.
-fn text(value: ValueRef<'_>) -> Option<String> {
-    value.as_str().ok().map(str::to_owned)
-}
-
-/// Finds what was marked.
-pub fn find(connection: &Connection, table: &Table, id: &str, mark: &Mark) -> Result<Since> {
-    let Some(rowid) = table.rowid else {
-        let text = format!("{} is WITHOUT ROWID: what is new in it cannot be told", table.name);
-        return Err(Error::new(Kind::Unsupported, text));
-    };
-    let row: Row = serde_json::from_str(&mark.0)
-        .map_err(|error| Error::new(Kind::Invalid, format!("not a mark of a contact history: {error}")))?;
-    if !row.table.eq_ignore_ascii_case(&table.name) {
-        let text = format!("the mark is of the table {}, not of {}", row.table, table.name);
-        return Err(Error::new(Kind::Invalid, text));
+impl Digest {
+    fn plus(self, other: Digest) -> Digest {
+        Digest { rows: self.rows.saturating_add(other.rows), sum: self.sum.wrapping_add(other.sum) }
     }
-    let (name, id) = (quoted(&table.name), quoted(id));
-    let sql = format!("SELECT 1 FROM {name} WHERE {rowid} = ?1 AND CAST({id} AS TEXT) IS ?2");
-    let mut same = connection.prepare(&sql).sqlite()?;
-    if same.exists(params![row.rowid, row.id]).sqlite()? {
-        return Ok(Since::Rowid(row.rowid));
+}
+
+impl Segment {
+    /// `None` if it is not one that was written here.
+    fn digest(&self) -> Option<Digest> {
+        Some(Digest { rows: self.2, sum: u128::from_str_radix(&self.3, 16).ok()? })
     }
-    let sql = format!("SELECT min({rowid}) FROM {name} WHERE {id} = ?1");
-    let moved: Option<i64> = connection.query_row(&sql, [&row.id], |row| row.get(0)).sqlite()?;
-    Ok(match (moved, row.date) {
-        (Some(rowid), _) => Since::Rowid(rowid),
-        (None, Some(date)) => Since::Date(date),
-        (None, None) => Since::Everything,
-    })
+}
+
+/// The table that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    pub table: &'a Table,
+    pub id: &'a str,
+    pub date: Option<&'a str>,
+    pub media_types: Option<&'a [String]>,
+}
+
+impl Marked<'_> {
+    /// Finds out what has not been exported up to a mark.
+    pub fn since(&self, connection: &Connection, old: Option<&Mark>) -> Result<Since> {
+        let table = self.table;
+        let rowid = table.rowid.ok_or_else(|| {
+            let text = format!(
+                "{} is WITHOUT ROWID: its rows have no order of insertion, so that what is new cannot be told; \
+                 give a timeframe instead of \"since_last_run\"",
+                table.name
+            );
+            Error::new(Kind::Unsupported, text)
+        })?;
+        let (proof, mut warning) = match old.map(|mark| self.proof(mark)) {
+            None => (None, None),
+            Some(Ok(proof)) => (Some(proof), None),
+            Some(Err(why)) => (None, Some(format!("since_last_run: everything is exported again: {why}"))),
+        };
+        let sql = format!("SELECT min({rowid}), max({rowid}) FROM {}", quoted(&table.name));
+        let ends = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).sqlite()?;
+        let (Some(first), Some(last)) = ends else {
+            return Ok(Since { ranges: Ranges(Vec::new()), mark: old.cloned(), warning: None });
+        };
+        let known = proof.as_ref().map(|proof| self.ends(connection, &proof.segments)).transpose()?;
+        let known = known.unwrap_or_default();
+        let mut ends = known.clone();
+        cut(&mut ends, first, last);
+        let dated = proof.as_ref().map_or_else(|| self.can_be_dated(), |proof| proof.dated);
+        let digests = self.digests(connection, &ends, dated)?;
+
+        let mut ranges = Vec::new();
+        let (mut exported, mut unproved, mut from) = (0_u64, 0_u64, i64::MIN);
+        let old = proof.iter().flat_map(|proof| &proof.segments);
+        for ((segment, &end), found) in old.zip(&known).zip(&digests) {
+            if segment.digest() != Some(*found) {
+                unproved = unproved.saturating_add(segment.2);
+                exported = exported.saturating_add(found.rows);
+                if found.rows > 0 {
+                    ranges.push((from, end));
+                }
+            }
+            from = end.saturating_add(1);
+        }
+        if known.last().is_none_or(|&top| top < last) {
+            exported =
+                digests.iter().skip(known.len()).fold(exported, |sum, new| sum.saturating_add(new.rows));
+            ranges.push((from, i64::MAX));
+        }
+        let again = exported.min(unproved);
+        if again > 0 {
+            let text = format!(
+                "since_last_run: up to {again} rows of {} may have been exported before: since the last run some were \
+                 deleted, replaced, changed in id or date, or inserted out of order",
+                table.name
+            );
+            warning = Some(text);
+        }
+        let segments = self.segments(connection, &ends, &digests)?;
+        let media_types = self.media_types.map(<[String]>::to_vec);
+        let table = table.name.to_ascii_lowercase();
+        let proof = Proof { version: VERSION, table, media_types, dated, segments };
+        let text = serde_json::to_string(&proof).map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
+        Ok(Since { ranges: Ranges::joined(ranges), mark: Some(Mark(text)), warning })
+    }
+
+    /// Reads a mark, or says why it proves nothing here.
+    fn proof(&self, mark: &Mark) -> std::result::Result<Proof, String> {
+        let proof: Proof = serde_json::from_str(&mark.0)
+            .ok()
+            .filter(|proof: &Proof| proof.version == VERSION)
+            .ok_or("the last run has left no proof of what it exported, as those of older versions")?;
+        if !proof.table.eq_ignore_ascii_case(&self.table.name) {
+            return Err(format!("the last run exported from the table {}", proof.table));
+        }
+        if proof.dated && self.date.is_none() {
+            return Err("the column with the date has gone".to_owned());
+        }
+        let covered = match (&proof.media_types, self.media_types) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(before), Some(now)) => now.iter().all(|media| before.contains(media)),
+        };
+        if covered { Ok(proof) } else { Err("the last run exported fewer media types".to_owned()) }
+    }
+
+    /// Returns true if the date costs no pass over the table itself, or is all that tells a row from an earlier one.
+    fn can_be_dated(&self) -> bool {
+        self.date.is_some_and(|date| self.table.is_rowid(self.id) || self.table.has_index_on(date))
+    }
+
+    /// Returns the rowids at which segments end now, ascending: where the last row of each has gone to, or where it
+    /// would be if it were still there.
+    fn ends(&self, connection: &Connection, segments: &[Segment]) -> Result<Vec<i64>> {
+        let (name, id) = (quoted(&self.table.name), quoted(self.id));
+        let rowid = self.table.rowid.unwrap_or("rowid");
+        let same = format!("SELECT {rowid} FROM {name} WHERE {rowid} = ?1 AND CAST({id} AS TEXT) IS ?2");
+        let mut same = connection.prepare(&same).sqlite()?;
+        let by_id = format!("SELECT {rowid} FROM {name} WHERE {id} = ?1");
+        let mut by_id = connection.prepare(&by_id).sqlite()?;
+        let mut found: Vec<Option<i64>> = Vec::with_capacity(segments.len());
+        for Segment(before, id, ..) in segments {
+            let mut now = same.query_row(params![before, id], |row| row.get(0)).optional().sqlite()?;
+            if now.is_none() && self.table.key(self.id).is_some() {
+                now = by_id.query_row([id], |row| row.get(0)).optional().sqlite()?;
+            }
+            // VACUUM and reloading close gaps; what is above its old place has been inserted again.
+            found.push(now.filter(|now| now <= before));
+        }
+        let shift = |(before, now): (&Segment, &Option<i64>)| now.map(|now| before.0.saturating_sub(now));
+        let mut moved = segments.iter().zip(&found).rev().find_map(shift).unwrap_or(0);
+        let mut above = i64::MAX;
+        let mut ends = Vec::with_capacity(segments.len());
+        for (segment, now) in segments.iter().zip(&found).rev() {
+            moved = shift((segment, now)).unwrap_or(moved);
+            above = above.min(segment.0.saturating_sub(moved));
+            ends.push(above);
+        }
+        ends.reverse();
+        Ok(ends)
+    }
+
+    /// Returns the digests of all segments that end there.
+    fn digests(&self, connection: &Connection, ends: &[i64], dated: bool) -> Result<Vec<Digest>> {
+        let rowid = self.table.rowid.unwrap_or("rowid");
+        let is_rowid = self.table.is_rowid(self.id);
+        let mut digests = vec![Digest::default(); ends.len()];
+        // With its rowid, a date says all that the id would.
+        let id = (!is_rowid || !dated).then_some((b'i', self.id));
+        let date = self.date.filter(|_| dated).map(|date| (b'd', date));
+        for (pass, (tag, column)) in id.into_iter().chain(date).enumerate() {
+            let sql = format!("SELECT {rowid}, {} FROM {}", quoted(column), quoted(&self.table.name));
+            let mut statement = connection.prepare(&sql).sqlite()?;
+            let mut rows = statement.raw_query();
+            let mut bytes = Vec::new();
+            while let Some(row) = rows.next().sqlite()? {
+                let rowid: i64 = row.get(0).sqlite()?;
+                bytes.clear();
+                bytes.push(tag);
+                if is_rowid {
+                    bytes.extend_from_slice(&rowid.to_le_bytes());
+                }
+                append(&mut bytes, row.get_ref(1).sqlite()?);
+                let Some(digest) = digests.get_mut(ends.partition_point(|&end| end < rowid)) else {
+                    continue;
+                };
+                digest.rows += u64::from(pass == 0);
+                digest.sum = digest.sum.wrapping_add(hash(&bytes));
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Returns what the mark says of the segments: few enough, and none of them empty.
+    fn segments(&self, connection: &Connection, ends: &[i64], digests: &[Digest]) -> Result<Vec<Segment>> {
+        let mut merged: Vec<(i64, Digest)> = Vec::with_capacity(ends.len());
+        merged
+            .extend(ends.iter().copied().zip(digests.iter().copied()).filter(|(_, digest)| digest.rows > 0));
+        while merged.len() > MAX_SEGMENTS {
+            let pair = |pair: &[(i64, Digest)]| {
+                let sum = pair.iter().fold(Digest::default(), |sum, (_, digest)| sum.plus(*digest));
+                pair.last().map(|(end, _)| (*end, sum))
+            };
+            merged = merged.chunks(2).filter_map(pair).collect();
+        }
+        let rowid = self.table.rowid.unwrap_or("rowid");
+        let sql = format!(
+            "SELECT {rowid}, CAST({} AS TEXT) FROM {} NOT INDEXED WHERE {rowid} <= ?1 ORDER BY {rowid} DESC LIMIT 1",
+            quoted(self.id),
+            quoted(&self.table.name)
+        );
+        let mut last = connection.prepare(&sql).sqlite()?;
+        let mut segment = |(end, digest): (i64, Digest)| {
+            // A text that is not UTF-8 is no id that could be found again.
+            let id =
+                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_str().ok().map(str::to_owned)));
+            let (end, id) = last.query_row([end], id).sqlite()?;
+            Ok(Segment(end, id, digest.rows, format!("{:032x}", digest.sum)))
+        };
+        merged.into_iter().map(&mut segment).collect()
+    }
+}
+
+/// Cuts what lies above the last end, or all of it, into segments.
+fn cut(ends: &mut Vec<i64>, first: i64, last: i64) {
+    // There is nothing below the first.
+    let below = i128::from(first) - 1;
+    let base = ends.last().map_or(below, |&top| below.max(top.into()));
+    let width = (i128::from(last) - i128::from(first)) / PIECES + 1;
+    let step = usize::try_from(width).unwrap_or(usize::MAX);
+    // What is between two rowids is a rowid.
+    ends.extend((base + width..last.into()).step_by(step).filter_map(|end| i64::try_from(end).ok()));
+    if base < last.into() {
+        ends.push(last);
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Null => bytes.push(b'0'),
+        ValueRef::Integer(number) => {
+            bytes.push(b'1');
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        ValueRef::Real(number) => {
+            bytes.push(b'2');
+            bytes.extend_from_slice(&number.to_bits().to_le_bytes());
+        }
+        ValueRef::Text(text) => {
+            bytes.push(b'3');
+            bytes.extend_from_slice(text);
+        }
+        ValueRef::Blob(blob) => {
+            bytes.push(b'4');
+            bytes.extend_from_slice(blob);
+        }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u128 {
+    let hash = blake3::hash(bytes);
+    let (head, _) = hash.as_bytes().split_at(16);
+    head.iter().rev().fold(0, |sum, &byte| sum << 8 | u128::from(byte))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all(sql: &str) -> (Connection, Table) {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(sql).unwrap();
-        let table = Table::load(&connection, "t").unwrap().unwrap();
-        (connection, table)
-    }
-
-    #[test]
-    fn the_marked_row_is_found_by_rowid_then_id_then_date() {
-        let (connection, table) = all("CREATE TABLE t (id TEXT PRIMARY KEY, d);
-             INSERT INTO t VALUES ('a', '2026-01-01'), ('b', '2026-01-02'), ('c', '2026-01-03')");
-        let mark = take(&connection, &table, "id", Some("d")).unwrap().unwrap();
-        assert_eq!(mark.to_string(), r#"{"table":"t","rowid":3,"id":"c","date":"2026-01-03"}"#);
-        let found = || find(&connection, &table, "id", &mark).unwrap();
-        assert_eq!(found(), Since::Rowid(3));
-        connection.execute_batch("DELETE FROM t WHERE id = 'a'; UPDATE t SET rowid = rowid - 1").unwrap();
-        assert_eq!(found(), Since::Rowid(2));
-        connection.execute_batch("DELETE FROM t WHERE id = 'c'").unwrap();
-        assert_eq!(found(), Since::Date("2026-01-03".to_owned()));
-        connection.execute_batch("DELETE FROM t").unwrap();
-        assert_eq!(take(&connection, &table, "id", None).unwrap(), None);
-    }
-
-    #[test]
-    fn what_is_no_mark_here_is_refused() {
-        let (connection, table) = all("CREATE TABLE t (id)");
-        for text in ["", "5", r#"{"table":"u","rowid":3,"id":"c","date":null}"#] {
-            assert_eq!(
-                find(&connection, &table, "id", &Mark::from(text.to_owned())).unwrap_err().kind(),
-                Kind::Invalid
-            );
-        }
-        let (connection, table) = all("CREATE TABLE t (id PRIMARY KEY) WITHOUT ROWID");
-        let error = find(&connection, &table, "id", &Mark::from("{}".to_owned())).unwrap_err();
-        assert_eq!(error.kind(), Kind::Unsupported);
-        assert_eq!(take(&connection, &table, "id", None).unwrap(), None);
-    }
-}
+mod tests;

@@ -5,13 +5,19 @@ use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::row::Value;
 use crate::error::{Error, Kind, Result};
 use crate::io::Cancel;
 
 /// How long a database that another program has locked is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A value of more bytes than this is never read into memory as a whole: SQLite refuses to.
+pub const WIDE: i32 = 256 << 10;
 
 /// Instructions of SQLite's machine between two looks at the cancel flag: some tens of microseconds.
 const STEPS: i32 = 4096;
@@ -58,7 +64,19 @@ fn begin(opened: rusqlite::Result<Connection>, cancel: &Cancel) -> rusqlite::Res
     connection.execute_batch(SETTINGS)?;
     // The snapshot is that of the first read.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    // Only now: the schema itself may be longer.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, WIDE)?;
     Ok(connection)
+}
+
+pub fn value(value: ValueRef<'_>) -> Value<'_> {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(text),
+        ValueRef::Blob(bytes) => Value::Blob(bytes),
+    }
 }
 
 fn wants_shared_memory(error: &rusqlite::Error) -> bool {
@@ -104,6 +122,13 @@ impl<T> Sqlite<T> for rusqlite::Result<T> {
             Some(ErrorCode::NotADatabase) => Error::damaged("not an SQLite database, or an encrypted one"),
             Some(ErrorCode::DatabaseCorrupt) => Error::damaged("the database is damaged"),
             Some(ErrorCode::DiskFull) => Error::new(Kind::Os(libc::ENOSPC), "no space left on the device"),
+            Some(ErrorCode::TooBig) => {
+                let text = format!(
+                    "a value of more than {WIDE} bytes stands where rows are looked for (an id, a date, a type), \
+                     or in a generated column; shorten it"
+                );
+                Error::new(Kind::Unsupported, text)
+            }
             Some(ErrorCode::OutOfMemory) => Error::new(Kind::Os(libc::ENOMEM), "SQLite is out of memory"),
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
                 let text = "cannot be read without writing beside it, because a write was not finished; \

@@ -9,6 +9,7 @@
 //! that none needs memory in proportion to its rows; [`check`] makes sure of it.
 
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
 use super::open::Sqlite;
@@ -45,8 +46,48 @@ pub struct Filter {
     pub values: Vec<Value>,
     /// There is a bound on the date.
     pub is_dated: bool,
-    /// There is a bound on the rowid.
-    pub is_recent: bool,
+    /// Only the rows that these rowids are of.
+    pub ranges: Option<Ranges>,
+}
+
+/// Ranges of rowids, both ends included: ascending, and apart from each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranges(pub Vec<(i64, i64)>);
+
+/// The SQL function that tells whether a rowid is in the ranges, for walks that come to a row by another way.
+const IS_NEW: &str = "cddsfs_is_new";
+
+impl Ranges {
+    /// Makes one of those that touch each other.
+    pub fn joined(ranges: Vec<(i64, i64)>) -> Ranges {
+        let mut joined: Vec<(i64, i64)> = Vec::with_capacity(ranges.len());
+        for (from, until) in ranges {
+            match joined.last_mut().filter(|last| last.1.checked_add(1) == Some(from)) {
+                Some(last) => last.1 = until,
+                None => joined.push((from, until)),
+            }
+        }
+        Ranges(joined)
+    }
+
+    fn contains(&self, rowid: i64) -> bool {
+        let at = self.0.partition_point(|(_, until)| *until < rowid);
+        self.0.get(at).is_some_and(|(from, _)| *from <= rowid)
+    }
+
+    /// Returns the table of which these are the rows, and the condition on them.
+    fn walk(&self, table: &str, rowid: &str) -> (String, String) {
+        match self.0[..] {
+            [] => (table.to_owned(), "FALSE".to_owned()),
+            [(from, i64::MAX)] => (table.to_owned(), format!("p.{rowid} >= {from}")),
+            _ => {
+                let ranges: Vec<String> =
+                    self.0.iter().map(|(from, until)| format!("({from}, {until})")).collect();
+                let from = format!("(VALUES {}) AS r CROSS JOIN {table}", ranges.join(", "));
+                (from, format!("p.{rowid} BETWEEN r.column1 AND r.column2"))
+            }
+        }
+    }
 }
 
 impl Filter {
@@ -56,11 +97,15 @@ impl Filter {
         self.conditions.push(format!("p.{} {operator} ?{}", quoted(column), self.values.len()));
     }
 
-    /// Adds that a row was inserted after another.
-    pub fn after(&mut self, rowid: &str, last: i64) {
-        self.values.push(Value::Integer(last));
-        self.conditions.push(format!("p.{rowid} > ?{}", self.values.len()));
-        self.is_recent = true;
+    /// Adds that a row is in ranges of rowids.
+    pub fn only(&mut self, connection: &Connection, ranges: Ranges) -> Result<()> {
+        let own = ranges.clone();
+        let flags = FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+        connection
+            .create_scalar_function(IS_NEW, 1, flags, move |row| Ok(own.contains(row.get(0)?)))
+            .sqlite()?;
+        self.ranges = Some(ranges);
+        Ok(())
     }
 
     /// Adds that a column has one of these values, compared byte by byte.
@@ -72,25 +117,77 @@ impl Filter {
     }
 }
 
-/// A statement, and the order that its walk is in.
+/// The statements that give the same rows in the same order.
+#[derive(Debug)]
+pub struct Statement {
+    /// A value for each column.
+    pub whole: String,
+    /// The rowid, or NULL; then for each column two: its value, or NULL and the type of one that is too wide to be read
+    /// at once. It can be continued by LIMIT.
+    pub careful: String,
+}
+
+/// A statement that is not settled, and the order that its walk is in.
 #[derive(Debug)]
 pub struct Ordered {
-    select: String,
+    whole: String,
+    careful: String,
+    rest: String,
     order: String,
 }
 
 impl Ordered {
     /// Returns it as SQL. SQLite does not always see that a walk is in order, that along an index of a table
     /// WITHOUT ROWID for instance, and would sort: then it is not asked for the order, and the walk is the same.
-    pub fn settle(self, connection: &Connection) -> Result<String> {
-        let sql = format!("{} ORDER BY {}", self.select, self.order);
-        match check(connection, &sql) {
+    pub fn settle(self, connection: &Connection) -> Result<Statement> {
+        let Ordered { whole, careful, rest, order } = self;
+        let statement = |end: &str| Statement {
+            whole: format!("SELECT {whole} FROM {rest}{end}"),
+            careful: format!("SELECT {careful} FROM {rest}{end}"),
+        };
+        let ordered = statement(&format!(" ORDER BY {order}"));
+        match check(connection, &ordered.whole) {
             Err(error) if error.kind() == Kind::Unsupported => {
-                check(connection, &self.select)?;
-                Ok(self.select)
+                let walked = statement("");
+                check(connection, &walked.whole)?;
+                Ok(walked)
             }
-            result => result.map(|()| sql),
+            result => result.map(|()| ordered),
         }
+    }
+}
+
+/// The columns of one table that are read, by what it is called in the walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Selected<'a> {
+    pub alias: &'a str,
+    pub table: &'a Table,
+    pub columns: &'a [&'a str],
+    /// A value of more bytes than this, in the database's encoding, is not read at once.
+    pub widest: i32,
+}
+
+impl Selected<'_> {
+    fn whole(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|name| self.column(name)).collect();
+        columns.join(", ")
+    }
+
+    fn careful(&self) -> String {
+        let Selected { alias, table, columns, widest } = *self;
+        let mut parts =
+            vec![table.rowid.map_or_else(|| "NULL".to_owned(), |rowid| format!("{alias}.{rowid}"))];
+        for name in columns {
+            let column = self.column(name);
+            let is_wide = format!("octet_length({column}) > {widest}");
+            parts.push(format!("CASE WHEN {is_wide} THEN NULL ELSE {column} END"));
+            parts.push(format!("CASE WHEN {is_wide} THEN typeof({column}) END"));
+        }
+        parts.join(", ")
+    }
+
+    fn column(&self, name: &str) -> String {
+        format!("{}.{}", self.alias, quoted(name))
     }
 }
 
@@ -114,7 +211,7 @@ impl Walk {
         let date = parent.date.as_slice();
         let both: Vec<&str> = group.iter().chain(date).copied().collect();
         let mut wanted: Vec<&[&str]> = Vec::new();
-        if !filter.is_recent {
+        if filter.ranges.is_none() {
             if group.len() == 1 {
                 wanted.push(&both);
             }
@@ -132,9 +229,16 @@ impl Walk {
             Some((_, index)) => (indexed_by(&index.name), order(table, "p", &index.parts)),
             None => ("NOT INDEXED".to_owned(), table_order(table, "p")),
         };
+        let mut from = format!("{} AS p {hint}", quoted(&table.name));
+        let mut conditions = filter.conditions.clone();
+        if let (Some(ranges), Some(rowid)) = (&filter.ranges, table.rowid) {
+            let (walk, condition) = ranges.walk(&from, rowid);
+            from = walk;
+            conditions.push(condition);
+        }
         Walk {
-            from: format!("{} AS p {hint}", quoted(&table.name)),
-            conditions: filter.conditions.clone(),
+            from,
+            conditions,
             order,
             group: parent.group.map(|group| format!("p.{}", quoted(group))).unwrap_or_default(),
             is_by_range,
@@ -164,6 +268,9 @@ impl Walk {
         let (p, c) = (quoted(&parent.table.name), quoted(&child.table.name));
         let mut conditions = vec![belongs(parent, child)];
         conditions.extend(filter.conditions.iter().cloned());
+        if let (Some(_), Some(rowid)) = (&filter.ranges, parent.table.rowid) {
+            conditions.push(format!("{IS_NEW}(p.{rowid})"));
+        }
         Walk {
             from: format!("{c} AS c NOT INDEXED CROSS JOIN {p} AS p {by_id}"),
             conditions,
@@ -175,20 +282,20 @@ impl Walk {
 
     /// The way on which children are counted. Each has one parent, so both ways meet the same ones.
     pub fn counting_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
-        if filter.is_dated || filter.is_recent {
+        if filter.is_dated || filter.ranges.is_some() {
             Walk::of_children(parent, child, filter)
         } else {
             Walk::through_children(parent, child, filter)
         }
     }
 
-    /// Returns the statements that one after another give the rows of a group: what they select, and in which order.
-    pub fn rows(&self, alias: &str, columns: &[&str], group: Group) -> Vec<Ordered> {
-        let columns: Vec<String> = columns.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
-        let select = |condition: String| {
-            let select =
-                format!("SELECT {} FROM {}{}", columns.join(", "), self.from, self.filter(&[condition]));
-            Ordered { select, order: self.order.clone() }
+    /// Returns the statements that one after another give the rows of a group.
+    pub fn rows(&self, selected: &Selected<'_>, group: Group) -> Vec<Ordered> {
+        let select = |condition: String| Ordered {
+            whole: selected.whole(),
+            careful: selected.careful(),
+            rest: format!("{}{}", self.from, self.filter(&[condition])),
+            order: self.order.clone(),
         };
         if self.is_by_range {
             group.iter().map(|range| select(self.range(range))).collect()

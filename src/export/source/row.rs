@@ -6,7 +6,40 @@
 //!
 //! Keys come in the order of the columns. One whose value is NULL, an empty text or an empty blob is left out.
 
+use std::fmt;
+
 use super::json;
+use crate::error::Result;
+
+/// Lines are passed on when they have this many bytes, also before their end.
+pub const CHUNK: usize = 64 << 10;
+
+/// What is too wide to be held as a whole.
+pub trait Pieces {
+    /// Calls `piece` with all of it, in pieces: of bytes, each but the last a multiple of 3; of text, UTF-8 that may be
+    /// cut anywhere.
+    fn each(&self, piece: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+}
+
+/// A text or a blob in pieces; never empty.
+#[derive(Clone, Copy)]
+pub struct Wide<'a> {
+    pub is_text: bool,
+    pub pieces: &'a dyn Pieces,
+}
+
+impl fmt::Debug for Wide<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wide").field("is_text", &self.is_text).finish_non_exhaustive()
+    }
+}
+
+/// It is the same one.
+impl PartialEq for Wide<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(self.pieces, other.pieces)
+    }
+}
 
 /// A value as SQLite stores it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +50,7 @@ pub enum Value<'a> {
     /// Meant to be UTF-8, but nothing makes sure of it.
     Text(&'a [u8]),
     Blob(&'a [u8]),
+    Wide(Wide<'a>),
 }
 
 impl Value<'_> {
@@ -73,14 +107,23 @@ impl<'a> Row<'a> {
     }
 
     /// Appends the row as one line, its end included.
-    pub fn append_json(&self, out: &mut Vec<u8>) {
+    pub fn append_json(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.write_json(out, &mut |_| Ok(()))
+    }
+
+    /// Does the same, and calls `full` whenever there are [`CHUNK`] bytes or more, for it to take them.
+    pub fn write_json(
+        &self,
+        out: &mut Vec<u8>,
+        full: &mut dyn FnMut(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
         out.push(b'{');
-        let start = out.len();
+        let mut is_first = true;
         for (key, value) in self.columns.keys.iter().zip(self.values) {
             if value.is_empty() {
                 continue;
             }
-            if out.len() > start {
+            if !std::mem::take(&mut is_first) {
                 out.push(b',');
             }
             out.extend_from_slice(key);
@@ -90,9 +133,36 @@ impl<'a> Row<'a> {
                 Value::Real(number) => json::append_real(out, number),
                 Value::Text(text) => json::append_text(out, text),
                 Value::Blob(bytes) => json::append_base64(out, bytes),
+                Value::Wide(wide) => wide.write_json(out, full)?,
+            }
+            if out.len() >= CHUNK {
+                full(out)?;
             }
         }
         out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
+impl Wide<'_> {
+    fn write_json(&self, out: &mut Vec<u8>, full: &mut dyn FnMut(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        out.push(b'"');
+        // The beginning of a character whose end is in the next piece.
+        let mut open = Vec::new();
+        self.pieces.each(&mut |piece| {
+            if self.is_text {
+                open.extend_from_slice(piece);
+                let end = json::end_of_part(&open);
+                json::append_text_part(out, &open[..end]);
+                open.drain(..end);
+            } else {
+                json::append_base64_part(out, piece);
+            }
+            if out.len() >= CHUNK { full(out) } else { Ok(()) }
+        })?;
+        json::append_text_part(out, &open);
+        out.push(b'"');
+        Ok(())
     }
 }
 
@@ -106,7 +176,7 @@ mod tests {
     fn line(names: &[&str], values: &[Value<'_>]) -> String {
         let columns = Columns::new(names.iter().map(|name| (*name).to_owned()).collect());
         let mut out = Vec::new();
-        Row::new(&columns, values).append_json(&mut out);
+        Row::new(&columns, values).append_json(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -161,7 +231,7 @@ mod tests {
                 Owned::Blob(bytes) => Value::Blob(bytes),
             }).collect();
             let mut out = Vec::new();
-            Row::new(&columns, &values).append_json(&mut out);
+            Row::new(&columns, &values).append_json(&mut out).unwrap();
             prop_assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
             let parsed: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&out).unwrap();
             let mut expected = serde_json::Map::new();

@@ -17,6 +17,7 @@ pub struct Table {
     /// What the rowid is also called: the column that is declared INTEGER PRIMARY KEY.
     alias: Option<String>,
     indexes: Vec<Index>,
+    has_generated: bool,
 }
 
 /// An index over whole columns and all rows.
@@ -60,9 +61,9 @@ impl Table {
             let text = format!("{name} is a {kind}; the database must have it as a table");
             return Err(Error::new(Kind::Invalid, text));
         }
-        let (columns, primary) = columns(connection, &found)?;
+        let Columns { names: columns, primary, has_generated } = columns(connection, &found)?;
         let indexes = indexes(connection, &found)?;
-        let mut table = Table { name: found, columns, rowid: None, alias: None, indexes };
+        let mut table = Table { name: found, columns, rowid: None, alias: None, indexes, has_generated };
         if !without_rowid {
             let free = ["rowid", "_rowid_", "oid"].into_iter().find(|name| table.column(name).is_none());
             table.rowid = Some(free.ok_or_else(|| {
@@ -75,6 +76,11 @@ impl Table {
             }
         }
         Ok(Some(table))
+    }
+
+    /// Returns true if SQLite reads a value of it in pieces (`sqlite3_blob_open`).
+    pub fn is_read_in_pieces(&self) -> bool {
+        self.rowid.is_some() && !self.has_generated
     }
 
     /// Returns a column as the database spells it.
@@ -118,12 +124,22 @@ impl Table {
 
     /// Returns how the one row with a value of this column is found.
     pub fn key(&self, column: &str) -> Option<Key<'_>> {
-        if self.alias.as_deref() == Some(column) {
+        if self.is_rowid(column) {
             return Some(Key { index: None, collation: "BINARY" });
         }
         let is_key = |index: &&Index| index.is_unique && index.key_len == 1 && index.parts[0].is(column);
         let index = self.indexes.iter().find(is_key)?;
         Some(Key { index: Some(index), collation: &index.parts[0].collation })
+    }
+
+    /// Returns true if a column is what the rowid is also called.
+    pub fn is_rowid(&self, column: &str) -> bool {
+        self.alias.as_deref() == Some(column)
+    }
+
+    /// Returns true if an index has a column, at any place.
+    pub fn has_index_on(&self, column: &str) -> bool {
+        self.indexes.iter().any(|index| index.parts.iter().any(|part| part.is(column)))
     }
 
     /// The index that is the table, for one without a rowid.
@@ -144,15 +160,21 @@ impl Part {
     }
 }
 
-/// Returns the names of all columns, and those in the primary key.
-fn columns(connection: &Connection, table: &str) -> Result<(Vec<String>, Vec<String>)> {
+struct Columns {
+    names: Vec<String>,
+    primary: Vec<String>,
+    has_generated: bool,
+}
+
+fn columns(connection: &Connection, table: &str) -> Result<Columns> {
     // 1 is a hidden column of a virtual table; 2 and 3 are generated ones.
-    let sql = "SELECT name, pk FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";
+    let sql = "SELECT name, pk, hidden FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";
     let mut statement = connection.prepare(sql).sqlite()?;
-    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).sqlite()?;
-    let rows: Vec<(String, i64)> = rows.collect::<rusqlite::Result<_>>().sqlite()?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).sqlite()?;
+    let rows: Vec<(String, i64, i64)> = rows.collect::<rusqlite::Result<_>>().sqlite()?;
     let primary = rows.iter().filter(|row| row.1 > 0).map(|row| row.0.clone()).collect();
-    Ok((rows.into_iter().map(|row| row.0).collect(), primary))
+    let has_generated = rows.iter().any(|row| row.2 > 1);
+    Ok(Columns { names: rows.into_iter().map(|row| row.0).collect(), primary, has_generated })
 }
 
 fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
@@ -188,7 +210,7 @@ fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
 fn documented(table: &str) -> Result<Vec<String>> {
     let connection = Connection::open_in_memory().sqlite()?;
     connection.execute_batch(SCHEMA).sqlite()?;
-    Ok(columns(&connection, table)?.0)
+    Ok(columns(&connection, table)?.names)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::super::plan::explained;
+use super::super::plan::{Statement, explained};
 use super::super::{Kind, Mark, SCHEMA, Selection, Timeframe};
 use super::*;
 
@@ -40,7 +40,7 @@ fn read(database: &Database, selection: &Selection) -> Vec<(String, Vec<String>)
         snapshot
             .rows(i, &mut |row| {
                 let mut line = Vec::new();
-                row.append_json(&mut line);
+                row.append_json(&mut line)?;
                 lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());
                 Ok(())
             })
@@ -225,45 +225,94 @@ fn what_is_missing_is_refused_by_name() {
     assert_eq!(refused(&database, &media).kind(), error::Kind::Invalid);
 }
 
+/// What a run since a mark gives: ids, the next mark, and what is said.
+fn run(database: &Database, mark: Option<&Mark>) -> (Vec<String>, Option<Mark>, Vec<String>) {
+    let timeframe = Timeframe::Since(mark.cloned());
+    let snapshot =
+        database.source.snapshot(&selection(Kind::Interaction, timeframe.clone()), &Cancel::new()).unwrap();
+    (ids(database, timeframe), snapshot.mark(), snapshot.warnings().unwrap())
+}
+
 #[test]
-fn since_goes_by_insertion() {
+fn since_exports_what_was_not_and_no_more_where_that_is_proved() {
     let database = database(SCHEMA);
-    let mark = || {
-        let selection = selection(Kind::Interaction, Timeframe::Since(None));
-        database.source.snapshot(&selection, &Cancel::new()).unwrap().mark()
-    };
-    assert_eq!(mark(), None);
+    let (none, mark, _) = run(&database, None);
+    assert_eq!((none.len(), mark), (0, None));
     insert(&database, &[("a", "0", "2026-03-01"), ("b", "1", "2026-02-01"), ("c", "99", "2026-01-01")]);
-    let first = mark().unwrap();
-    let since = |mark: &Mark| ids(&database, Timeframe::Since(Some(mark.clone())));
-    assert_eq!(since(&first), Vec::<String>::new());
+    let (all, first, said) = run(&database, None);
+    assert_eq!((all.join(""), said), ("abc".to_owned(), vec![]));
+    let since = |mark: &Option<Mark>| run(&database, mark.as_ref());
+    assert_eq!(since(&first), (vec![], first.clone(), vec![]));
     insert(&database, &[("d", "0", "2020-01-01"), ("e", "NULL", "2026-05-01")]);
-    assert_eq!(since(&first), ["d", "e"]);
+    assert_eq!(since(&first).0, ["d", "e"]);
     database.connection.execute_batch("DELETE FROM interaction WHERE id = 'a'; VACUUM").unwrap();
-    assert_eq!(since(&first), ["d", "e"]);
+    assert_eq!(since(&first).0, ["d", "e"]);
     // As VACUUM is free to do.
     database.connection.execute_batch("UPDATE interaction SET rowid = rowid - 1").unwrap();
-    assert_eq!(since(&first), ["d", "e"]);
+    assert_eq!(since(&first).0, ["d", "e"]);
     // The last row has gone, and another has its rowid.
-    let second = mark().unwrap();
+    let second = since(&first).1;
     database.connection.execute_batch("DELETE FROM interaction WHERE id = 'e'").unwrap();
     insert(&database, &[("f", "2", "2026-05-01"), ("g", "2", "2026-04-30")]);
-    assert_eq!(since(&second), ["f"]);
-    // An empty table keeps the old mark.
+    assert_eq!(since(&second).0, ["f", "g"]);
+    assert!(since(&second).2[0].starts_with("since_last_run: up to 1 rows of interaction may have been"));
+    // A row that was replaced is another one; one that is new below all is found, with the one that was the first.
+    let third = since(&second).1;
+    database
+        .connection
+        .execute_batch("REPLACE INTO interaction (id, rowid) VALUES ('c', 90), ('h', -5)")
+        .unwrap();
+    assert_eq!(since(&third).0, ["b", "c", "h"]);
     database.connection.execute_batch("DELETE FROM interaction").unwrap();
-    let timeframe = Timeframe::Since(Some(second.clone()));
-    let snapshot =
-        database.source.snapshot(&selection(Kind::Interaction, timeframe), &Cancel::new()).unwrap();
-    assert_eq!((snapshot.mark(), snapshot.files()), (Some(second.clone()), &[][..]));
-    let other = selection(Kind::Contact, Timeframe::Since(Some(second)));
-    assert_eq!(refused(&database, &other).kind(), error::Kind::Invalid);
+    assert_eq!(since(&second), (vec![], second.clone(), vec![]));
+}
+
+#[test]
+fn what_proves_nothing_exports_everything_and_says_so() {
+    let database = database(SCHEMA);
+    insert(&database, &[("a", "0", "2026-03-01"), ("b", "1", "2026-02-01")]);
+    let media = |types: &[&str], mark: Option<Mark>| {
+        let media_types = Some(types.iter().map(|&t| t.to_owned()).collect());
+        let selection = Selection { media_types, ..selection(Kind::Interaction, Timeframe::Since(mark)) };
+        let snapshot = database.source.snapshot(&selection, &Cancel::new()).unwrap();
+        let rows: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+        (rows, snapshot.mark(), snapshot.warnings().unwrap())
+    };
+    let old = r#"Interaction {"table":"interaction","rowid":2,"id":"b","date":"2026-02-01"}"#;
+    for text in [old, "", "5", r#"{"version":3}"#] {
+        let (ids, _, said) = run(&database, Some(&Mark::from(text.to_owned())));
+        assert_eq!((ids.len(), said.len()), (2, 1), "{text}");
+        assert!(said[0].contains("everything is exported again: the last run has left no proof"), "{said:?}");
+    }
+    let (_, email, _) = media(&["email"], None);
+    assert_eq!(media(&["email"], email.clone()), (0, email.clone(), vec![]));
+    let (rows, _, said) = media(&["chat", "email"], email.clone());
+    assert_eq!(rows, 2);
+    assert!(said[0].ends_with("the last run exported fewer media types"), "{said:?}");
+    assert_eq!(run(&database, email.as_ref()).0.len(), 2);
+    let (_, both, _) = media(&["chat", "email"], None);
+    assert_eq!(media(&["email"], both).0, 0);
+    database.connection.execute_batch("INSERT INTO contact (contactid) VALUES ('1')").unwrap();
+    let contacts = selection(Kind::Contact, Timeframe::Since(email));
+    let snapshot = database.source.snapshot(&contacts, &Cancel::new()).unwrap();
+    assert_eq!(snapshot.files()[0].rows, 1);
+    assert!(snapshot.warnings().unwrap()[0].ends_with("the last run exported from the table interaction"));
+    // Only what was exported by this timeframe is known to be.
+    let all = database.source.snapshot(&all(Kind::Interaction), &Cancel::new()).unwrap();
+    assert_eq!(all.mark(), None);
 }
 
 /// The statements of a selection, and what SQLite does for them.
 fn plans(database: &Database, selection: &Selection) -> Vec<Vec<String>> {
     let planned = plan(&database.connection, selection).unwrap();
-    let statements = planned.walks.iter().flat_map(|(_, statements)| statements);
-    statements.map(|sql| explained(&database.connection, sql).unwrap()).collect()
+    let statements = planned.walks.iter().flat_map(|walk| &walk.statements);
+    let explained = |sql: &str| explained(&database.connection, sql).unwrap();
+    let twice = |statement: &Statement| {
+        let steps = explained(&statement.whole);
+        assert_eq!(explained(&statement.careful), steps, "both give the same rows in the same order");
+        steps
+    };
+    statements.map(twice).collect()
 }
 
 fn filled(schema: &str) -> Database {
@@ -305,19 +354,27 @@ fn walks_follow_the_indexes() {
     assert_eq!(steps[1][1], "SEARCH c USING INDEX contactattribute_contact (contactid=?)");
     let steps = plans(&database, &all(Kind::Contact));
     assert_eq!(steps[0], ["SCAN p"]);
-    let since = Timeframe::Since(Some(
-        mark::take(
-            &database.connection,
-            &Table::load(&database.connection, "interaction").unwrap().unwrap(),
-            "id",
-            None,
-        )
-        .unwrap()
-        .unwrap(),
-    ));
+    let since = Timeframe::Since(run(&database, None).1);
     insert(&database, &[("z", "0", "2026-01-01")]);
     let steps = plans(&database, &selection(Kind::Interaction, since));
     assert_eq!(steps, [["SEARCH p USING INTEGER PRIMARY KEY (rowid>?)"]]);
+    database
+        .connection
+        .execute_batch(
+            "DELETE FROM attachment WHERE rowid = 9; DELETE FROM interaction WHERE rowid IN (9, 30)",
+        )
+        .unwrap();
+    let since = Timeframe::Since(run(&database, None).1);
+    database
+        .connection
+        .execute_batch("INSERT INTO interaction (rowid, id) VALUES (9, 'y'), (30, 'x')")
+        .unwrap();
+    let steps = plans(&database, &selection(Kind::Interaction, since));
+    let ways = ["SCAN 2-ROW VALUES CLAUSE", "SEARCH p USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"];
+    assert!(
+        steps.iter().all(|steps| ways.iter().all(|way| steps.iter().any(|step| step == way))),
+        "{steps:?}"
+    );
 }
 
 #[test]
