@@ -13,17 +13,19 @@ mod joined;
 mod lru;
 mod overlay;
 mod pool;
+mod regular;
 mod scratch;
 mod slice;
 
 pub use background::{Background, Next, Task, Waker};
 pub use budget::{Budget, Share};
 pub use cancel::Cancel;
-pub use file::FileReader;
+pub use file::{FileReader, FileVersion, Seen};
 pub use joined::Joined;
 pub use lru::Lru;
 pub use overlay::Overlay;
 pub use pool::{Buffer, Pool};
+pub use regular::look_at;
 pub use scratch::with_scratch;
 pub use slice::Slice;
 

@@ -7,12 +7,12 @@ use parking_lot::{Mutex, RwLock};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::artifact::members::{self, MemberKind};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::io::with_scratch;
+use crate::io::{Cancel, Lru};
 use crate::store::Store;
 use crate::store::clock::Clock;
 use crate::store::sizes::Sizes;
@@ -25,6 +25,7 @@ mod index;
 mod jobs;
 mod listing;
 mod node;
+mod read;
 mod recent;
 mod refresh;
 mod sizer;
@@ -36,12 +37,17 @@ pub use change::{Changes, OpenMode};
 pub use handle::Handle;
 use handle::Handles;
 use jobs::Jobs;
+use listing::Named;
 pub use listing::{DirEntry, Listing};
 pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
 use node::{Dir, Node, Record, Shape};
 use recent::Recent;
+use refresh::Seen;
 pub use sizer::Sizer;
 use view::View;
+
+/// Texts that have come after one that is still open; handles know those that are open themselves.
+const MAX_LATER: usize = 4096;
 
 /// How the tree presents itself.
 #[derive(Debug, Clone)]
@@ -83,18 +89,15 @@ pub struct Tree {
     handles: Handles,
     /// Held while a new view is made, so that they follow one another.
     refreshing: Mutex<()>,
-    /// State of the catalogue that the view was made from.
     seen: Mutex<Seen>,
-    when_names_go: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-/// What tells that a view is out of date.
-#[derive(Default)]
-struct Seen {
-    changes: (u64, i64),
-    epoch: i64,
     /// Names that have gone since the kernel was told last.
-    gone: Vec<Gone>,
+    gone: Mutex<Vec<Gone>>,
+    /// Raised when nobody asks any more: what is still being read then fails.
+    stop: Cancel,
+    /// See [`Tree::now`].
+    later: Lru<Ino, Node>,
+    named: Arc<Named>,
+    when_names_go: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Tree {
@@ -112,7 +115,9 @@ impl Tree {
             sizes: Sizes::load(cache_dir, store.dir(), &keys),
             recent: Recent::new(options.cache),
         };
-        let view = View::new(store.snapshot(clock.now())?, None);
+        let (stop, seen) = (Cancel::new(), Seen::now(&store, &*clock)?);
+        let view = View::new(store.snapshot(clock.now(), &stop)?, None);
+        view.tell_refused(None);
         Ok(Tree {
             jobs: store.managed().map(|store| Jobs::new(store.clone(), clock.clone())),
             store,
@@ -122,14 +127,23 @@ impl Tree {
             view: RwLock::new(Arc::new(view)),
             handles: Handles::default(),
             refreshing: Mutex::new(()),
-            seen: Mutex::default(),
+            seen: Mutex::new(seen),
+            gone: Mutex::default(),
+            stop,
             indexes: index::Kept::default(),
+            later: Lru::new(MAX_LATER),
+            named: Arc::default(),
             when_names_go: OnceLock::new(),
         })
     }
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Has everything end soon that still reads files of the store. It is for whoever ends the mount, once it is gone.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// Returns true if anything in the tree can be changed.
@@ -154,6 +168,9 @@ impl Tree {
         if let Some(node) = self.view().node(ino) {
             return Ok(node);
         }
+        if let Some(node) = self.later.get(&ino) {
+            return Ok(node);
+        }
         let of_jobs = self.jobs.as_ref().map(|jobs| jobs.by_ino(ino)).transpose()?.flatten();
         of_jobs
             .map(Node::Job)
@@ -163,7 +180,21 @@ impl Tree {
     /// Finds a name; may have to open an export to know what it is.
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
         let node = self.find(parent, name)?;
-        self.attributes(node.ino(), &node)
+        self.attributes(self.now(&node)?, &node)
+    }
+
+    /// Returns the inode number of what a name means now.
+    ///
+    /// The kernel has one size for all handles of an inode. So while somebody has a text open that has changed since, the
+    /// new one is another inode.
+    fn now(&self, node: &Node) -> Result<Ino> {
+        let ino = node.ino();
+        if !node.is_rendered() || self.handles.agree(ino, || self.text(node))? {
+            return Ok(ino);
+        }
+        let later = later(ino, &self.text(node)?);
+        self.later.insert(later, node.clone(), 1);
+        Ok(later)
     }
 
     fn find(&self, parent: Ino, name: &OsStr) -> Result<Node> {
@@ -173,11 +204,16 @@ impl Tree {
             Node::Dir(Dir::Jobs) => self.jobs()?.find(name)?.map(Node::Job),
             Node::Dir(dir) => {
                 let before = self.view();
+                if dir == Dir::Artifacts && before.takes_work(name) {
+                    self.named.has_waited();
+                }
                 before.lookup(dir, name, &self.exports).or_else(|| {
                     // Somebody else may have noticed the change in the meantime.
                     self.notice();
                     let now = self.view();
-                    if Arc::ptr_eq(&before, &now) { None } else { now.lookup(dir, name, &self.exports) }
+                    let found =
+                        if Arc::ptr_eq(&before, &now) { None } else { now.lookup(dir, name, &self.exports) };
+                    found.or_else(|| self.find_named(dir, name))
                 })
             }
             Node::Member { export, id } => {
@@ -189,9 +225,16 @@ impl Tree {
         found.ok_or_else(missing)
     }
 
+    /// Finds a set that was listed as a zip, and is none.
+    fn find_named(&self, dir: Dir, name: &str) -> Option<Node> {
+        let stem = name.strip_suffix(".zip").filter(|_| dir == Dir::Artifacts)?;
+        self.view().export(stem).filter(|export| self.named.is_held(export)).cloned().map(Node::Incomplete)
+    }
+
     /// Returns the attributes of a node, or of what a handle of it has opened.
     pub fn getattr(&self, ino: Ino, handle: Option<Handle>) -> Result<(Attr, Duration)> {
-        if let Some(attr) = handle.and_then(|handle| self.handles.live(handle)) {
+        let own = handle.and_then(|handle| self.handles.own_attributes(handle));
+        if let Some(attr) = own.or_else(|| self.handles.text_attributes(ino)) {
             return Ok((attr, Duration::ZERO));
         }
         match self.node(ino) {
@@ -212,11 +255,14 @@ impl Tree {
                 let (size, mtime) = self.jobs()?.size_and_mtime(entry)?;
                 (file(size, mtime.unwrap_or_else(|| self.view().mtime())), Duration::ZERO)
             }
-            Node::Stored(stored) => (file(stored.size, stored.mtime), self.ttl_until_next_expiry()),
-            Node::Zip(export) => (file(export.zip_size(&self.exports)?, export.mtime()), self.ttl(export)),
+            Node::Stored(stored) => (file(stored.size(), stored.mtime), self.ttl_until_next_expiry()),
+            Node::Zip(export) => {
+                let size = export.zip_size(&self.exports)?;
+                (file(size, self.made(export)), self.ttl(export))
+            }
             Node::Incomplete(export) => {
-                let text = export.gaps_text(&self.exports).unwrap_or_default();
-                (file(text.len() as u64, export.mtime()), node::TTL_CHANGING)
+                let text = export.gaps_text(&self.exports).ok_or_else(decided_otherwise)?;
+                (file(text.len() as u64, self.made(export)), node::TTL_CHANGING)
             }
             Node::History(record) => {
                 let rendered = self.rendered(record)?;
@@ -224,7 +270,10 @@ impl Tree {
             }
             Node::Index(dir) => (file(self.index(*dir)?.len() as u64, self.view().mtime()), Duration::ZERO),
             // The root is there before anybody knows what is in it.
-            Node::Member { export, id: members::ROOT } => (directory(export.mtime()), self.ttl(export)),
+            Node::Member { export, id: members::ROOT } => {
+                let known = export.is_known(&self.exports);
+                (directory(self.made(export)), if known { self.ttl(export) } else { node::TTL_CHANGING })
+            }
             Node::Member { export, id } => {
                 (export.members(&self.exports)?.attr(*id)?.into(), self.ttl(export))
             }
@@ -242,9 +291,24 @@ impl Tree {
         history::render(record, &self.exports, &self.store, self.view().retention(), self.clock.now())
     }
 
+    /// Renders a text.
+    fn text(&self, node: &Node) -> Result<Vec<u8>> {
+        match node {
+            Node::History(record) => Ok(self.rendered(record)?.text.into_bytes()),
+            Node::Index(dir) => Ok(self.index(*dir)?.as_bytes().to_vec()),
+            Node::Job(entry) => self.jobs()?.text(entry),
+            _ => Err(Error::new(Kind::Invalid, "it is no text")),
+        }
+    }
+
+    /// Returns when an export was made, as far as that is known.
+    fn made(&self, export: &export::Export) -> SystemTime {
+        export.made(&self.exports).by(self.clock.now()).at
+    }
+
     /// Returns how long the attributes of an export hold: to its end, at most.
     fn ttl(&self, export: &export::Export) -> Duration {
-        match self.view().retention().expires(export.mtime()).filter(|_| self.store.managed().is_some()) {
+        match self.view().retention().expires(export.set().made).filter(|_| self.store.managed().is_some()) {
             Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(node::TTL_FINISHED),
             None => node::TTL_FINISHED,
         }
@@ -262,51 +326,6 @@ impl Tree {
         self.node(ino).map(drop)
     }
 
-    /// Opens a file for reading.
-    pub fn open(&self, ino: Ino) -> Result<(Handle, Caching)> {
-        let node = self.node(ino)?;
-        if let Node::Job(entry @ jobs::Entry::Draft(_)) = &node {
-            return Ok((self.open_job(entry, OpenMode::default())?.0, Caching::Live));
-        }
-        let (opened, caching) = self.open_node(&node)?;
-        let (mut attr, _) = self.attributes(ino, &node)?;
-        if let handle::Opened::Text(text) = &opened {
-            attr = attr.of_size(text.len() as u64);
-        }
-        Ok((self.handles.insert(attr, opened, caching == Caching::Live), caching))
-    }
-
-    fn open_node(&self, node: &Node) -> Result<(handle::Opened, Caching)> {
-        use Caching::{Finished, Snapshot};
-        Ok(match node {
-            Node::Dir(_) => return Err(Error::new(Kind::IsADirectory, "is a directory")),
-            Node::Stored(file) => (handle::Opened::stored(file)?, Finished),
-            Node::Zip(export) => {
-                let zip = export.open(&self.exports)?;
-                (handle::Opened::Zip { zip, export: export.clone() }, Finished)
-            }
-            Node::Incomplete(export) => {
-                let text = export.gaps_text(&self.exports).unwrap_or_default();
-                (handle::Opened::text(text), Snapshot)
-            }
-            Node::Index(dir) => (handle::Opened::text(self.index(*dir)?.to_string()), Caching::Live),
-            Node::History(record) => {
-                let rendered = self.rendered(record)?;
-                let caching = if rendered.is_live { Caching::Live } else { Snapshot };
-                (handle::Opened::text(rendered.text), caching)
-            }
-            Node::Job(entry) => (handle::Opened::Text(self.jobs()?.text(entry)?), Caching::Live),
-            Node::Member { export, id } => {
-                let reader = export.open_member(&self.exports, *id)?;
-                let label = match self.options.log_names {
-                    true => export.members(&self.exports)?.path(*id)?,
-                    false => format!("member {id}"),
-                };
-                (handle::Opened::Member { reader, export: export.clone(), label }, Finished)
-            }
-        })
-    }
-
     /// Returns where a symbolic link inside a zip leads. Nothing here follows it.
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
         let no_link = || Error::new(Kind::Invalid, "no symbolic link");
@@ -316,103 +335,6 @@ impl Tree {
         }
         let target = export.open_member(&self.exports, id)?;
         target.read_vec(0, target.len() as usize)
-    }
-
-    /// Reads from an open file: calls `take` once with `len` bytes, fewer only at its end, unless it fails.
-    pub fn read(&self, handle: Handle, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let opened = self.handles.get(handle)?;
-        if let handle::Opened::Writing(writing) = &*opened {
-            let jobs = self.jobs()?;
-            return with_scratch(len, |buf| {
-                let read = jobs.read(writing, buf, offset);
-                // Whoever is told of a run can look it up.
-                self.look_again_after_jobs();
-                read.map(|n| take(&buf[..n]))
-            });
-        }
-        match opened.lend(offset, len, take) {
-            Err(error) if error.kind() == Kind::Irregular => {
-                // The file has another length than its beginning and end promised: it becomes another inode.
-                if let Some(export) = opened.export() {
-                    self.index_fully(export);
-                }
-                Err(Error::new(Kind::Stale, format!("{error}; it has been indexed and can be opened again")))
-            }
-            other => other,
-        }
-        .inspect_err(|error| opened.log_once(error))
-    }
-
-    fn index_fully(&self, export: &Arc<export::Export>) {
-        let _one_at_a_time = self.refreshing.lock();
-        let old = self.view();
-        self.exports.sizes.forget(&export.digest());
-        self.replace(&old, old.with_full_index(export));
-    }
-
-    pub fn release(&self, handle: Handle) {
-        self.close_job(handle);
-        self.handles.remove(handle);
-    }
-
-    /// Opens a directory.
-    pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
-        let node = self.node(ino)?;
-        let listing = match &node {
-            Node::Dir(dir) => {
-                self.notice();
-                let mut entries = self.view().list(*dir);
-                if *dir == Dir::Jobs {
-                    entries.extend(self.jobs()?.list()?);
-                }
-                Listing::Fixed(entries)
-            }
-            Node::Member { export, id } => {
-                let (members, id) = (export.members(&self.exports)?, *id);
-                if members.kind(id)? != MemberKind::Directory {
-                    return Err(not_a_directory());
-                }
-                Listing::of_members(export, members, id)?
-            }
-            _ => return Err(not_a_directory()),
-        };
-        let (attr, _) = self.attributes(ino, &node)?;
-        Ok(self.handles.insert(attr, handle::Opened::Dir(Arc::new(listing)), false))
-    }
-
-    /// Returns what an open directory lists.
-    pub fn listing(&self, handle: Handle) -> Result<Arc<Listing>> {
-        match &*self.handles.get(handle)? {
-            handle::Opened::Dir(listing) => Ok(listing.clone()),
-            _ => Err(not_a_directory()),
-        }
-    }
-
-    /// Returns the attributes of an entry as far as they are known without work, and how long they hold.
-    ///
-    /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it. The kernel
-    /// cuts what it has cached of a file at the size that it is given: so this is only for files that it has nothing of.
-    pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
-        let node = self.node(entry.ino)?;
-        if let Some(attr) = listing.member_attr(entry) {
-            let ttl = node.export().map_or(Duration::ZERO, |export| self.ttl(export));
-            return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), ttl));
-        }
-        let known = match &node {
-            Node::Dir(_) | Node::Stored(_) | Node::Member { .. } | Node::Job(_) => true,
-            Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
-                export.is_known(&self.exports)
-            }
-            Node::History(Record::OfRun(_)) => true,
-            // Nothing of it is ever cached.
-            Node::Index(_) => false,
-        };
-        if known {
-            return self.attributes(entry.ino, &node);
-        }
-        let mtime = node.export().map_or_else(|| self.view().mtime(), |export| export.mtime());
-        let shape = Shape { kind: entry.kind, size: 0, mtime };
-        Ok((Attr::new(entry.ino, &node, shape, &self.options), Duration::ZERO))
     }
 
     /// Fails for names of extended attributes that no node has.
@@ -437,6 +359,16 @@ impl Tree {
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
         Ok(xattr::list(&self.node(ino)?, &self.exports, self.store.managed().is_some()))
     }
+}
+
+/// Returns the inode number of a text that came while another one of that number was open.
+fn later(ino: Ino, text: &[u8]) -> Ino {
+    node::hash_number(&[b"later\0", &ino.to_le_bytes(), text])
+}
+
+/// For whoever thought that a set lacks parts.
+fn decided_otherwise() -> Error {
+    Error::new(Kind::Stale, "the set is not incomplete")
 }
 
 fn not_a_directory() -> Error {

@@ -12,7 +12,7 @@ use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
-use crate::io::{BlockHashes, Budget, FileReader, ReadAt, Reader, Share};
+use crate::io::{BlockHashes, Budget, FileReader, ReadAt, Reader, Seen, Share};
 
 /// Below this many parts a thread more costs more than it brings.
 const PARTS_PER_THREAD: usize = 4;
@@ -23,6 +23,8 @@ pub struct PartFile {
     pub ordinal: Ordinal,
     pub path: PathBuf,
     pub name: String,
+    /// As it was looked at, where it was.
+    pub seen: Option<Seen>,
     /// Size and hashes of a part that we wrote.
     pub written: Option<(u64, Arc<dyn BlockHashes>)>,
 }
@@ -274,7 +276,11 @@ fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
 }
 
 fn open_part(part: &PartFile, how: &How<'_>) -> Result<Reader> {
-    let mut file: Reader = Arc::new(FileReader::open(&part.path)?);
+    let opened = match &part.seen {
+        Some(seen) => FileReader::open_seen(&part.path, seen)?,
+        None => FileReader::open(&part.path)?,
+    };
+    let mut file: Reader = Arc::new(opened);
     if let Some((size, hashes)) = &part.written {
         file = Arc::new(Verified::open(file, hashes.clone(), *size).at(&part.name)?);
     }

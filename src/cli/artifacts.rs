@@ -130,6 +130,7 @@ fn artifact(record: &Object) -> Option<Object> {
         ("stored_bytes", json!(stored)),
         ("expires", own("expires")),
         ("remaining_days", own("remaining_days")),
+        ("estimated", own("estimated")),
         ("certificate", own("certificate")["serial"].clone()),
         ("error", own("error")),
     ];

@@ -59,6 +59,11 @@ pub fn days(record: &Object, output: &Output) -> Cell {
         }
         false => days.to_string(),
     };
+    // The export may be older than its files.
+    let text = match record.get("estimated") {
+        Some(Value::Bool(true)) => format!("at most {text}"),
+        _ => text,
+    };
     Cell::colored(text, color)
 }
 

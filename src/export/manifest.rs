@@ -16,8 +16,11 @@
 //! `bytes` and `sha256` (hexadecimal) are of the uncompressed file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::SystemTime;
 
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::json::Object;
@@ -48,6 +51,36 @@ pub fn render(
         ("files", files.iter().map(file).collect()),
     ];
     super::record::pretty(&Object(entries.map(|(key, value)| (key.to_string(), value)).into()))
+}
+
+/// Returns when an archive was made, as its manifest says, whoever wrote it. The text may be cut off behind that.
+pub fn created(text: &[u8]) -> Option<SystemTime> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut created = None;
+    // It ends with the key that is sought, which is an error to the parser, as is a text that is cut off.
+    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(Created(&mut created));
+    created?.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
+}
+
+struct Created<'a>(&'a mut Option<String>);
+
+impl<'de> Visitor<'de> for Created<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "created" {
+                *self.0 = Some(map.next_value()?);
+                break;
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 /// What a manifest says of a file.
@@ -123,6 +156,28 @@ mod tests {
         let newer = text.replace("\"schema_version\": 1", "\"schema_version\": 2");
         assert!(parse(newer.as_bytes()).is_none());
         assert!(parse(text.replace("\"rows\"", "\"lines\"").as_bytes()).unwrap().is_err());
+    }
+
+    #[test]
+    fn when_it_was_made_is_found_in_anybodys_manifest() {
+        let instant = |text: &[u8]| created(text).map(timestamp);
+        let table: [(&[u8], Option<&str>); 9] = [
+            (br#"{"created":"2026-01-31T02:00:00Z"}"#, Some("2026-01-31T02:00:00Z")),
+            (
+                b"\xEF\xBB\xBF{\"a\":{\"created\":1},\"created\":\"2026-01-31T02:00:00+02:00\"}",
+                Some("2026-01-31T00:00:00Z"),
+            ),
+            (br#"{"files":[1,2],"created":"2026-01-31T02:00:00Z","cut":["of"#, Some("2026-01-31T02:00:00Z")),
+            (br#"{"a":{"created":"2026-01-31T02:00:00Z"}}"#, None),
+            (br#"{"created":1769824800}"#, None),
+            (br#"{"created":"yesterday"}"#, None),
+            (br#"["created"]"#, None),
+            (b"no json", None),
+            (b"", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(instant(text).as_deref(), expected, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

@@ -1,15 +1,59 @@
 //! A stored set as the readers take it.
 
-use crate::artifact::PartFile;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::manifest;
+use crate::artifact::member::Shared;
+use crate::artifact::{self, PartFile, Zip};
+use crate::crypto::Identity;
+use crate::error::{Error, Result};
+use crate::format::part_name::Ordinal;
 use crate::store::plain::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
 pub fn part_files(set: &StoredSet) -> Vec<PartFile> {
     let part = |part: &StoredPart| PartFile {
         ordinal: part.ordinal,
-        path: part.file.path.clone(),
+        path: part.file.path(),
         name: part.file.name.clone(),
+        seen: Some(part.file.seen()),
         written: part.file.written.as_ref().map(|written| (written.size, written.hashes.clone())),
     };
     set.parts.iter().map(part).collect()
+}
+
+/// What is read of a manifest at most; the instant is near its beginning.
+const MAX_MANIFEST: usize = 1 << 20;
+
+/// Returns when an export was made, by what is inside: its manifest, or else the newest of its members. `None` if
+/// neither tells. Fails only where another try may tell more.
+pub fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<SystemTime>> {
+    let tell = || -> Result<Option<SystemTime>> {
+        let survey = artifact::survey(zip, manifest::NAME, shared)?;
+        let text = survey.member.map(|member| member.read_vec(0, MAX_MANIFEST)).transpose();
+        match text {
+            Err(error) if error.kind().is_transient() => Err(error),
+            text => Ok(text.ok().flatten().and_then(|text| manifest::created(&text)).or(survey.newest)),
+        }
+    };
+    unless_transient(tell())
+}
+
+/// The same of a set that is not whole, by its last part: that has the directory, and our manifest.
+pub fn made_by_last(
+    set: &StoredSet,
+    identities: &Arc<[Identity]>,
+    shared: &Arc<Shared>,
+) -> Result<Option<SystemTime>> {
+    let last: Vec<PartFile> = part_files(set).into_iter().filter(|p| p.ordinal == Ordinal::Last).collect();
+    if last.is_empty() {
+        return Ok(None);
+    }
+    let rest = artifact::open_rest(&last, identities, false);
+    unless_transient(rest.and_then(|zip| made(&Arc::new(zip), shared)))
+}
+
+fn unless_transient(told: Result<Option<SystemTime>>) -> Result<Option<SystemTime>> {
+    told.or_else(|error: Error| if error.kind().is_transient() { Err(error) } else { Ok(None) })
 }

@@ -18,6 +18,7 @@ use super::parts::part_files;
 use crate::artifact::{self, Gaps, Opened};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
+use crate::io::Cancel;
 use crate::store::Store;
 use crate::store::catalogue::StoredPartRecord;
 use crate::store::names::stem_of;
@@ -124,7 +125,7 @@ impl Report {
 
 /// Returns what there is to check, in the order of the names. What has expired is not there any more.
 pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
-    let mut snapshot = store.snapshot(now)?;
+    let mut snapshot = store.snapshot(now, &Cancel::new())?;
     let Some(managed) = store.managed() else {
         let subject = |(stem, set)| Subject { stem, set: Some(set), written: Vec::new() };
         return Ok(snapshot.sets.into_iter().map(subject).collect());

@@ -51,13 +51,13 @@ pub fn place(name: &str) -> MemberPath {
     let mut changed = name.starts_with('/');
     let mut components: Vec<String> = Vec::new();
     for raw in name.split('/').filter(|c| !c.is_empty() && *c != ".") {
-        let safe = component(raw);
+        let safe = component(raw, NAME_MAX);
         changed |= safe != raw;
         components.push(safe);
     }
     if components.len() > MAX_DEPTH {
         let folded = components.split_off(MAX_DEPTH - 1).join("%2F");
-        components.push(fit(folded));
+        components.push(fit(folded, NAME_MAX));
         changed = true;
     }
     if components.is_empty() && !is_dir {
@@ -67,7 +67,8 @@ pub fn place(name: &str) -> MemberPath {
     MemberPath { components, is_dir, changed }
 }
 
-fn component(raw: &str) -> String {
+/// Returns a name as a directory can have it, of at most `max` bytes.
+pub(super) fn component(raw: &str, max: usize) -> String {
     if raw == ".." {
         return "%2E%2E".into();
     }
@@ -80,16 +81,16 @@ fn component(raw: &str) -> String {
             safe.push(c);
         }
     }
-    fit(safe)
+    fit(safe, max)
 }
 
 /// Cuts a name that is too long, so that different ones stay different.
-fn fit(name: String) -> String {
-    if name.len() <= NAME_MAX {
+fn fit(name: String, max: usize) -> String {
+    if name.len() <= max {
         return name;
     }
     let hash = blake3::hash(name.as_bytes()).to_hex();
-    let keep = name.floor_char_boundary(NAME_MAX - 17);
+    let keep = name.floor_char_boundary(max - 17);
     format!("{}~{}", &name[..keep], &hash[..16])
 }
 

@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use super::member_name;
+
 /// The place of a part in its set; the order is that of the zip's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ordinal {
@@ -60,6 +62,60 @@ pub fn parse(file_name: &str) -> Option<PartName<'_>> {
 /// Returns true for a file that looks encrypted, whether its name says which part it is or not.
 pub fn is_encrypted(file_name: &str) -> bool {
     strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
+}
+
+/// What browsers append to the name of a download that is under way: Firefox, Chromium, Safari.
+const UNFINISHED: [&str; 3] = [".part", ".crdownload", ".download"];
+
+/// A part that is being downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    pub stem: String,
+    pub ordinal: Ordinal,
+}
+
+/// Returns the parts that an unfinished download of this name may be of. Firefox puts a word of its own before the
+/// last extension, or before the one before it.
+pub fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + use<> {
+    let name = UNFINISHED.iter().find_map(|suffix| strip_suffix(file_name, suffix)).unwrap_or_default();
+    let mut names = vec![name.to_string()];
+    let dots: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
+    // Extensions are at the end: of a name full of dots the last few are enough.
+    for pair in dots.windows(2).rev().take(4) {
+        names.push(format!("{}{}", &name[..pair[0]], &name[pair[1]..]));
+    }
+    names.into_iter().filter_map(|name| {
+        parse(&name).map(|part| Unfinished { stem: part.stem.to_string(), ordinal: part.ordinal })
+    })
+}
+
+/// Returns true for names that tell something of a set: of parts, other encrypted files, and unfinished downloads.
+pub fn concerns_a_set(file_name: &str) -> bool {
+    parse(file_name).is_some() || is_encrypted(file_name) || is_unfinished(file_name)
+}
+
+/// Returns true for a name that unfinished downloads have.
+pub fn is_unfinished(file_name: &str) -> bool {
+    UNFINISHED.iter().any(|suffix| strip_suffix(file_name, suffix).is_some())
+}
+
+/// Longest name of a file (NAME_MAX), less what is appended to a stem in the mount: `.zip.incomplete`.
+const MAX_STEM: usize = 255 - 15;
+
+/// Returns a stem as names in the mount can have it: nothing leads out of the tree, and nothing vanishes. It is written
+/// as names inside zips are ([`member_name`]).
+pub fn shown(stem: &str) -> String {
+    match stem {
+        // Inside zips it is left out: it says nothing there.
+        "." => "%2E".into(),
+        _ => member_name::component(stem, MAX_STEM),
+    }
+}
+
+/// Returns another stem, for a set whose stem is shown as that of another one.
+pub fn numbered(shown: &str, nth: usize) -> String {
+    let keep = shown.floor_char_boundary(MAX_STEM - 20);
+    member_name::numbered(&shown[..keep.min(shown.len())], nth)
 }
 
 fn strip_suffix<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
@@ -137,6 +193,27 @@ mod tests {
             assert_eq!(parsed, expected, "{name}");
         }
         assert!(is_encrypted("notes.smime") && !is_encrypted(".smime") && !is_encrypted("x.zip"));
+    }
+
+    #[test]
+    fn unfinished_downloads_are_told_by_their_names() {
+        let table = [
+            ("e.z01.smime.part", vec![("e", Ordinal::Split(1))]),
+            ("e.zip.smime.crdownload", vec![("e", Ordinal::Last)]),
+            ("e.z02.Xk3fQz.smime.part", vec![("e", Ordinal::Split(2))]),
+            ("e.Ab12cD.zip.smime.part", vec![("e.Ab12cD", Ordinal::Last), ("e", Ordinal::Last)]),
+            ("e.zip.smime.DOWNLOAD", vec![("e", Ordinal::Last)]),
+            ("e.zip.smime", vec![]),
+            ("holiday.part", vec![]),
+            (".part", vec![]),
+        ];
+        for (name, expected) in table {
+            let found: Vec<_> = unfinished(name).map(|part| (part.stem, part.ordinal)).collect();
+            let found: Vec<_> = found.iter().map(|(stem, ordinal)| (stem.as_str(), *ordinal)).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+        assert!(["e.z01.smime", "other.smime", "e.zip.smime.part"].iter().all(|name| concerns_a_set(name)));
+        assert!(!["holiday.jpg", "e.zip", "x.tmp"].iter().any(|name| concerns_a_set(name)));
     }
 
     #[test]

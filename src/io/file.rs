@@ -1,34 +1,120 @@
 //! A stored file, read with pread(2).
 
-use std::fs::{File, Metadata};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{ReadAt, available};
+use nix::sys::stat::{FileStat, fstat};
+
+use super::{Cancel, ReadAt, available, regular};
 use crate::error::{At, Error, Kind, Result};
+
+/// How much is read between two looks at the flag that ends the work.
+const STEP: usize = 256 << 10;
+
+/// Identity, size and times of a file: another one whenever the file may hold other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileVersion {
+    inode: u64,
+    size: u64,
+    /// Nanoseconds since 1970. Beyond the year 2262 they begin anew, and still tell times apart.
+    mtime: i64,
+    ctime: i64,
+}
+
+impl FileVersion {
+    pub(super) fn of(stat: &FileStat) -> FileVersion {
+        let ns = |seconds: i64, ns: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(ns);
+        FileVersion {
+            inode: stat.st_ino,
+            size: stat.st_size.unsigned_abs(),
+            mtime: ns(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: ns(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub fn mtime(&self) -> SystemTime {
+        let since = Duration::from_nanos(self.mtime.unsigned_abs());
+        if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
+    }
+
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.inode.to_le_bytes());
+        hasher.update(&self.size.to_le_bytes());
+        hasher.update(&self.mtime.to_le_bytes());
+        hasher.update(&self.ctime.to_le_bytes());
+    }
+
+    /// Returns true for the same file with the same bytes, also where inode numbers are made up anew at every look.
+    fn is_same(&self, other: &FileVersion) -> bool {
+        FileVersion { inode: 0, ..*self } == FileVersion { inode: 0, ..*other }
+    }
+
+    /// Returns true for a file whose bytes have not been changed since. (The change time also changes when a file is
+    /// deleted.)
+    fn has_same_bytes(&self, other: &FileVersion) -> bool {
+        (self.size, self.mtime) == (other.size, other.mtime)
+    }
+}
 
 /// A file of the store, opened once. Reads fail once it holds other bytes than at that moment.
 pub struct FileReader {
     file: File,
-    version: Version,
+    version: FileVersion,
+    stop: Cancel,
 }
 
-/// Size and modification time in seconds and nanoseconds. (The change time also changes when a file is deleted.)
-#[derive(PartialEq, Eq)]
-struct Version(u64, i64, i64);
-
-impl Version {
-    fn of(meta: &Metadata) -> Version {
-        Version(meta.len(), meta.mtime(), meta.mtime_nsec())
-    }
+/// What is known of a file before it is opened.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub version: FileVersion,
+    /// Reads fail once this is raised.
+    pub stop: Cancel,
 }
 
 impl FileReader {
+    /// Opens a regular file ([`regular`] says what else is).
     pub fn open(path: &Path) -> Result<FileReader> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let file = File::open(path).at(&name)?;
-        let version = Version::of(&file.metadata().at(&name)?);
-        Ok(FileReader { file, version })
+        let (file, version) = regular::open(path).at(name_of(path))?;
+        Ok(FileReader { file, version, stop: Cancel::new() })
+    }
+
+    /// Opens a file that has been looked at; fails with [`Kind::Stale`] if it is another one by now.
+    pub fn open_seen(path: &Path, seen: &Seen) -> Result<FileReader> {
+        seen.stop.check()?;
+        let opened = FileReader { stop: seen.stop.clone(), ..FileReader::open(path)? };
+        if !opened.version.is_same(&seen.version) {
+            return Err(
+                Error::new(Kind::Stale, "it has been changed since it was looked at").at(name_of(path))
+            );
+        }
+        Ok(opened)
+    }
+
+    /// Returns true if both have opened the same file.
+    pub fn is_same_file(&self, other: &FileReader) -> Result<bool> {
+        let identity = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+        let both = identity(&self.file).and_then(|a| Ok(a == identity(&other.file)?));
+        Ok(both.map_err(std::io::Error::from)?)
+    }
+
+    /// Returns where data begins at that position or behind it; a hole reads as zeros.
+    pub fn next_data(&self, at: u64) -> Result<u64> {
+        let Ok(offset) = libc::off_t::try_from(at) else { return Ok(self.len()) };
+        // SAFETY: no memory is passed. Reads do not go by the position that this sets.
+        let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset, libc::SEEK_DATA) };
+        match (u64::try_from(found), nix::errno::Errno::last()) {
+            (Ok(found), _) => Ok(found.min(self.len())),
+            (Err(_), nix::errno::Errno::ENXIO) => Ok(self.len()),
+            // A filesystem that knows no holes.
+            (Err(_), _) => Ok(at),
+        }
     }
 
     fn changed() -> Error {
@@ -36,25 +122,74 @@ impl FileReader {
     }
 }
 
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()
+}
+
 impl ReadAt for FileReader {
     fn len(&self) -> u64 {
-        self.version.0
+        self.version.size
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let wanted = available(self.len(), offset, buf.len());
         let mut done = 0;
+        self.stop.check()?;
         while done < wanted {
-            match self.file.read_at(&mut buf[done..wanted], offset + done as u64) {
+            let end = wanted.min(done + STEP);
+            match self.file.read_at(&mut buf[done..end], offset + done as u64) {
                 Ok(0) => return Err(FileReader::changed()),
                 Ok(n) => done += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
+            self.stop.check()?;
         }
-        if Version::of(&self.file.metadata()?) != self.version {
+        let now = fstat(&self.file).map_err(std::io::Error::from)?;
+        if !FileVersion::of(&now).has_same_bytes(&self.version) {
             return Err(FileReader::changed());
         }
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn seen(path: &Path) -> Seen {
+        Seen { version: regular::look_at(path).unwrap(), stop: Cancel::new() }
+    }
+
+    #[test]
+    fn a_file_that_is_another_one_than_was_looked_at_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("x"), dir.path().join("y"));
+        fs::write(&path, "one").unwrap();
+        let before = seen(&path);
+        assert_eq!(FileReader::open_seen(&path, &before).unwrap().read_vec(0, 9).unwrap(), b"one");
+        // The same size and the same time.
+        fs::write(&other, "two").unwrap();
+        let times = fs::FileTimes::new().set_modified(before.version.mtime());
+        File::options().write(true).open(&other).unwrap().set_times(times).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        fs::rename(&other, &path).unwrap();
+        let error = FileReader::open_seen(&path, &before).err().unwrap();
+        assert_eq!(error.kind(), Kind::Stale, "{error}");
+        assert!(FileReader::open_seen(&path, &seen(&path)).is_ok());
+    }
+
+    #[test]
+    fn reads_fail_soon_after_the_flag_is_raised() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, vec![7; 3 * STEP]).unwrap();
+        let seen = seen(&path);
+        let reader = FileReader::open_seen(&path, &seen).unwrap();
+        assert_eq!(reader.read_vec(0, 3 * STEP).unwrap(), vec![7; 3 * STEP]);
+        seen.stop.cancel();
+        assert_eq!(reader.read_vec(0, 1).unwrap_err().kind(), Kind::Cancelled);
+        assert_eq!(FileReader::open_seen(&path, &seen).err().unwrap().kind(), Kind::Cancelled);
     }
 }

@@ -244,7 +244,6 @@ impl Filesystem for Adapter {
                 Ok((handle, Caching::Finished)) => {
                     reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE)
                 }
-                Ok((handle, Caching::Snapshot)) => reply.opened(FileHandle(handle), FopenFlags::empty()),
                 // The kernel would cut what it reads at the size that it knows.
                 Ok((handle, Caching::Live)) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
                 Err(error) => reply.error(errno(&error)),

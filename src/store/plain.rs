@@ -1,28 +1,64 @@
 //! A plain store: any directory with encrypted parts in it. It is only ever read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::error::{At, Result};
+use super::same::same_content;
+use crate::error::{At, Kind, Result};
 use crate::format::part_name::{self, Ordinal};
-use crate::io::{BlockHashes, FileReader, ReadAt, with_scratch};
+use crate::io::{BlockHashes, Cancel, FileReader, FileVersion, Seen, look_at};
+
+/// More files that are refused than this are not told of.
+const MAX_REFUSED: usize = 100;
 
 /// A stored file as it was when the directory was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
     pub name: String,
-    pub path: PathBuf,
-    pub size: u64,
+    folder: Arc<Folder>,
     pub mtime: SystemTime,
     /// Changes whenever the file may hold other bytes than before.
-    pub version: Version,
+    pub version: FileVersion,
     /// What is known of a part that we wrote.
-    pub written: Option<Written>,
+    pub written: Option<Box<Written>>,
+}
+
+/// What all files of a directory share.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    stop: Cancel,
+}
+
+impl PartialEq for Folder {
+    fn eq(&self, other: &Folder) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for Folder {}
+
+impl StoredFile {
+    pub fn size(&self) -> u64 {
+        self.version.size()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path.join(&self.name)
+    }
+
+    pub fn seen(&self) -> Seen {
+        Seen { version: self.version, stop: self.folder.stop.clone() }
+    }
+
+    /// Opens it, if it is still what was looked at.
+    pub fn open(&self) -> Result<FileReader> {
+        FileReader::open_seen(&self.path(), &self.seen())
+    }
 }
 
 /// A part as it was written.
@@ -48,34 +84,6 @@ impl fmt::Debug for Written {
     }
 }
 
-/// Identity, size and times of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version {
-    inode: u64,
-    size: u64,
-    mtime_ns: i128,
-    ctime_ns: i128,
-}
-
-impl Version {
-    fn of(meta: &Metadata) -> Version {
-        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
-        Version {
-            inode: meta.ino(),
-            size: meta.len(),
-            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
-            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(&self.inode.to_le_bytes());
-        hasher.update(&self.size.to_le_bytes());
-        hasher.update(&self.mtime_ns.to_le_bytes());
-        hasher.update(&self.ctime_ns.to_le_bytes());
-    }
-}
-
 /// The files of a set by their place, each with whether its name is that of a further download.
 type Downloads = BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>;
 
@@ -92,8 +100,10 @@ pub struct StoredPart {
 pub struct StoredSet {
     /// What the names of all parts begin with: `export-<uuid>`.
     pub stem: String,
-    /// In the order of their ordinals.
+    /// In the order of their ordinals. A file of no bytes is none: it keeps the name of a download.
     pub parts: Vec<StoredPart>,
+    /// Parts that are not there yet, but on their way.
+    pub downloading: BTreeSet<Ordinal>,
     /// Hash of names and versions of all files of the set.
     pub digest: [u8; 16],
     /// When the export was made; as far as its files tell, that is their oldest modification time.
@@ -103,7 +113,7 @@ pub struct StoredSet {
 }
 
 impl StoredSet {
-    fn new(stem: String, mut files: Downloads) -> StoredSet {
+    fn new(stem: String, mut files: Downloads, downloading: BTreeSet<Ordinal>) -> StoredSet {
         let mut hasher = blake3::Hasher::new();
         let mut parts = Vec::with_capacity(files.len());
         for (ordinal, versions) in &mut files {
@@ -118,10 +128,13 @@ impl StoredSet {
                 parts.push(StoredPart { ordinal: *ordinal, file, copies: versions.collect() });
             }
         }
+        for ordinal in &downloading {
+            hasher.update(ordinal.to_string().as_bytes()).update(&[1]);
+        }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         let made = parts.iter().map(|part| part.file.mtime).min().unwrap_or(SystemTime::UNIX_EPOCH);
-        StoredSet { stem, parts, digest, made, run: None }
+        StoredSet { stem, parts, downloading, digest, made, run: None }
     }
 
     /// Returns the same set as that of a run, made when the run ended.
@@ -137,7 +150,7 @@ impl StoredSet {
         let mut set = self.clone();
         set.parts.retain(|part| !is_deleted(&part.file.name));
         for part in &mut set.parts {
-            let written = written(&part.file.name);
+            let written = written(&part.file.name).map(Box::new);
             part.file = Arc::new(StoredFile { mtime: made, written, ..(*part.file).clone() });
         }
         (set.made, set.run) = (made, Some(run));
@@ -146,16 +159,14 @@ impl StoredSet {
 
     /// Size of all stored parts in bytes.
     pub fn stored_size(&self) -> u64 {
-        self.parts.iter().map(|part| part.file.size).sum()
+        self.parts.iter().map(|part| part.file.size()).sum()
     }
 
     /// Finds two files that claim to be the same part and differ.
-    ///
-    /// Files of the same size are compared byte by byte; sets with second downloads are rare.
     pub fn conflict(&self) -> Result<Option<(Arc<StoredFile>, Arc<StoredFile>)>> {
         for part in &self.parts {
             for copy in &part.copies {
-                if part.file.size != copy.size || !same_content(&part.file.path, &copy.path)? {
+                if part.file.size() != copy.size() || !same_content(&part.file.open()?, &copy.open()?)? {
                     return Ok(Some((part.file.clone(), copy.clone())));
                 }
             }
@@ -164,76 +175,75 @@ impl StoredSet {
     }
 }
 
-fn same_content(a: &Path, b: &Path) -> Result<bool> {
-    const STEP: usize = 128 << 10;
-    let (a, b) = (FileReader::open(a)?, FileReader::open(b)?);
-    if a.len() != b.len() {
-        return Ok(false);
-    }
-    let mut at = 0;
-    while at < a.len() {
-        let (n, same) = with_scratch(STEP, |left| {
-            with_scratch(STEP, |right| {
-                let n = a.read_at(left, at)?;
-                b.read_exact_at(&mut right[..n], at)?;
-                Ok::<_, crate::error::Error>((n, left[..n] == right[..n]))
-            })
-        })?;
-        if !same {
-            return Ok(false);
-        }
-        at += n as u64;
-    }
-    Ok(true)
-}
-
 /// What a directory holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub files: BTreeMap<String, Arc<StoredFile>>,
+    /// Names that are those of encrypted files, and why they are not taken.
+    pub refused: BTreeMap<String, String>,
     pub mtime: SystemTime,
 }
 
-/// Looks at a directory. What cannot be looked at (it may just have vanished) is left out.
-pub fn scan(dir: &Path) -> Result<Found> {
+/// Looks at a directory. What cannot be looked at (it may just have vanished) is left out. Reading its files fails
+/// once `stop` is raised.
+pub fn scan(dir: &Path, stop: &Cancel) -> Result<Found> {
     let place = dir.display();
     let mtime = fs::metadata(dir).and_then(|meta| meta.modified()).at(&place)?;
-    let mut files = BTreeMap::new();
+    let folder = Arc::new(Folder { path: dir.into(), stop: stop.clone() });
+    let (mut files, mut refused) = (BTreeMap::new(), BTreeMap::new());
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
+    let mut unfinished = Vec::new();
     for entry in fs::read_dir(dir).at(&place)? {
-        let entry = entry.at(&place)?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        stop.check()?;
+        let Ok(name) = entry.at(&place)?.file_name().into_string() else { continue };
         let part = part_name::parse(&name);
         if part.is_none() && !part_name::is_encrypted(&name) {
+            unfinished.extend(part_name::unfinished(&name).map(|part| (part.stem, part.ordinal)));
             continue;
         }
-        let path = entry.path();
-        let Some(meta) = followed(&entry).filter(Metadata::is_file) else { continue };
-        let file = Arc::new(StoredFile {
-            name: name.clone(),
-            path,
-            size: meta.len(),
-            mtime: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            version: Version::of(&meta),
-            written: None,
-        });
-        if let Some(part) = part {
+        let version = match look_at(&dir.join(&name)) {
+            Ok(version) => version,
+            Err(error) => {
+                if error.kind() == Kind::Os(libc::EACCES) && refused.len() < MAX_REFUSED {
+                    refused.insert(name, error.to_string());
+                }
+                continue;
+            }
+        };
+        let (folder, mtime) = (folder.clone(), version.mtime());
+        let file = Arc::new(StoredFile { name: name.clone(), folder, mtime, version, written: None });
+        if let Some(part) = part.filter(|_| version.size() > 0) {
             let set = sets.entry(part.stem.to_string()).or_default();
             set.entry(part.ordinal).or_default().push((part.is_copy, file.clone()));
         }
         files.insert(name, file);
     }
-    let sets =
-        sets.into_iter().map(|(stem, files)| (stem.clone(), Arc::new(StoredSet::new(stem, files)))).collect();
-    Ok(Found { sets, files, mtime })
+    Ok(Found { sets: named(sets, &unfinished), files, refused, mtime })
 }
 
-/// Looks at what an entry is or, for a symbolic link, leads to.
-fn followed(entry: &fs::DirEntry) -> Option<Metadata> {
-    let own = entry.metadata().ok()?;
-    if own.is_symlink() { fs::metadata(entry.path()).ok() } else { Some(own) }
+/// Makes sets of files, by the stems that they are shown with.
+fn named(
+    mut sets: BTreeMap<String, Downloads>,
+    unfinished: &[(String, Ordinal)],
+) -> BTreeMap<String, Arc<StoredSet>> {
+    let mut downloading: BTreeMap<String, BTreeSet<Ordinal>> = BTreeMap::new();
+    for (stem, ordinal) in unfinished {
+        if sets.get(stem).is_some_and(|set| !set.contains_key(ordinal)) {
+            downloading.entry(stem.clone()).or_default().insert(*ordinal);
+        }
+    }
+    let unsafe_stems = sets.extract_if(.., |stem, _| part_name::shown(stem) != *stem).collect::<Vec<_>>();
+    let mut named = BTreeMap::new();
+    for (stem, files) in sets.into_iter().chain(unsafe_stems) {
+        let downloading = downloading.remove(&stem).unwrap_or_default();
+        let shown = part_name::shown(&stem);
+        let free = (1..).map(|n| part_name::numbered(&shown, n)).find(|name| !named.contains_key(name));
+        let stem = if named.contains_key(&shown) { free.unwrap_or(shown) } else { shown };
+        named.insert(stem.clone(), Arc::new(StoredSet::new(stem, files, downloading)));
+    }
+    named
 }
 
 #[cfg(test)]
@@ -245,25 +255,66 @@ mod tests {
         for (name, content) in files {
             fs::write(dir.path().join(name), content).unwrap();
         }
-        let snapshot = scan(dir.path()).unwrap();
+        let snapshot = scan(dir.path(), &Cancel::new()).unwrap();
         (dir, snapshot)
     }
 
     #[test]
     fn files_are_grouped_and_ordered() {
         let (_dir, snapshot) = store(&[
-            ("export-1.z10.smime", ""),
-            ("export-1.z02.smime", ""),
-            ("export-1.zip.smime", ""),
-            ("export-2.zip.smime", ""),
-            ("export-2.zip.smime.crdownload", ""),
-            ("holiday.jpg", ""),
-            ("other.smime", ""),
+            ("export-1.z10.smime", "x"),
+            ("export-1.z02.smime", "x"),
+            ("export-1.zip.smime", "x"),
+            ("export-2.zip.smime", "x"),
+            ("export-2.zip.smime.crdownload", "x"),
+            ("holiday.jpg", "x"),
+            ("other.smime", "x"),
         ]);
         let names: Vec<_> = snapshot.sets["export-1"].parts.iter().map(|p| p.ordinal.to_string()).collect();
         assert_eq!(names, [".z02", ".z10", ".zip"]);
         assert_eq!(snapshot.sets.len(), 2);
         assert_eq!(snapshot.files.len(), 5);
+    }
+
+    #[test]
+    fn a_file_of_no_bytes_is_a_part_that_is_missing() {
+        let (_dir, snapshot) = store(&[
+            ("e.z01.smime", "x"),
+            ("e.z02.smime", ""),
+            ("e.z02.Xk3fQz.smime.part", "x"),
+            ("e.z03.smime.crdownload", "x"),
+            ("e.z04.smime", ""),
+            ("e.zip (1).smime", ""),
+            ("e.zip.smime", "x"),
+            ("e.zip.smime.download", "x"),
+            ("only.zip.smime", ""),
+            ("only.Ab12cD.zip.smime.part", "x"),
+        ]);
+        let set = &snapshot.sets["e"];
+        let parts: Vec<_> = set.parts.iter().map(|part| part.ordinal).collect();
+        assert_eq!(parts, [Ordinal::Split(1), Ordinal::Last]);
+        assert_eq!(set.downloading, BTreeSet::from([Ordinal::Split(2), Ordinal::Split(3)]));
+        assert!(set.parts.iter().all(|part| part.copies.is_empty()), "an empty second download is none");
+        assert_eq!(snapshot.sets.len(), 1, "nothing but empty files is no export");
+        assert_eq!(snapshot.files.len(), 6, "they are still shown as files");
+    }
+
+    #[test]
+    fn stems_that_are_no_names_are_shown_as_hostile_names_inside_zips_are() {
+        let long = "x".repeat(244);
+        let (_dir, snapshot) = store(&[
+            ("..zip.smime", "x"),
+            ("...zip.smime", "x"),
+            ("....zip.smime", "x"),
+            ("%2E.zip.smime", "x"),
+            ("a\nb.zip.smime", "x"),
+            (&format!("{long}.zip.smime"), "x"),
+        ]);
+        let stems: Vec<_> = snapshot.sets.keys().map(String::as_str).collect();
+        let cut = stems[stems.len() - 1];
+        assert_eq!(stems[..stems.len() - 1], ["%2E", "%2E%2E", "%2E~1", "...", "a%0Ab"]);
+        assert!(cut.starts_with("xxx") && cut.len() + ".zip.incomplete".len() <= 255, "{cut}");
+        assert!(snapshot.sets.iter().all(|(stem, set)| *stem == set.stem));
     }
 
     #[test]
@@ -281,8 +332,8 @@ mod tests {
     #[test]
     fn other_bytes_are_another_digest() {
         let (dir, before) = store(&[("e.zip.smime", "one")]);
-        assert_eq!(scan(dir.path()).unwrap(), before);
+        assert_eq!(scan(dir.path(), &Cancel::new()).unwrap(), before);
         fs::write(dir.path().join("e.zip.smime"), "two").unwrap();
-        assert_ne!(scan(dir.path()).unwrap().sets["e"].digest, before.sets["e"].digest);
+        assert_ne!(scan(dir.path(), &Cancel::new()).unwrap().sets["e"].digest, before.sets["e"].digest);
     }
 }

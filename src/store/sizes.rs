@@ -1,12 +1,22 @@
-//! Sizes of artifacts, remembered between mounts so that listing a plain store does not unwrap every key again.
+//! Sizes of artifacts and when they were made, remembered between mounts so that listing a plain store does not unwrap
+//! every key again.
 //!
-//! What is kept is a hash of a set's files against the length of its zip: no name, no key, no plaintext.
+//! What is kept is a hash of a set's files against the length of its zip and an instant: no name, no key, no plaintext.
+//!
+//! ```json
+//! {"version": 2, "sets": {"<32 hexadecimal digits>": [1048576, 1769824800000]}}
+//! ```
+//!
+//! Instants are milliseconds since 1970, `null` where nothing inside tells. A file of another version is not believed.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use super::atomic::write_atomically;
 use crate::error::{At, Result};
@@ -21,9 +31,38 @@ pub struct Sizes {
 
 #[derive(Default)]
 struct State {
-    known: HashMap<Digest, u64>,
+    known: HashMap<Digest, Known>,
     changed: bool,
 }
+
+/// What is remembered of a set that is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known(pub u64, Option<i64>);
+
+impl Known {
+    pub fn new(len: u64, made: Option<SystemTime>) -> Known {
+        let ms = |made: SystemTime| match made.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).ok(),
+            Err(before) => i64::try_from(before.duration().as_millis()).ok().map(|ms| -ms),
+        };
+        Known(len, made.and_then(ms))
+    }
+
+    pub fn made(&self) -> Option<SystemTime> {
+        let ms = self.1?;
+        let since = Duration::from_millis(ms.unsigned_abs());
+        if ms < 0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) }
+    }
+}
+
+/// The file as it is written.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    sets: BTreeMap<String, Known>,
+}
+
+const VERSION: u32 = 2;
 
 /// Hash of a set's files.
 type Digest = [u8; 16];
@@ -50,22 +89,22 @@ impl Sizes {
         });
         let text = path.as_ref().and_then(|path| fs::read(path).ok());
         // What cannot be read is worked out again.
-        let known: BTreeMap<String, u64> =
-            text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let known = known.iter().filter_map(|(digest, len)| Some((from_hex(digest)?, *len))).collect();
+        let saved: Option<Saved> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let sets = saved.filter(|saved| saved.version == VERSION).map(|saved| saved.sets).unwrap_or_default();
+        let known = sets.iter().filter_map(|(digest, known)| Some((from_hex(digest)?, *known))).collect();
         Sizes { path, state: Mutex::new(State { known, changed: false }), saving: Mutex::default() }
     }
 
-    pub fn get(&self, digest: &Digest) -> Option<u64> {
+    pub fn get(&self, digest: &Digest) -> Option<Known> {
         self.state.lock().known.get(digest).copied()
     }
 
-    pub fn put(&self, digest: &Digest, len: u64) {
+    pub fn put(&self, digest: &Digest, known: Known) {
         let mut state = self.state.lock();
-        state.changed |= state.known.insert(*digest, len) != Some(len);
+        state.changed |= state.known.insert(*digest, known) != Some(known);
     }
 
-    /// Forgets a size that turned out to be wrong.
+    /// Forgets what that turned out to be wrong.
     pub fn forget(&self, digest: &Digest) {
         let mut state = self.state.lock();
         state.changed |= state.known.remove(digest).is_some();
@@ -86,12 +125,15 @@ impl Sizes {
                 return Ok(());
             }
             state.known.retain(|digest, _| present.contains(digest));
-            let lines: BTreeMap<String, u64> = state.known.iter().map(|(d, len)| (to_hex(d), *len)).collect();
-            serde_json::to_vec(&lines).unwrap_or_default()
+            let sets = state.known.iter().map(|(digest, known)| (to_hex(digest), *known)).collect();
+            serde_json::to_vec(&Saved { version: VERSION, sets }).unwrap_or_default()
         };
         let dir = path.parent().unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir.display())?;
-        write_atomically(path, &json).at(path.display())
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir.display());
+        let written = made.and_then(|()| write_atomically(path, &json).at(path.display()));
+        // What could not be written is still to be.
+        self.state.lock().changed |= written.is_err();
+        written
     }
 }
 
@@ -104,11 +146,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let load = |keys: &[[u8; 32]]| Sizes::load(Some(dir.path()), Path::new("/store"), keys);
         let sizes = load(&[[1; 32]]);
-        sizes.put(&[1; 16], 100);
-        sizes.put(&[2; 16], 200);
+        let made = UNIX_EPOCH + Duration::from_millis(1_769_824_800_123);
+        sizes.put(&[1; 16], Known::new(100, Some(made)));
+        sizes.put(&[2; 16], Known::new(200, None));
         sizes.save(&HashSet::from([[1; 16]])).unwrap();
         let again = load(&[[1; 32]]);
-        assert_eq!((again.get(&[1; 16]), again.get(&[2; 16])), (Some(100), None));
+        assert_eq!((again.get(&[1; 16]), again.get(&[2; 16])), (Some(Known::new(100, Some(made))), None));
+        assert_eq!(again.get(&[1; 16]).unwrap().made(), Some(made));
         assert_eq!(load(&[[2; 32]]).get(&[1; 16]), None, "other keys, other sizes");
     }
 
@@ -116,10 +160,33 @@ mod tests {
     fn a_damaged_file_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         let sizes = Sizes::load(Some(dir.path()), Path::new("/s"), &[]);
-        sizes.put(&[1; 16], 1);
+        sizes.put(&[1; 16], Known::new(1, None));
         sizes.save(&HashSet::from([[1; 16]])).unwrap();
         let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-        fs::write(&file, "{\"nonsense").unwrap();
-        assert_eq!(Sizes::load(Some(dir.path()), Path::new("/s"), &[]).get(&[1; 16]), None);
+        let digest = to_hex(&[1; 16]);
+        // Nonsense, the first version, and a later one.
+        for text in [
+            "{\"nonsense",
+            &format!("{{\"{digest}\":7}}"),
+            &format!("{{\"version\":3,\"sets\":{{\"{digest}\":[7,null]}}}}"),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(Sizes::load(Some(dir.path()), Path::new("/s"), &[]).get(&[1; 16]), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_down_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        let sizes = Sizes::load(Some(&cache), Path::new("/s"), &[]);
+        sizes.put(&[1; 16], Known::new(1, None));
+        // A file is where the directory should be.
+        fs::write(&cache, "").unwrap();
+        assert!(sizes.save(&HashSet::from([[1; 16]])).is_err() && sizes.have_changed());
+        fs::remove_file(&cache).unwrap();
+        sizes.save(&HashSet::from([[1; 16]])).unwrap();
+        assert!(!sizes.have_changed());
+        assert!(Sizes::load(Some(&cache), Path::new("/s"), &[]).get(&[1; 16]).is_some());
     }
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::catalogue::{PART_BLOCK_HASHES, Run};
+use super::catalogue::{PART_BLOCK_HASHES, Run, StoredArtifact};
 use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
 use super::plain::{self, StoredFile, StoredSet, Written};
 use super::retention::Retention;
 use crate::error::Result;
-use crate::io::BlockHashes;
+use crate::io::{BlockHashes, Cancel};
 
 /// A store of either kind.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub retention: Retention,
     /// The runs of a managed store, by the stem of their artifacts' names.
     pub runs: BTreeMap<String, Arc<Run>>,
+    /// Names that are those of encrypted files, and why they are not taken.
+    pub refused: BTreeMap<String, String>,
     pub mtime: SystemTime,
     pub is_managed: bool,
     /// When the first artifact of a managed store is going to expire.
@@ -74,17 +76,18 @@ impl Store {
         }
     }
 
-    /// Looks at the store. In a managed one, what has expired or has no completed run is left out.
-    pub fn snapshot(&self, now: SystemTime) -> Result<Snapshot> {
-        let artifacts = |store: &Arc<Managed>| store.catalogue.artifacts();
-        // An artifact's files are there before the catalogue says so, and until it says that they are gone: so it is
-        // asked on both sides of the scan.
-        let before = self.managed().map(artifacts).transpose()?.unwrap_or_default();
-        let found = plain::scan(&self.files_dir())?;
-        let Store::Managed(store) = self else {
+    /// Looks at the store. In a managed one, what has expired or has no completed run is left out. Reading its files
+    /// fails once `stop` is raised.
+    pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<Snapshot> {
+        // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
+        // says has to be the same on both sides of the scan, or else what it says on both.
+        let before = self.managed().map(artifacts_at).transpose()?;
+        let found = plain::scan(&self.files_dir(), stop)?;
+        let (Store::Managed(store), Some((epoch, before))) = (self, before) else {
             return Ok(Snapshot {
                 sets: found.sets,
                 files: found.files,
+                refused: found.refused,
                 mtime: found.mtime,
                 is_managed: false,
                 retention: Retention::default(),
@@ -96,14 +99,19 @@ impl Store {
         let mut snapshot = Snapshot {
             sets: BTreeMap::new(),
             files: BTreeMap::new(),
+            refused: found.refused,
             mtime: found.mtime,
             is_managed: true,
             retention,
             runs: BTreeMap::new(),
             next_expiry: None,
         };
-        let after: HashSet<String> = artifacts(store)?.into_iter().map(|artifact| artifact.run).collect();
-        for artifact in before.into_iter().filter(|artifact| after.contains(&artifact.run)) {
+        let after = match store.catalogue.epoch()? == epoch {
+            true => None,
+            false => Some(artifacts_at(store)?.1.into_iter().map(|a| a.run).collect::<HashSet<String>>()),
+        };
+        let is_there = |run: &String| after.as_ref().is_none_or(|after| after.contains(run));
+        for artifact in before.into_iter().filter(|artifact| is_there(&artifact.run)) {
             let expires = retention.expires(artifact.made);
             if expires.is_some_and(|at| at <= now) {
                 continue;
@@ -136,6 +144,12 @@ impl Store {
         snapshot.runs = runs.into_iter().map(|run| (run.stem(), Arc::new(run))).collect();
         Ok(snapshot)
     }
+}
+
+/// Returns the artifacts that are there, and an epoch that is not later.
+fn artifacts_at(store: &Arc<Managed>) -> Result<(i64, Vec<StoredArtifact>)> {
+    let epoch = store.catalogue.epoch()?;
+    Ok((epoch, store.catalogue.artifacts()?))
 }
 
 /// The block hashes of a part that we wrote, from the catalogue.

@@ -1,80 +1,127 @@
 //! Noticing that a directory has changed.
 
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::error::Result;
+use crate::format::part_name::{concerns_a_set, is_unfinished};
+use crate::io::{Background, Cancel, Next, Task, Waker};
 
 /// Changes that come in quick succession are told once. Together with a scan this has to stay below a second.
 const SETTLE: Duration = Duration::from_millis(100);
+/// While changes go on, as when a part is being written, they are told this often.
+const AT_MOST_EVERY: Duration = Duration::from_millis(400);
 /// Changes made by other machines raise no events, so a network filesystem is looked at this often.
 const POLL: Duration = Duration::from_millis(800);
 
 /// Calls back until it is dropped.
 pub struct Watch {
-    wake: Sender<Wake>,
-    thread: Option<JoinHandle<()>>,
+    thread: Background,
+    woken: Arc<AtomicBool>,
     _watcher: Option<RecommendedWatcher>,
 }
 
-enum Wake {
-    Changed,
-    Stop,
-}
-
 impl Watch {
-    /// Calls `changed` soon after something in `dir` has changed.
+    /// Calls `changed` soon after something in `dir` has changed that concerns a set of parts.
     pub fn new(dir: &Path, changed: impl FnMut() + Send + 'static) -> Result<Watch> {
-        let (wake, woken) = mpsc::channel();
-        let events = wake.clone();
-        let watcher = if is_remote(dir) { None } else { inotify(dir, events) };
-        let poll = watcher.is_none();
-        if poll {
+        let woken = Arc::new(AtomicBool::new(false));
+        let waker = Arc::new(OnceLock::new());
+        let watcher = if is_remote(dir) { None } else { inotify(dir, woken.clone(), waker.clone()) };
+        let polls = watcher.is_none();
+        if polls {
             log::info!(
                 "{}: looked at every {} ms, because changes are not announced there",
                 dir.display(),
                 POLL.as_millis()
             );
         }
-        let thread = thread::Builder::new().name("watch".into()).spawn(move || run(&woken, poll, changed))?;
-        Ok(Watch { wake, thread: Some(thread), _watcher: watcher })
+        let task = Watching { woken: woken.clone(), polls, told: None, is_telling: false, changed };
+        let thread = Background::start("watch", task.next(), task)?;
+        let _ = waker.set(thread.waker());
+        // What was announced before there was a thread.
+        thread.waker().wake();
+        Ok(Watch { thread, woken, _watcher: watcher })
     }
 
     /// Has the directory looked at now.
     pub fn trigger(&self) {
-        // The thread may have ended already; then nobody wants to know.
-        let _ = self.wake.send(Wake::Changed);
+        self.woken.store(true, Ordering::Relaxed);
+        self.thread.waker().wake();
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.wake.send(Wake::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+/// The thread that calls back.
+struct Watching<F> {
+    /// Something has changed that was not told.
+    woken: Arc<AtomicBool>,
+    polls: bool,
+    told: Option<Instant>,
+    /// True after a call that ended with a panic.
+    is_telling: bool,
+    changed: F,
+}
+
+impl<F> Watching<F> {
+    fn next(&self) -> Next {
+        if self.polls { Next::After(POLL) } else { Next::WhenWoken }
+    }
+}
+
+impl<F: FnMut() + Send + 'static> Task for Watching<F> {
+    fn step(&mut self, stop: &Cancel) -> Next {
+        if !self.polls && !self.is_telling && !self.woken.load(Ordering::Relaxed) {
+            return self.next();
         }
+        if self.woken.load(Ordering::Relaxed) {
+            let since = self.told.map_or(AT_MOST_EVERY, |told| told.elapsed());
+            thread::sleep(SETTLE.max(AT_MOST_EVERY.saturating_sub(since)));
+        }
+        if !stop.is_cancelled() {
+            // What comes from now on is told by the next call.
+            self.woken.store(false, Ordering::Relaxed);
+            (self.is_telling, self.told) = (true, Some(Instant::now()));
+            (self.changed)();
+            self.is_telling = false;
+        }
+        self.next()
     }
 }
 
-fn inotify(dir: &Path, events: Sender<Wake>) -> Option<RecommendedWatcher> {
-    let relevant = |kind: &EventKind| match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        _ => true,
-    };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.map_or(true, |event| relevant(&event.kind)) {
-            let _ = events.send(Wake::Changed);
+fn inotify(dir: &Path, woken: Arc<AtomicBool>, waker: Arc<OnceLock<Waker>>) -> Option<RecommendedWatcher> {
+    let watched = dir.to_path_buf();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| is_relevant(&event, &watched)) {
+            woken.store(true, Ordering::Relaxed);
+            waker.get().inspect(|waker| waker.wake());
         }
     })
     .ok()?;
     watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
     Some(watcher)
+}
+
+/// Returns true for what may change what a scan finds.
+fn is_relevant(event: &Event, watched: &Path) -> bool {
+    let (written, named) = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => (true, false),
+        EventKind::Access(_) => (false, false),
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => (true, false),
+        _ => (true, true),
+    };
+    // Of unfinished downloads only the names matter.
+    let concerns = |name: &str| concerns_a_set(name) && (named || !is_unfinished(name));
+    let of_path = |path: &Path| {
+        // The directory itself: it was moved, deleted or its permissions were changed.
+        path == watched || path.file_name().and_then(|name| name.to_str()).is_some_and(concerns)
+    };
+    // Without a path it says that events were lost.
+    written && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(|path| of_path(path)))
 }
 
 /// Returns true for filesystems that other machines or programs change behind the kernel's back.
@@ -91,37 +138,88 @@ fn is_remote(dir: &Path) -> bool {
     })
 }
 
-fn run(woken: &Receiver<Wake>, poll: bool, mut changed: impl FnMut()) {
-    loop {
-        let wake = if poll { woken.recv_timeout(POLL) } else { woken.recv().map_err(RecvTimeoutError::from) };
-        match wake {
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Wake::Changed) => {
-                thread::sleep(SETTLE);
-                if woken.try_iter().any(|wake| matches!(wake, Wake::Stop)) {
-                    return;
-                }
-            }
-        }
-        changed();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use std::fs::{self, File};
+    use std::io::Write as _;
+    use std::sync::mpsc::{Receiver, channel};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn watch(dir: &Path) -> (Watch, Receiver<Instant>) {
+        let (sender, receiver) = channel();
+        (Watch::new(dir, move || sender.send(Instant::now()).unwrap()).unwrap(), receiver)
+    }
 
     #[test]
     fn a_new_file_is_noticed_within_a_second() {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = mpsc::channel();
-        let watch = Watch::new(dir.path(), move || sender.send(Instant::now()).unwrap()).unwrap();
+        let (watch, told) = watch(dir.path());
         let written = Instant::now();
-        std::fs::write(dir.path().join("x"), "1").unwrap();
-        let noticed = receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+        fs::write(dir.path().join("x.zip.smime"), "1").unwrap();
+        let noticed = told.recv_timeout(LONG).unwrap();
         assert!(noticed - written < Duration::from_secs(1));
         drop(watch);
+    }
+
+    #[test]
+    fn only_names_that_concern_a_set_have_it_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        File::create(path("x.zip.smime.crdownload")).unwrap();
+        let (_watch, told) = watch(dir.path());
+        // A download that grows, and whatever else goes on in a directory.
+        for i in 0..20 {
+            let mut download = File::options().append(true).open(path("x.zip.smime.crdownload")).unwrap();
+            download.write_all(&[0; 1000]).unwrap();
+            fs::write(path(&format!("holiday-{i}.jpg")), "x").unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(3 * AT_MOST_EVERY);
+        assert_eq!(told.try_iter().count(), 0, "nothing of that concerns us");
+        let changes: [&dyn Fn(); 5] = [
+            &|| fs::write(path("y.z01.smime.part"), "x").unwrap(),
+            &|| fs::rename(path("x.zip.smime.crdownload"), path("x.zip.smime")).unwrap(),
+            &|| fs::write(path("x.zip.smime"), "xy").unwrap(),
+            &|| fs::remove_file(path("y.z01.smime.part")).unwrap(),
+            &|| fs::remove_file(path("x.zip.smime")).unwrap(),
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            change();
+            assert!(told.recv_timeout(LONG).is_ok(), "{i}");
+            thread::sleep(3 * AT_MOST_EVERY);
+            while told.try_recv().is_ok() {}
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_being_written_is_looked_at_now_and_then_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_watch, told) = watch(dir.path());
+        let mut part = File::create(dir.path().join("x.zip.smime")).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            part.write_all(&[0; 100]).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        let most = 2 + begun.elapsed().as_millis() / AT_MOST_EVERY.as_millis();
+        let looks = told.try_iter().count();
+        assert!(looks > 0 && looks as u128 <= most, "{looks} looks");
+    }
+
+    #[test]
+    fn a_panic_of_whoever_is_told_does_not_end_the_watch_and_the_change_is_told_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, told) = channel();
+        let mut calls = 0;
+        let changed = move || {
+            calls += 1;
+            sender.send(calls).unwrap();
+            assert_ne!(calls, 1, "deliberate");
+        };
+        let _watch = Watch::new(dir.path(), changed).unwrap();
+        fs::write(dir.path().join("x.zip.smime"), "1").unwrap();
+        assert_eq!((told.recv_timeout(LONG), told.recv_timeout(LONG)), (Ok(1), Ok(2)));
     }
 }

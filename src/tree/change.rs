@@ -92,8 +92,8 @@ impl Tree {
     pub(super) fn open_job(&self, entry: &Entry, mode: OpenMode) -> Result<(Handle, Attr)> {
         let writing = self.jobs()?.open(entry, mode.writes, mode.truncates, mode.appends)?;
         let (attr, _) = self.attributes(entry.ino(), &Node::Job(entry.clone()))?;
-        let handle = self.handles.insert(attr.clone(), Opened::Writing(writing), true);
-        Ok((handle, self.handles.live(handle).unwrap_or(attr)))
+        let handle = self.handles.insert(attr.clone(), Opened::Writing(writing));
+        Ok((handle, self.handles.own_attributes(handle).unwrap_or(attr)))
     }
 
     /// Makes and opens a file.

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::node::{self, Ino};
@@ -12,10 +12,10 @@ use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, Opened, Zip};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::export::parts::part_files;
+use crate::export::parts::{self, part_files};
 use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredSet;
-use crate::store::sizes::Sizes;
+use crate::store::sizes::{Known, Sizes};
 
 /// More different errors of one export than this are not logged.
 const MAX_LOGGED: usize = 8;
@@ -38,6 +38,21 @@ pub enum Outcome {
     Failed(Error),
 }
 
+/// When an export was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    pub at: SystemTime,
+    /// Nothing but the times of its files is known: it is as old as they are, or older.
+    pub estimated: bool,
+}
+
+impl Made {
+    /// Returns the same, but not in the future.
+    pub fn by(self, now: SystemTime) -> Made {
+        Made { at: self.at.min(now), ..self }
+    }
+}
+
 /// Why a set is not whole.
 #[derive(Debug, Clone, Default)]
 pub struct IncompleteSet {
@@ -55,6 +70,8 @@ pub struct Export {
     indexed: bool,
     /// Held for a moment only, so that what is known is known at once.
     outcome: Mutex<Option<Outcome>>,
+    /// When it was made, by what is inside, once somebody has looked.
+    made: OnceLock<Option<SystemTime>>,
     /// Held while the outcome is worked out: once, by whoever asks first; the others wait.
     working: Mutex<()>,
     /// Held while its tree is built: once, by whoever asks first; the others wait. It keeps why there can be none.
@@ -70,6 +87,7 @@ impl Export {
             contents,
             indexed,
             outcome: Mutex::default(),
+            made: OnceLock::new(),
             working: Mutex::default(),
             growing: Mutex::default(),
             logged: Mutex::default(),
@@ -89,8 +107,16 @@ impl Export {
         &self.set
     }
 
-    pub fn mtime(&self) -> SystemTime {
-        self.set.made
+    /// Returns when it was made, as far as that is known without work.
+    pub fn made(&self, context: &Context) -> Made {
+        if self.set.run.is_some() {
+            return Made { at: self.set.made, estimated: false };
+        }
+        let remembered = || context.sizes.get(&self.digest()).filter(|_| !self.indexed)?.made();
+        match self.made.get().copied().unwrap_or_else(remembered) {
+            Some(at) => Made { at, estimated: false },
+            None => Made { at: self.set.made, estimated: true },
+        }
     }
 
     /// Hash of its files, and of how they are read.
@@ -117,6 +143,11 @@ impl Export {
         artifact_name(self.stem(), whole)
     }
 
+    /// Returns true once somebody has found out what the set is.
+    pub fn is_decided(&self) -> bool {
+        self.outcome.lock().is_some()
+    }
+
     /// Returns true if [`Export::outcome`] would answer at once.
     pub fn is_known(&self, context: &Context) -> bool {
         self.known().is_some() || (!self.indexed && context.sizes.get(&self.digest()).is_some())
@@ -132,9 +163,10 @@ impl Export {
             return known;
         }
         if !self.indexed
-            && let Some(len) = context.sizes.get(&self.digest())
+            && let Some(known) = context.sizes.get(&self.digest())
         {
-            return self.keep(Outcome::Zip(len));
+            self.made.get_or_init(|| known.made());
+            return self.keep(Outcome::Zip(known.0));
         }
         let found = match self.work_out(context) {
             Ok(zip) => Outcome::Zip(zip.len()),
@@ -168,15 +200,30 @@ impl Export {
         match artifact::open_within(&parts, &context.identities, self.indexed, budget) {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
-                context.sizes.put(&self.digest(), zip.len());
+                let made = self.find_made(|| parts::made(&zip, &context.recent.shared))?;
+                context.sizes.put(&self.digest(), Known::new(zip.len(), made));
                 context.recent.keep_zip(self.key(), &zip);
                 Ok(zip)
             }
             Ok(Opened::Incomplete(gaps)) => {
+                let by_last = || parts::made_by_last(&self.set, &context.identities, &context.recent.shared);
+                self.find_made(by_last)?;
                 Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps, conflict: None })))
             }
             Err(error) => Err(Outcome::Failed(error)),
         }
+    }
+
+    /// Finds out when it was made, unless that is known.
+    fn find_made(
+        &self,
+        find: impl FnOnce() -> Result<Option<SystemTime>>,
+    ) -> std::result::Result<Option<SystemTime>, Outcome> {
+        if let Some(made) = self.made.get() {
+            return Ok(*made);
+        }
+        let found = if self.set.run.is_some() { None } else { find().map_err(Outcome::Failed)? };
+        Ok(*self.made.get_or_init(|| found))
     }
 
     fn key(&self) -> Key {
@@ -262,7 +309,7 @@ impl Export {
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
         };
-        let members = Members::open_within(zip, self.mtime(), budget);
+        let members = Members::open_within(zip, self.made(context).at, budget);
         Ok(Arc::new(members.inspect_err(|error| self.log_once(error))?))
     }
 
@@ -303,7 +350,11 @@ impl Export {
         let stored = |ordinal: &crate::format::part_name::Ordinal| format!("{}{ordinal}.smime", self.stem());
         let IncompleteSet { gaps, conflict } = incomplete;
         let here: Vec<String> = self.set.parts.iter().map(|part| part.file.name.clone()).collect();
-        let mut missing: Vec<String> = gaps.missing.iter().map(stored).collect();
+        let lacks = |ordinal| match self.set.downloading.contains(ordinal) {
+            true => format!("{} (it is being downloaded)", stored(ordinal)),
+            false => stored(ordinal),
+        };
+        let mut missing: Vec<String> = gaps.missing.iter().map(lacks).collect();
         if gaps.open_ended {
             missing.push("and there may be more".into());
         }
@@ -324,6 +375,10 @@ impl Export {
 
     /// Logs an error of this export, unless it has been logged before.
     pub fn log_once(&self, error: &Error) {
+        // Nobody waits for it any more.
+        if error.kind() == Kind::Cancelled {
+            return;
+        }
         let text = error.to_string();
         let mut logged = self.logged.lock();
         if logged.len() < MAX_LOGGED && !logged.contains(&text) {

@@ -2,6 +2,7 @@
 
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use super::listing::Listing;
 use super::node::{Attr, Ino};
 use crate::artifact::{Verified, Zip};
 use crate::error::{At, Error, Kind, Result};
-use crate::io::{FileReader, ReadAt, Reader};
+use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredFile;
 
 /// The number of an open file or directory.
@@ -41,15 +42,11 @@ pub enum Opened {
 
 impl Opened {
     pub fn stored(file: &StoredFile) -> Result<Opened> {
-        let mut reader: Reader = Arc::new(FileReader::open(&file.path)?);
+        let mut reader: Reader = Arc::new(file.open()?);
         if let Some(written) = &file.written {
             reader = Arc::new(Verified::open(reader, written.hashes.clone(), written.size).at(&file.name)?);
         }
         Ok(Opened::Stored { file: reader, name: file.name.clone() })
-    }
-
-    pub fn text(text: String) -> Opened {
-        Opened::Text(text.into_bytes())
     }
 
     /// Calls `take` once with what is there, unless it fails.
@@ -64,6 +61,10 @@ impl Opened {
         }
     }
 
+    fn is_text(&self, text: &[u8]) -> bool {
+        matches!(self, Opened::Text(own) if own == text)
+    }
+
     /// Returns the export that it is part of.
     pub fn export(&self) -> Option<&Arc<Export>> {
         match self {
@@ -75,6 +76,8 @@ impl Opened {
     /// Logs a failed read: what it was, and why.
     pub fn log_once(&self, error: &Error) {
         match self {
+            // Nobody waits for it any more.
+            _ if error.kind() == Kind::Cancelled => {}
             Opened::Zip { export, .. } => export.log_once(error),
             Opened::Member { export, label, .. } => export.log_once(&error.clone().at(label)),
             Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
@@ -86,8 +89,13 @@ impl Opened {
 struct Entry {
     attr: Attr,
     opened: Arc<Opened>,
-    /// Its attributes are those of the handle, for the node's are others already.
-    live: bool,
+}
+
+/// A rendered text that is open: the kernel has one size for all handles of an inode, so that they share it.
+struct Text {
+    attr: Attr,
+    opened: Arc<Opened>,
+    readers: usize,
 }
 
 /// All open handles. Numbers are not used twice.
@@ -95,14 +103,55 @@ struct Entry {
 pub struct Handles {
     next: AtomicU64,
     open: RwLock<HashMap<Handle, Entry>>,
+    /// Rendered texts that are open, by their inode numbers. This lock is taken first.
+    texts: RwLock<HashMap<Ino, Text>>,
 }
 
 impl Handles {
     /// `attr` is what the node looks like as it is opened.
-    pub fn insert(&self, attr: Attr, opened: Opened, live: bool) -> Handle {
+    pub fn insert(&self, attr: Attr, opened: Opened) -> Handle {
+        self.insert_shared(attr, Arc::new(opened))
+    }
+
+    fn insert_shared(&self, attr: Attr, opened: Arc<Opened>) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.open.write().insert(handle, Entry { attr, opened: Arc::new(opened), live });
+        self.open.write().insert(handle, Entry { attr, opened });
         handle
+    }
+
+    /// The same for a rendered text. Fails with [`Kind::Stale`] while its inode is open with another one.
+    pub fn insert_text(&self, attr: Attr, text: Vec<u8>) -> Result<Handle> {
+        let mut texts = self.texts.write();
+        let (attr, opened) = match texts.entry(attr.ino) {
+            Slot::Occupied(mut held) => {
+                let held = held.get_mut();
+                if !held.opened.is_text(&text) {
+                    return Err(Error::new(
+                        Kind::Stale,
+                        "it has changed; whoever has it open reads the old one",
+                    ));
+                }
+                held.readers += 1;
+                (held.attr.clone(), held.opened.clone())
+            }
+            Slot::Vacant(free) => {
+                let opened = Arc::new(Opened::Text(text));
+                free.insert(Text { attr: attr.clone(), opened: opened.clone(), readers: 1 });
+                (attr, opened)
+            }
+        };
+        Ok(self.insert_shared(attr, opened))
+    }
+
+    /// Returns the attributes of a rendered text that is open.
+    pub fn text_attributes(&self, ino: Ino) -> Option<Attr> {
+        self.texts.read().get(&ino).map(|held| held.attr.clone())
+    }
+
+    /// Returns true unless a rendered text is open that is another one. The text is asked for only if one is open.
+    pub fn agree(&self, ino: Ino, text: impl FnOnce() -> Result<Vec<u8>>) -> Result<bool> {
+        let held = self.texts.read().get(&ino).map(|held| held.opened.clone());
+        held.map_or(Ok(true), |held| Ok(held.is_text(&text()?)))
     }
 
     pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
@@ -116,17 +165,18 @@ impl Handles {
         open.values().map(|entry| &entry.attr).find(|attr| attr.ino == ino).cloned()
     }
 
-    /// Returns the attributes of what a handle has opened, if they are its own.
-    pub fn live(&self, handle: Handle) -> Option<Attr> {
+    /// Returns the attributes of what a handle has opened, if they are its own and not those of its node.
+    pub fn own_attributes(&self, handle: Handle) -> Option<Attr> {
         let open = self.open.read();
-        let entry = open.get(&handle).filter(|entry| entry.live)?;
+        let entry = open.get(&handle)?;
         let attr = entry.attr.clone();
-        Some(match &*entry.opened {
+        match &*entry.opened {
             Opened::Writing(writing) => {
-                Attr { mtime: writing.draft.mtime(), ..attr.of_size(writing.draft.size()) }
+                Some(Attr { mtime: writing.draft.mtime(), ..attr.of_size(writing.draft.size()) })
             }
-            _ => attr,
-        })
+            Opened::Text(_) => Some(attr),
+            _ => None,
+        }
     }
 
     /// Returns the handles that are being written.
@@ -138,7 +188,17 @@ impl Handles {
 
     pub fn remove(&self, handle: Handle) {
         // What it held is dropped outside the lock: closing files takes time.
+        let mut texts = self.texts.write();
         let removed = self.open.write().remove(&handle);
-        drop(removed);
+        let mut last = None;
+        if let Some(Entry { attr, opened }) = &removed
+            && let Slot::Occupied(mut held) = texts.entry(attr.ino)
+            && Arc::ptr_eq(&held.get().opened, opened)
+        {
+            held.get_mut().readers -= 1;
+            last = (held.get().readers == 0).then(|| held.remove());
+        }
+        drop(texts);
+        drop((removed, last));
     }
 }

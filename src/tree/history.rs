@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Tree;
-use super::export::{Context, Export, Outcome, artifact_name};
+use super::export::{Context, Export, Made, Outcome, artifact_name};
 use super::node::{self, TTL_CHANGING};
 use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
@@ -33,6 +33,9 @@ struct Record<'a> {
     /// Length of all stored parts.
     stored_bytes: u64,
     mtime: String,
+    /// True if the export may be older, and the days that are left fewer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +77,7 @@ pub fn render(
         (node::Record::OfRun(run), Store::Managed(store)) => of_run(store, &run.id, now),
         (node::Record::OfSet(export), _) => {
             let text = record::pretty(&of_set(export, context, retention, now)?);
-            Ok(Rendered { text, mtime: export.mtime(), is_live: false })
+            Ok(Rendered { text, mtime: export.made(context).by(now).at, is_live: false })
         }
         (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
     }
@@ -95,7 +98,8 @@ impl Tree {
                 Ok((first.unwrap_or(now), record::record(store, &run, now)?))
             }
             (node::Record::OfSet(export), _) => {
-                Ok((export.mtime(), of_set(export, &self.exports, view.retention(), now)?))
+                let record = of_set(export, &self.exports, view.retention(), now)?;
+                Ok((export.made(&self.exports).at, record))
             }
             (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
         };
@@ -126,7 +130,7 @@ fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
 
 fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Result<Object> {
     let outcome = export.outcome(context);
-    let mtime = export.mtime();
+    let Made { at: mtime, estimated } = export.made(context).by(now);
     let (bytes, missing, error) = match &outcome {
         Outcome::Zip(len) => (Some(*len), Vec::new(), None),
         Outcome::Incomplete(incomplete) => {
@@ -150,12 +154,13 @@ fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemT
             .set()
             .parts
             .iter()
-            .map(|part| Part { name: &part.file.name, size: part.file.size })
+            .map(|part| Part { name: &part.file.name, size: part.file.size() })
             .collect(),
         missing,
         bytes,
         stored_bytes: export.set().stored_size(),
         mtime: timestamp(mtime),
+        estimated,
         expires: retention.expires(mtime).map(timestamp),
         remaining_days: retention.remaining_days(mtime, now),
         error,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Tree;
-use super::export::{Context, Export, Outcome, artifact_name};
+use super::export::{Context, Export, Made, Outcome, artifact_name};
 use super::node::{Dir, Record};
 use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
@@ -18,7 +18,7 @@ use crate::store::retention::Retention;
 
 pub const NAME: &str = "index.csv";
 
-const HISTORY: [&str; 15] = [
+const HISTORY: [&str; 16] = [
     "run",
     "title",
     "type",
@@ -34,9 +34,20 @@ const HISTORY: [&str; 15] = [
     "expires",
     "remaining_days",
     "error",
+    "estimated",
 ];
-const ARTIFACTS: [&str; 9] =
-    ["artifact", "run", "title", "type", "made", "rows", "bytes", "stored_bytes", "remaining_days"];
+const ARTIFACTS: [&str; 10] = [
+    "artifact",
+    "run",
+    "title",
+    "type",
+    "made",
+    "rows",
+    "bytes",
+    "stored_bytes",
+    "remaining_days",
+    "estimated",
+];
 
 /// What a table that is kept was made from: state of the catalogue, and the minute.
 type Stamp = ((u64, i64), u64);
@@ -88,8 +99,9 @@ impl Tree {
         let view = self.view();
         let mut lines = match self.store.managed() {
             Some(store) => {
-                let runs = store.catalogue.runs()?;
-                runs.iter().map(|run| of_run(run, view.retention(), now)).collect()
+                // As new as the state of the catalogue that the table is kept for, which the view need not be.
+                let (runs, retention) = (store.catalogue.runs()?, store.catalogue.retention()?);
+                runs.iter().map(|run| of_run(run, retention, now)).collect()
             }
             None => {
                 let sets = view.records().filter_map(|record| match record {
@@ -134,7 +146,7 @@ fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Line {
 }
 
 fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Line {
-    let made = export.mtime();
+    let Made { at: made, estimated } = export.made(context).by(now);
     let mut line = Line { made: Some(made), ..Line::default() };
     line.put("run", Some(id_of(export.stem())));
     // What takes a private key is not done for a table.
@@ -154,6 +166,7 @@ fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemT
     line.put("artifact", Some(export.artifact_name()));
     line.put("expires", retention.expires(made).map(timestamp));
     line.put("remaining_days", retention.remaining_days(made, now));
+    line.put("estimated", Some(true).filter(|_| estimated));
     line
 }
 

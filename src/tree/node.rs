@@ -30,9 +30,7 @@ const BLOCK_SIZE: u32 = 128 << 10;
 pub enum Caching {
     /// The bytes behind an inode never change.
     Finished,
-    /// They are rendered anew for every open.
-    Snapshot,
-    /// The same, and they are others from one moment to the next: not even their number may be believed.
+    /// They are rendered anew for every open: nothing of them is kept, and not even their number may be believed.
     Live,
 }
 
@@ -109,6 +107,11 @@ impl Record {
 }
 
 impl Node {
+    /// Returns true for a text that is rendered anew for every open.
+    pub fn is_rendered(&self) -> bool {
+        matches!(self, Node::History(_) | Node::Index(_) | Node::Job(jobs::Entry::Errors))
+    }
+
     pub fn export(&self) -> Option<&Arc<Export>> {
         match self {
             Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {

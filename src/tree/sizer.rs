@@ -1,109 +1,102 @@
 //! Works out the sizes of all exports in the background, several at a time.
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use super::{Tree, export::Export};
+use crate::io::{Background, Cancel, Next};
 
-/// How long after the last change sizes are written down.
-const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// When it is tried again to write down sizes.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Background threads; they end when it is dropped.
 pub struct Sizer {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Background>,
 }
 
 struct Shared {
     tree: Arc<Tree>,
-    work: Mutex<Work>,
-    wake: Condvar,
-    stop: AtomicBool,
+    work: Mutex<Arc<Work>>,
+    /// Sizes could not be written down, which was said.
+    has_failed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Work {
-    exports: Arc<Vec<Arc<Export>>>,
-    next: Arc<AtomicUsize>,
+    exports: Vec<Arc<Export>>,
+    next: AtomicUsize,
 }
 
 impl Sizer {
     pub fn start(tree: Arc<Tree>) -> Sizer {
-        let shared = Arc::new(Shared {
-            tree,
-            work: Mutex::default(),
-            wake: Condvar::new(),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared { tree, work: Mutex::default(), has_failed: AtomicBool::new(false) });
+        shared.look();
         let count = thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..count)
-            .filter_map(|_| {
-                let shared = shared.clone();
-                thread::Builder::new().name("sizer".into()).spawn(move || shared.run()).ok()
-            })
-            .collect();
-        let sizer = Sizer { shared, threads };
-        sizer.restart();
-        sizer
+        let start = |_| {
+            let shared = shared.clone();
+            let started = Background::start("sizer", Next::NOW, move |_: &Cancel| shared.step());
+            started.inspect_err(|error| log::warn!("no thread to work out sizes: {error}")).ok()
+        };
+        Sizer { threads: (0..count).filter_map(start).collect(), shared }
     }
 
     /// Starts over with what is unknown in the tree as it is now.
     pub fn restart(&self) {
-        let context = &self.shared.tree.exports;
-        let unknown: Vec<_> =
-            self.shared.tree.view().exports().filter(|e| !e.is_known(context)).cloned().collect();
-        *self.shared.work.lock() = Work { exports: Arc::new(unknown), next: Arc::default() };
-        self.shared.wake.notify_all();
+        self.shared.look();
+        self.threads.iter().for_each(|thread| thread.waker().wake());
     }
 }
 
 impl Drop for Sizer {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.wake.notify_all();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
+        Background::end_all(self.threads.drain(..));
         self.shared.save();
     }
 }
 
 impl Shared {
-    fn run(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
-            match self.next() {
-                Some(export) => {
-                    export.outcome(&self.tree.exports);
+    fn look(&self) {
+        let context = &self.tree.exports;
+        let exports = self.tree.view().exports().filter(|e| !e.is_known(context)).cloned().collect();
+        *self.work.lock() = Arc::new(Work { exports, next: AtomicUsize::new(0) });
+    }
+
+    /// Works out one size, or writes down those that are known when there are no more.
+    fn step(&self) -> Next {
+        let work = self.work.lock().clone();
+        match work.exports.get(work.next.fetch_add(1, Ordering::Relaxed)) {
+            Some(export) => {
+                export.outcome(&self.tree.exports);
+                Next::NOW
+            }
+            None => {
+                // They are not needed any more, and each holds a set.
+                let mut now = self.work.lock();
+                if Arc::ptr_eq(&now, &work) {
+                    *now = Arc::default();
                 }
-                None => {
-                    self.save();
-                    let mut work = self.work.lock();
-                    let is_done = |work: &mut Work| {
-                        !self.stop.load(Ordering::Relaxed)
-                            && work.next.load(Ordering::Relaxed) >= work.exports.len()
-                    };
-                    // Sizes are also found by those who ask for them, so this looks again from time to time.
-                    self.wake.wait_while_for(&mut work, is_done, SAVE_AFTER);
-                }
+                drop(now);
+                self.save()
             }
         }
     }
 
-    fn next(&self) -> Option<Arc<Export>> {
-        let (exports, next) = {
-            let work = self.work.lock();
-            (work.exports.clone(), work.next.clone())
-        };
-        exports.get(next.fetch_add(1, Ordering::Relaxed)).cloned()
-    }
-
-    fn save(&self) {
-        if let Err(error) = self.tree.save_sizes() {
-            log::warn!("sizes are not remembered: {error}");
+    fn save(&self) -> Next {
+        match self.tree.save_sizes() {
+            Ok(()) => {
+                self.has_failed.store(false, Ordering::Relaxed);
+                Next::WhenWoken
+            }
+            Err(error) => {
+                if !self.has_failed.swap(true, Ordering::Relaxed) {
+                    log::warn!("sizes are not remembered: {error}");
+                }
+                Next::After(AFTER_FAILURE)
+            }
         }
     }
 }

@@ -10,7 +10,8 @@ use super::node::{Dir, Ino, Node, NodeKind, Record, member_base_of};
 use super::{Gone, index};
 use crate::format::part_name;
 use crate::store::Snapshot;
-use crate::store::plain::StoredFile;
+use crate::store::catalogue::Run;
+use crate::store::plain::{StoredFile, StoredSet};
 use crate::store::retention::Retention;
 
 const INCOMPLETE: &str = ".zip.incomplete";
@@ -24,6 +25,8 @@ pub struct View {
     records: BTreeMap<String, Record>,
     exports: BTreeMap<String, Arc<Export>>,
     files: BTreeMap<String, Arc<StoredFile>>,
+    /// Names that are those of encrypted files, and why they are not taken.
+    refused: BTreeMap<String, String>,
     nodes: HashMap<Ino, Node>,
     /// By the inode number of the root of their contents.
     contents: HashMap<Ino, Arc<Export>>,
@@ -54,11 +57,38 @@ impl View {
             records,
             exports,
             files: snapshot.files,
+            refused: snapshot.refused,
             nodes: HashMap::new(),
             contents: HashMap::new(),
         };
         view.index();
         view
+    }
+
+    /// Returns true if a view of the snapshot would show nothing else.
+    pub fn is_of(&self, snapshot: &Snapshot) -> bool {
+        let same_run = |(stem, run): (&String, &Arc<Run>)| matches!(self.records.get(stem), Some(Record::OfRun(own)) if own == run);
+        let same_set = |(stem, set): (&String, &Arc<StoredSet>)| {
+            self.exports.get(stem).is_some_and(|export| export.set() == &**set)
+        };
+        self.mtime == snapshot.mtime
+            && self.retention == snapshot.retention
+            && self.next_expiry == snapshot.next_expiry
+            && self.refused == snapshot.refused
+            && self.files == snapshot.files
+            && self.exports.len() == snapshot.sets.len()
+            && snapshot.sets.iter().all(same_set)
+            && (!self.is_managed || self.records.len() == snapshot.runs.len())
+            && snapshot.runs.iter().all(same_run)
+    }
+
+    /// Says in the log which files are not taken, unless that is no news.
+    pub fn tell_refused(&self, before: Option<&View>) {
+        for (name, why) in &self.refused {
+            if before.is_none_or(|view| view.refused.get(name) != Some(why)) {
+                log::warn!("{name}: {why}");
+            }
+        }
     }
 
     /// Returns the same view, but for one export that is to be read by a full index.
@@ -67,6 +97,7 @@ impl View {
             exports: self.exports.clone(),
             files: self.files.clone(),
             records: self.records.clone(),
+            refused: self.refused.clone(),
             nodes: HashMap::new(),
             contents: HashMap::new(),
             ..*self
@@ -128,6 +159,10 @@ impl View {
         self.mtime
     }
 
+    pub fn export(&self, stem: &str) -> Option<&Arc<Export>> {
+        self.exports.get(stem)
+    }
+
     pub fn exports(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
     }
@@ -153,6 +188,12 @@ impl View {
             Some(Node::Member { export, id: (ino - member_base_of(ino)) as u32 })
         };
         self.nodes.get(&ino).cloned().or_else(member)
+    }
+
+    /// Returns true if nobody knows yet what the artifact of that name is.
+    pub fn takes_work(&self, name: &str) -> bool {
+        let stem = name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(".zip"));
+        stem.and_then(|stem| self.exports.get(stem)).is_some_and(|export| !export.is_decided())
     }
 
     /// Finds a name in a directory. That of an artifact may need the export to be opened, to know what it is.
@@ -201,11 +242,8 @@ impl View {
             Dir::History => entries.extend(
                 self.records.iter().map(|(stem, r)| file(Node::History(r.clone()), format!("{stem}.json"))),
             ),
-            Dir::Artifacts => entries.extend(self.exports.values().map(|export| {
-                let name = export.artifact_name();
-                let node = if name.ends_with(INCOMPLETE) { Node::Incomplete } else { Node::Zip };
-                file(node(export.clone()), name)
-            })),
+            // See `Listing::Artifacts`.
+            Dir::Artifacts => {}
         }
         if matches!(dir, Dir::History | Dir::Artifacts) {
             entries.push(file(Node::Index(dir), index::NAME.into()));

@@ -2,6 +2,7 @@
 //! names and sizes do not say.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::export::{Context, Export, Outcome};
@@ -15,6 +16,8 @@ use crate::store::retention::Retention;
 
 const PREFIX: &str = "user.cddsfs.";
 const OF_EXPORT: [&str; 5] = ["expires", "parts", "remaining_days", "run", "status"];
+/// Of exports that may be older than they look, and have fewer days left.
+const ESTIMATED: &str = "estimated";
 /// Of runs that the catalogue knows.
 const OF_RUN: [&str; 2] = ["sha256", "title"];
 /// The name in the zip, where that could not be shown; the parts that are missing to read it.
@@ -83,12 +86,16 @@ fn of_run(store: &Managed, id: &str, name: &str, asked: &Asked<'_>) -> Result<Op
 }
 
 fn of_export(export: &Export, name: &str, asked: &Asked<'_>) -> Option<String> {
+    // Working out what it is tells when it was made.
+    let outcome = export.outcome(asked.context);
+    let made = export.made(asked.context).by(asked.now);
     Some(match name {
+        ESTIMATED => made.estimated.then(|| "true".into())?,
         "run" => record::id_of(export.stem()).to_string(),
         "parts" => export.set().parts.len().to_string(),
-        "expires" => timestamp(asked.retention.expires(export.mtime())?),
-        "remaining_days" => asked.retention.remaining_days(export.mtime(), asked.now)?.to_string(),
-        "status" => match export.outcome(asked.context) {
+        "expires" => timestamp(asked.retention.expires(made.at)?),
+        "remaining_days" => asked.retention.remaining_days(made.at, asked.now)?.to_string(),
+        "status" => match outcome {
             Outcome::Zip(_) => "complete".into(),
             Outcome::Incomplete(_) => "incomplete".into(),
             Outcome::Failed(_) => "unreadable".into(),
@@ -111,6 +118,7 @@ fn of_member(export: &Export, id: NodeId, name: &str, context: &Context) -> Opti
 
 /// Returns the names that [`get`] may know for the node, each closed by a NUL.
 pub fn list(node: &Node, context: &Context, is_managed: bool) -> Vec<u8> {
+    let estimated = |export: &Arc<Export>| export.made(context).estimated;
     let names: Vec<&str> = match node {
         Node::Member { export, id } if *id != ROOT => {
             OF_MEMBER.into_iter().filter(|name| of_member(export, *id, name, context).is_some()).collect()
@@ -118,6 +126,7 @@ pub fn list(node: &Node, context: &Context, is_managed: bool) -> Vec<u8> {
         Node::History(Record::OfRun(_)) => [&OF_EXPORT[..], &OF_RUN].concat(),
         node if node.export().is_none() => Vec::new(),
         _ if is_managed => [&OF_EXPORT[..], &OF_RUN].concat(),
+        node if node.export().is_some_and(estimated) => [&[ESTIMATED], &OF_EXPORT[..]].concat(),
         _ => OF_EXPORT.to_vec(),
     };
     names.iter().flat_map(|name| format!("{PREFIX}{name}\0").into_bytes()).collect()

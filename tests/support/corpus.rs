@@ -62,7 +62,7 @@ pub fn parts(dir: &Path) -> Vec<PartFile> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
         let ordinal = part_name::parse(&name).unwrap_or_else(|| panic!("{name}")).ordinal;
-        parts.insert(ordinal, PartFile { ordinal, path, name, written: None });
+        parts.insert(ordinal, PartFile { ordinal, path, name, seen: None, written: None });
     }
     parts.into_values().collect()
 }

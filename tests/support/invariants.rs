@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use cddsfs::error::Result;
 use cddsfs::export::{record, spec::Spec};
+use cddsfs::io::Cancel;
 use cddsfs::store::Store;
 use cddsfs::store::catalogue::{Run, Status};
 use cddsfs::store::managed::Managed;
@@ -110,7 +111,7 @@ fn executed_once(
 /// No artifact is visible that is not whole.
 fn whole(store: &Managed, known: &mut Known, moment: &Moment, wrong: &mut Vec<String>) -> Result<()> {
     let managed = Store::open(store.dir(), false)?;
-    let snapshot = managed.snapshot(moment.now)?;
+    let snapshot = managed.snapshot(moment.now, &Cancel::new())?;
     for artifact in store.catalogue.artifacts()? {
         let stem = names::stem_of(&artifact.run);
         let Some(set) = snapshot.sets.get(&stem) else { continue };
@@ -120,7 +121,7 @@ fn whole(store: &Managed, known: &mut Known, moment: &Moment, wrong: &mut Vec<St
                 continue;
             };
             let bytes = fs::read(store.artifacts().join(&part.name)).unwrap_or_default();
-            if openssl::sha::sha256(&bytes) != part.sha256 || shown.file.size != part.size {
+            if openssl::sha::sha256(&bytes) != part.sha256 || shown.file.size() != part.size {
                 wrong.push(format!("{}: other bytes than were written", part.name));
             }
         }

@@ -125,6 +125,7 @@ impl Set {
             ordinal: part.ordinal,
             path: self.path(&part.name),
             name: part.name.clone(),
+            seen: None,
             written: None,
         };
         let files: Vec<PartFile> = self.finished.parts.iter().map(file).collect();

@@ -1,0 +1,48 @@
+//! What a zip tells of when it was made.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::directory::{each_entry, entry_at};
+use super::member::{self, Shared};
+use super::set::Zip;
+use crate::error::{Error, Result};
+use crate::format::zip_time;
+use crate::io::Reader;
+
+/// Times before this (1990) are what writers put where they have none.
+const FIRST: Duration = Duration::from_secs(631_152_000);
+
+/// A zip, looked at for when it was made.
+pub struct Survey {
+    /// When the newest of its members was last changed, as far as they have times.
+    pub newest: Option<SystemTime>,
+    /// The member that was asked for.
+    pub member: Option<Reader>,
+}
+
+/// Reads the central directory once. `name` is a member at the top of the tree.
+pub fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result<Survey> {
+    let (mut newest, mut named) = (UNIX_EPOCH + FIRST, None);
+    each_entry(zip, |entry, at| {
+        newest = newest.max(zip_time::modified(entry));
+        if entry.name == name.as_bytes() {
+            named = Some(at);
+        }
+        Ok(())
+    })?;
+    let open = |at| {
+        entry_at(&**zip, at, |entry| {
+            let archive: Reader = zip.clone();
+            let header = entry.offset.checked_add(zip.directory().shift);
+            let header = header.ok_or_else(|| Error::damaged("an offset beyond 2^64"))?;
+            member::open(&archive, entry, header, shared)
+        })
+    };
+    // A member that cannot be read tells nothing.
+    let member = match named.map(open).transpose() {
+        Err(error) if error.kind().is_transient() => return Err(error),
+        opened => opened.unwrap_or_default(),
+    };
+    Ok(Survey { newest: Some(newest).filter(|newest| *newest > UNIX_EPOCH + FIRST), member })
+}

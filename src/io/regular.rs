@@ -1,0 +1,187 @@
+//! Opening files in a directory that strangers may write to: what is opened is a regular file, and opening it neither
+//! waits nor leads anywhere that whoever mounts has not chosen.
+//!
+//! A symbolic link is followed only where it, every further link on the way, and its target belong to whoever mounts
+//! (the effective user); links among the directories of a target may be root's too. So that nobody else can put
+//! another link or file in its place, the directories that names are looked up in, that of the link first, must be of
+//! those two and not writable for others, unless they are sticky.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::geteuid;
+
+use super::FileVersion;
+use crate::error::{Error, Kind, Result};
+
+/// As many links in a row as Linux follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// Opens a regular file.
+pub fn open(path: &Path) -> Result<(File, FileVersion)> {
+    let place = follow(path)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let dir = place.dir.as_ref().map_or(AT_FDCWD, OwnedFd::as_fd);
+    let file = openat(dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
+        // It has become a link, or a socket, since it was looked at.
+        Errno::ELOOP | Errno::ENXIO => changed(),
+        other => failed(other),
+    })?;
+    let stat = fstat(&file).map_err(failed)?;
+    check_is_regular(&stat)?;
+    if place.dir.is_some() {
+        check_owner(&stat, "the target of a symbolic link")?;
+    }
+    Ok((file.into(), FileVersion::of(&stat)))
+}
+
+/// Returns the version of a regular file, without opening it.
+pub fn look_at(path: &Path) -> Result<FileVersion> {
+    Ok(FileVersion::of(&follow(path)?.stat))
+}
+
+/// Where a file is once all links are followed.
+struct Place {
+    /// Where the last link led; without one, `name` is the path that was given.
+    dir: Option<OwnedFd>,
+    name: PathBuf,
+    stat: FileStat,
+}
+
+fn follow(path: &Path) -> Result<Place> {
+    let stat = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+    if kind(&stat) != SFlag::S_IFLNK {
+        check_is_regular(&stat)?;
+        return Ok(Place { dir: None, name: path.into(), stat });
+    }
+    let (link, stat) = look(AT_FDCWD, path)?;
+    check_owner(&stat, "a symbolic link")?;
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = directory(AT_FDCWD, parent)?;
+    check_directory(&dir)?;
+    resolve(dir, &target_of(&link)?)
+}
+
+/// Walks from a directory to the target of a link.
+fn resolve(start: OwnedFd, target: &OsStr) -> Result<Place> {
+    let (mut dir, mut left, mut links) = (start, VecDeque::new(), 1);
+    push_front(&mut left, target);
+    while let Some(name) = left.pop_front() {
+        let name = Path::new(&name);
+        // What these mean nobody else can change.
+        if matches!(name.as_os_str().as_bytes(), b"/" | b"..") {
+            dir = directory(dir.as_fd(), name)?;
+            continue;
+        }
+        check_directory(&dir)?;
+        let (found, stat) = look(dir.as_fd(), name)?;
+        if kind(&stat) == SFlag::S_IFLNK {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(failed(Errno::ELOOP));
+            }
+            if left.is_empty() || stat.st_uid != 0 {
+                check_owner(&stat, "a symbolic link on the way")?;
+            }
+            push_front(&mut left, &target_of(&found)?);
+        } else if left.is_empty() {
+            check_is_regular(&stat)?;
+            check_owner(&stat, "the target of a symbolic link")?;
+            return Ok(Place { dir: Some(dir), name: name.into(), stat });
+        } else {
+            dir = found;
+        }
+    }
+    Err(not_regular("a directory"))
+}
+
+fn push_front(left: &mut VecDeque<OsString>, target: &OsStr) {
+    for component in Path::new(target).components().rev().filter(|c| *c != Component::CurDir) {
+        left.push_front(component.as_os_str().to_owned());
+    }
+}
+
+/// Takes hold of what a name is, be it a link, without opening it.
+fn look(dir: BorrowedFd<'_>, name: &Path) -> Result<(OwnedFd, FileStat)> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let found = openat(dir, name, flags, Mode::empty()).map_err(failed)?;
+    let stat = fstat(&found).map_err(failed)?;
+    Ok((found, stat))
+}
+
+fn target_of(link: &OwnedFd) -> Result<OsString> {
+    readlinkat(link, "").map_err(|errno| match errno {
+        Errno::ENOENT => changed(),
+        other => failed(other),
+    })
+}
+
+fn directory(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(dir, path, flags, Mode::empty()).map_err(failed)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn check_is_regular(stat: &FileStat) -> Result<()> {
+    let what = match kind(stat) {
+        SFlag::S_IFREG => return Ok(()),
+        SFlag::S_IFDIR => "a directory",
+        SFlag::S_IFIFO => "a FIFO",
+        SFlag::S_IFSOCK => "a socket",
+        SFlag::S_IFLNK => "a symbolic link",
+        _ => "a device",
+    };
+    Err(not_regular(what))
+}
+
+fn not_regular(what: &str) -> Error {
+    refused(format!("it is {what}, and only regular files are read"))
+}
+
+fn check_owner(stat: &FileStat, what: &str) -> Result<()> {
+    if stat.st_uid == geteuid().as_raw() {
+        return Ok(());
+    }
+    let owner = stat.st_uid;
+    Err(refused(format!(
+        "{what} belongs to user {owner}: links are followed only if they and their targets belong to whoever mounts"
+    )))
+}
+
+/// Fails for a directory in which others could put another file in a name's place.
+fn check_directory(dir: &OwnedFd) -> Result<()> {
+    let stat = fstat(dir).map_err(failed)?;
+    let mode = Mode::from_bits_truncate(stat.st_mode);
+    let others_write = mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH) && !mode.contains(Mode::S_ISVTX);
+    if others_write || ![0, geteuid().as_raw()].contains(&stat.st_uid) {
+        return Err(refused(
+            "it is a symbolic link in a directory that others can write, or leads through one",
+        ));
+    }
+    Ok(())
+}
+
+fn refused(what: impl Into<String>) -> Error {
+    Error::new(Kind::Os(libc::EACCES), what)
+}
+
+fn changed() -> Error {
+    Error::new(Kind::Stale, "it was replaced while it was opened")
+}
+
+fn failed(errno: Errno) -> Error {
+    std::io::Error::from(errno).into()
+}
+
+#[cfg(test)]
+mod tests;
