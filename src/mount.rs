@@ -4,9 +4,10 @@ mod adapter;
 mod deadline;
 mod mountpoint;
 mod session;
-mod ticker;
+mod signals;
 mod unmount;
 
 pub use mountpoint::{check as check_mountpoint, is_dead};
 pub use session::{Access, Phase, Settings, serve};
+pub use signals::OnSignals;
 pub use unmount::{unmount, unmount_patiently};

@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use env_logger::{Builder, Target};
 use log::LevelFilter;
@@ -14,6 +13,7 @@ use signal_hook::iterator::Signals;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::error::{At, Result};
+use crate::mount::OnSignals;
 
 type SystemLog = Logger<LoggerBackend, Formatter3164>;
 
@@ -36,20 +36,14 @@ pub fn start_to(file: Option<&Path>, verbose: u8) -> Result<Log> {
 pub struct Log(Option<LogFile>);
 
 impl Log {
-    /// From now on SIGHUP opens the file anew, after logrotate(8) has moved it, and SIGUSR1 has more said, and after the
-    /// most the least again.
-    pub fn obey_signals(self) -> Result<()> {
-        let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
-        thread::Builder::new().name("logging".into()).spawn(move || {
-            for signal in signals.forever() {
-                match (signal, &self.0) {
-                    (SIGUSR1, _) => say_more(),
-                    (_, Some(file)) => file.reopen(),
-                    (_, None) => {}
-                }
-            }
-        })?;
-        Ok(())
+    /// As long as the result is there, SIGHUP opens the file anew, after logrotate(8) has moved it, and SIGUSR1 has more
+    /// said, and after the most the least again.
+    pub fn obey_signals(self) -> Result<OnSignals> {
+        OnSignals::start("logging", Signals::new([SIGHUP, SIGUSR1])?, move |signal| match (signal, &self.0) {
+            (SIGUSR1, _) => say_more(),
+            (_, Some(file)) => file.reopen(),
+            (_, None) => {}
+        })
     }
 }
 

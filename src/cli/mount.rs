@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
     let identities = arguments.keys.load().because(Reason::Key)?;
     // From here on nobody is asked for anything, so that no signal has to end that.
-    log.obey_signals().because(Reason::Other)?;
+    let log = log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
     let opened = Store::open(&store, !arguments.ro).because(Reason::Store)?;
     let tree =
@@ -150,9 +150,8 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         }
         None => None,
     };
-    let served = serve(tree, &mountpoint, &settings(arguments, &store), tell).because(Reason::MountPoint);
-    drop((engine, watcher));
-    served
+    let companions = (engine, watcher, log);
+    serve(tree, &mountpoint, &settings(arguments, &store), tell, companions).because(Reason::MountPoint)
 }
 
 fn store_missing(error: std::io::Error, store: &Path) -> Error {

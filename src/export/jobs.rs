@@ -187,14 +187,19 @@ pub fn keep_refusal(
     spec: &[u8],
     now: SystemTime,
 ) -> Result<()> {
-    store.catalogue.add_refusal(&RefusedSpec {
+    store.catalogue.add_refusal(&refused(target, refusal, spec, now))
+}
+
+/// Returns what is kept of a spec that was refused.
+pub fn refused(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) -> RefusedSpec {
+    RefusedSpec {
         at: now,
         target: target.into(),
         field: refusal.field.clone(),
         wrong: refusal.wrong.clone(),
         remedy: refusal.right.clone(),
         spec: spec[..spec.len().min(MAX_BYTES)].to_vec(),
-    })
+    }
 }
 
 /// Returns a name for a job of that title that no other job has.

@@ -64,8 +64,13 @@ impl<K: PartialEq, V: Clone> Lru<K, V> {
     /// Keeps only values whose key passes.
     pub fn retain(&self, keep: impl Fn(&K) -> bool) {
         let mut state = self.state.lock();
-        state.values.retain(|(key, ..)| keep(key));
-        state.cost = state.values.iter().map(|(.., cost)| cost).sum();
+        let (kept, dropped): (VecDeque<_>, VecDeque<_>) =
+            state.values.drain(..).partition(|(key, ..)| keep(key));
+        state.cost = kept.iter().map(|(.., cost)| cost).sum();
+        state.values = kept;
+        // As above.
+        drop(state);
+        drop(dropped);
     }
 }
 

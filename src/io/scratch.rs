@@ -13,7 +13,8 @@ thread_local! {
 pub fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buf = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buf.len() < len {
-        buf.resize(len, 0);
+        // Memory that nobody has touched yet costs nothing: a read may wait long for what is to be in it.
+        buf = vec![0; len];
     }
     let result = work(&mut buf[..len]);
     if buf.len() <= KEEP {

@@ -15,8 +15,8 @@ use fuser::{
 };
 use nix::sys::statvfs::statvfs;
 
-use super::deadline::Deadline;
-use crate::tree::{Caching, Tree};
+use super::deadline::{Answer, Deadline, Pending};
+use crate::tree::{Asked, Caching, Needs, Place, Tree};
 
 mod answer;
 mod change;
@@ -25,8 +25,12 @@ mod directory;
 use answer::{answer_attr, answer_empty, answer_entry, answer_xattr, errno};
 use change::may_change;
 
-/// Requests that the kernel sends ahead of a reader.
-const MAX_BACKGROUND: u16 = 64;
+/// Requests that the kernel sends ahead of readers, of all files together: those that hang must not be all there are, for then
+/// it sends no others.
+const MAX_BACKGROUND: u16 = u16::MAX;
+
+/// Nothing that is read has anything to say when it is closed; and who ends need not wait for an answer to that.
+const READ: FopenFlags = FopenFlags::FOPEN_NOFLUSH;
 
 pub struct Adapter {
     tree: Arc<Tree>,
@@ -34,9 +38,27 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// `threads` is the number of event loops that call this.
-    pub fn new(tree: Arc<Tree>, threads: usize) -> Adapter {
-        Adapter { tree, deadline: Deadline::start(threads) }
+    pub fn new(tree: Arc<Tree>, deadline: Deadline) -> Adapter {
+        Adapter { tree, deadline }
+    }
+
+    /// Answers with what `ask` finds. `needs` tells what it takes.
+    fn answer<R: Answer, T>(
+        &self,
+        reply: R,
+        needs: impl FnOnce(&Tree) -> Needs,
+        ask: impl FnOnce(&Tree) -> T + Send + 'static,
+        tell: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let tree = self.tree.clone();
+        self.deadline.run(
+            reply,
+            || needs(&self.tree),
+            move |reply| {
+                let found = ask(&tree);
+                reply.send(|reply| tell(reply, found));
+            },
+        );
     }
 }
 
@@ -218,19 +240,14 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (tree, name) = (self.tree.clone(), name.to_owned());
-        self.deadline.run(reply, move |reply| {
-            let found = tree.lookup(parent.0, &name);
-            reply.send(|reply| answer_entry(reply, found));
-        });
+        let owned = name.to_owned();
+        let needs = |tree: &Tree| tree.needs_of_name(parent.0, name);
+        self.answer(reply, needs, move |tree| tree.lookup(parent.0, &owned), answer_entry);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let found = tree.getattr(ino.0, fh.map(|fh| fh.0));
-            reply.send(|reply| answer_attr(reply, found));
-        });
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        self.answer(reply, needs, move |tree| tree.getattr(ino.0, fh.map(|fh| fh.0)), answer_attr);
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -238,16 +255,19 @@ impl Filesystem for Adapter {
             return self.open_for_writing(ino, flags, reply);
         }
         let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let opened = tree.open(ino.0);
-            reply.send(|reply| match opened {
-                Ok((handle, Caching::Finished)) => {
-                    reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE)
+        let needs = || self.tree.needs(ino.0, Asked::Open);
+        self.deadline.run(reply, needs, move |reply| match tree.open(ino.0) {
+            Ok((handle, caching)) => {
+                let flags = match caching {
+                    Caching::Finished => READ | FopenFlags::FOPEN_KEEP_CACHE,
+                    // The kernel would cut what it reads at the size that it knows.
+                    Caching::Live => READ | FopenFlags::FOPEN_DIRECT_IO,
+                };
+                if !reply.send(|reply| reply.opened(FileHandle(handle), flags)) {
+                    tree.release(handle);
                 }
-                // The kernel would cut what it reads at the size that it knows.
-                Ok((handle, Caching::Live)) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
-                Err(error) => reply.error(errno(&error)),
-            });
+            }
+            Err(error) => drop(reply.send(|reply| reply.error(errno(&error)))),
         });
     }
 
@@ -262,13 +282,12 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let needs = self.tree.needs_of_handle(fh.0);
+        if needs == Needs::Store(Place::Changes) {
+            return self.read_written(fh, offset, size, reply);
+        }
         let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let mut answer = |bytes: &[u8]| reply.send(|reply| reply.data(bytes));
-            if let Err(error) = tree.read(fh.0, offset, size as usize, &mut answer) {
-                reply.send(|reply| reply.error(errno(&error)));
-            }
-        });
+        self.deadline.run_at(reply, needs, move |reply| read(&tree, fh, offset, size, reply));
     }
 
     fn lseek(
@@ -281,15 +300,13 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         // Only SEEK_DATA and SEEK_HOLE come here. All is data, and behind it is a hole.
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let found = tree.getattr(ino.0, Some(fh.0));
-            reply.send(|reply| match found {
-                Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
-                Ok((attr, _)) if whence == libc::SEEK_HOLE => reply.offset(attr.size as i64),
-                Ok(_) => reply.offset(offset),
-                Err(error) => reply.error(errno(&error)),
-            });
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let ask = move |tree: &Tree| tree.getattr(ino.0, Some(fh.0));
+        self.answer(reply, needs, ask, move |reply, found| match found {
+            Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
+            Ok((attr, _)) if whence == libc::SEEK_HOLE => reply.offset(attr.size as i64),
+            Ok(_) => reply.offset(offset),
+            Err(error) => reply.error(errno(&error)),
         });
     }
 
@@ -364,22 +381,20 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let found = statvfs(tree.store().dir());
-            reply.send(|reply| match found {
-                Ok(fs) => reply.statfs(
-                    fs.blocks(),
-                    fs.blocks_free(),
-                    fs.blocks_available(),
-                    fs.files(),
-                    fs.files_free(),
-                    fs.block_size() as u32,
-                    fs.name_max() as u32,
-                    fs.fragment_size() as u32,
-                ),
-                Err(error) => reply.error(Errno::from_i32(error as i32)),
-            });
+        let needs = |_: &Tree| Needs::Store(Place::Disk);
+        let ask = |tree: &Tree| statvfs(tree.store().dir());
+        self.answer(reply, needs, ask, |reply, found| match found {
+            Ok(fs) => reply.statfs(
+                fs.blocks(),
+                fs.blocks_free(),
+                fs.blocks_available(),
+                fs.files(),
+                fs.files_free(),
+                fs.block_size() as u32,
+                fs.name_max() as u32,
+                fs.fragment_size() as u32,
+            ),
+            Err(error) => reply.error(Errno::from_i32(error as i32)),
         });
     }
 
@@ -388,40 +403,52 @@ impl Filesystem for Adapter {
         if let Err(error) = Tree::check_xattr_name(name) {
             return reply.error(errno(&error));
         }
-        let (tree, name) = (self.tree.clone(), name.to_owned());
-        self.deadline.run(reply, move |reply| {
-            let value = tree.xattr(ino.0, &name);
-            reply.send(|reply| answer_xattr(reply, size, value));
-        });
+        let name = name.to_owned();
+        let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
+        self.answer(
+            reply,
+            needs,
+            move |tree| tree.xattr(ino.0, &name),
+            move |reply, value| answer_xattr(reply, size, value),
+        );
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let names = tree.xattr_names(ino.0);
-            reply.send(|reply| answer_xattr(reply, size, names));
-        });
+        let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
+        let ask = move |tree: &Tree| tree.xattr_names(ino.0);
+        self.answer(reply, needs, ask, move |reply, names| answer_xattr(reply, size, names));
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let allowed = tree.exists(ino.0).and_then(|()| match tree.is_writable() {
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let ask = move |tree: &Tree| {
+            tree.exists(ino.0).and_then(|()| match tree.is_writable() {
                 false if mask.contains(AccessFlags::W_OK) => Err(tree.refusal()),
                 _ => Ok(()),
-            });
-            reply.send(|reply| answer_empty(reply, allowed));
-        });
+            })
+        };
+        self.answer(reply, needs, ask, answer_empty);
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let target = tree.readlink(ino.0);
-            reply.send(|reply| match target {
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        self.answer(
+            reply,
+            needs,
+            move |tree| tree.readlink(ino.0),
+            |reply, target| match target {
                 Ok(target) => reply.data(&target),
                 Err(error) => reply.error(errno(&error)),
-            });
-        });
+            },
+        );
+    }
+}
+
+fn read(tree: &Tree, fh: FileHandle, offset: u64, size: u32, reply: &Pending<ReplyData>) {
+    let mut answer = |bytes: &[u8]| {
+        reply.send(|reply| reply.data(bytes));
+    };
+    if let Err(error) = tree.read(fh.0, offset, size as usize, &mut answer) {
+        reply.send(|reply| reply.error(errno(&error)));
     }
 }

@@ -3,19 +3,24 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
+use super::deadline::Deadline;
 use super::mountpoint::{device_of, is_mounted};
-use super::ticker::Ticker;
+use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
+use crate::io::{Background, Cancel, Next, Task};
 use crate::store::watch::Watch;
 use crate::tree::{Gone, Sizer, Tree};
 
@@ -74,12 +79,14 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun.
+/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun. `companions` are
+/// dropped in the end. What is left to do then has a moment, and does not keep this from returning.
 pub fn serve(
     tree: Tree,
     mountpoint: &Path,
     settings: &Settings,
     tell: impl Fn(Phase) + Send + Sync + 'static,
+    companions: impl Send + 'static,
 ) -> Result<()> {
     let (tree, tell) = (Arc::new(tree), Arc::new(tell));
     // It is seen by whoever unmounts and by whoever serves.
@@ -88,9 +95,10 @@ pub fn serve(
         Arc::new(move || once.call_once(|| tell(Phase::Unmounted)))
     };
     // Signals must not end the program while a mount is there, so they are caught before.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let deadline = Deadline::start(settings.threads);
     let session = Session::new(
-        Adapter::new(tree.clone(), settings.threads),
+        Adapter::new(tree.clone(), deadline.clone()),
         mountpoint,
         &config(settings, tree.is_writable()),
     )
@@ -101,49 +109,93 @@ pub fn serve(
         let (watched, sizer) = (tree.clone(), sizer.clone());
         Watch::new(&tree.store().files_dir(), move || update(&sizer, &notifier, watched.refresh().map(Some)))?
     };
-    let catalogue = {
+    let catalogue = tree.store().managed().map(|_| {
         let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());
-        Ticker::start(move || update(&sizer, &notifier, watched.refresh_if_changed()))?
-    };
-    tree.when_names_go(catalogue.waker());
+        Background::start("catalogue", Next::After(INTERVAL), move |_: &Cancel| {
+            update(&sizer, &notifier, watched.refresh_if_changed());
+            Next::After(INTERVAL)
+        })
+    });
+    let catalogue = catalogue.transpose()?;
+    if let Some(waker) = catalogue.as_ref().map(Background::waker) {
+        tree.when_names_go(move || waker.wake());
+    }
 
-    let control = signals.handle();
     let (point, on_signal) = (mountpoint.to_path_buf(), unmounted.clone());
-    let unmounter = thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGHUP {
-                watch.trigger();
-                continue;
-            }
-            let unmounted = unmount_patiently(&point).or_else(|error| {
-                log::warn!("{error}: unmounting it as soon as it is not in use any more");
-                unmount(&point, true)
-            });
-            match unmounted {
-                Ok(()) => on_signal(),
-                Err(error) => log::error!("not unmounted: {error}"),
+    let on_signals = OnSignals::start("signals", signals, move |signal| {
+        if signal == SIGHUP {
+            return watch.trigger();
+        }
+        // Who waits for a store that hangs keeps the mount in use.
+        deadline.hurry(true);
+        let unmounted = unmount_patiently(&point).or_else(|error| {
+            log::warn!("{error}: unmounting it as soon as it is not in use any more");
+            unmount(&point, true)
+        });
+        match unmounted {
+            Ok(()) => on_signal(),
+            Err(error) => {
+                deadline.hurry(false);
+                log::error!("not unmounted: {error}");
             }
         }
     })?;
+    let device = session.as_fd().try_clone_to_owned()?;
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
     tell(Phase::Serving);
-    let ended = until_unmounted(serving, mountpoint);
+    let ended = until_unmounted(serving, &device, mountpoint);
     unmounted();
-    control.close();
-    let _ = unmounter.join();
-    // A request may have been cut off.
-    tree.finish();
-    drop(sizer);
+    tree.stop();
+    let rest = AtEnd(Some(move || {
+        // A request may have been cut off.
+        tree.finish();
+        drop((on_signals, catalogue, sizer, companions));
+    }));
+    match Background::start("end", Next::WhenWoken, rest) {
+        Ok(rest) => Background::end_all([rest]),
+        Err(error) => log::error!("what is still to be done at the end is not done: {error}"),
+    }
     ended.at("the mount ended")
 }
 
+/// What other processes change in the catalogue shows up after this long.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Work that is done once, when the thread ends.
+struct AtEnd<F>(Option<F>);
+
+impl<F: FnOnce() + Send + 'static> Task for AtEnd<F> {
+    fn step(&mut self, _: &Cancel) -> Next {
+        Next::WhenWoken
+    }
+
+    fn end(&mut self) {
+        self.0.take().into_iter().for_each(|work| work());
+    }
+}
+
+/// How often is looked whether a mount has ended although its event loops have not: they may wait for the store.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Waits for the end of the mount.
 ///
-/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since.
-fn until_unmounted(mut serving: BackgroundSession, mountpoint: &Path) -> io::Result<()> {
+/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since; and it would wait
+/// for all event loops.
+fn until_unmounted(mut serving: BackgroundSession, device: &OwnedFd, mountpoint: &Path) -> io::Result<()> {
     let other = thread::spawn(|| Ok(()));
-    let ended = mem::replace(&mut serving.guard, other).join().map(|ended| match ended {
+    let guard = mem::replace(&mut serving.guard, other);
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().name("serving".into()).spawn(move || sender.send(guard.join()))?;
+    let ended = loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(joined) => break joined,
+            Err(_) if !is_disconnected(device) => {}
+            // Those that do not wait for the store are at their end, too.
+            Err(_) => break receiver.recv_timeout(LOOK).unwrap_or(Ok(Ok(()))),
+        }
+    };
+    let ended = ended.map(|ended| match ended {
         // So ends an unmount while a request is under way. Where the mount is still there, somebody has broken it.
         Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) && !is_mounted(mountpoint) => Ok(()),
         other => other,
@@ -152,6 +204,12 @@ fn until_unmounted(mut serving: BackgroundSession, mountpoint: &Path) -> io::Res
         mem::forget(serving);
     }
     ended.unwrap_or_else(|_| Err(io::Error::other("a thread has failed with a panic (see above)")))
+}
+
+/// Returns true if the kernel asks nothing any more (fuse_dev_poll in the kernel).
+fn is_disconnected(device: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(device.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// How far the kernel reads ahead of a sequential reader. Tried by hand with 128 (the default), 512 and 1024 on one

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::retention::Retention;
 use crate::error::{Error, Kind, Result};
+use crate::io::{check_permit, take_permit};
 
 mod connect;
 mod jobs;
@@ -103,15 +104,20 @@ impl Catalogue {
         self.writer.as_ref().map(Mutex::lock).ok_or_else(read_only)
     }
 
-    /// Changes the catalogue in one transaction.
+    /// Changes the catalogue in one transaction, unless whoever asked has been told that it is not done.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.writer()?;
+        // It may have waited for others.
+        check_permit()?;
         let changed = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             let result = change(&tx)?;
-            tx.commit().map(|()| result)
+            match take_permit() {
+                Ok(()) => tx.commit().map(|()| Ok(result)),
+                Err(late) => Ok(Err(late)),
+            }
         });
         self.own_changes.fetch_add(1, Ordering::Relaxed);
-        changed.map_err(|error| self.at(&error))
+        changed.map_err(|error| self.at(&error))?
     }
 
     /// Collects rows. One that cannot be read is left out and said: the others are not to suffer for it.

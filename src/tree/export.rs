@@ -153,6 +153,16 @@ impl Export {
         self.known().is_some() || (!self.indexed && context.sizes.get(&self.digest()).is_some())
     }
 
+    /// Returns true if [`Export::open`] would answer at once.
+    pub fn is_open(&self, context: &Context) -> bool {
+        context.recent.zip(&self.key()).is_some()
+    }
+
+    /// Returns true if [`Export::members`] would answer at once.
+    pub fn has_members(&self, context: &Context) -> bool {
+        context.recent.tree(&self.key()).is_some()
+    }
+
     /// Returns what the set is, working it out if need be.
     pub fn outcome(&self, context: &Context) -> Outcome {
         if let Some(known) = self.known() {

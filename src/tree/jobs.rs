@@ -15,8 +15,9 @@ use std::time::SystemTime;
 use super::listing::DirEntry;
 use super::node::{Ino, NodeKind, hash_number};
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::{self, Rejected, keep_refusal};
+use crate::export::jobs::{self, Rejected};
 use crate::export::spec::{EXAMPLE, Refusal};
+use crate::io::with_permit;
 use crate::store::catalogue::Job;
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
@@ -29,7 +30,7 @@ mod scratch;
 
 pub use draft::Writing;
 use draft::{Desk, Draft, Role};
-use errors::Errors;
+use errors::{Errors, Unkept};
 use names::Name;
 use scratch::{Budget, Share};
 
@@ -70,6 +71,8 @@ pub struct Jobs {
     budget: Arc<Budget>,
     /// As it was rendered last, and the epoch of the catalogue then.
     errors: Mutex<Option<(i64, Arc<Errors>)>>,
+    /// Refusals that the catalogue has not taken.
+    unkept: Mutex<Unkept>,
     /// True if there are runs that the view does not have.
     handed_in: AtomicBool,
 }
@@ -84,6 +87,8 @@ struct State {
     by_ino: HashMap<Ino, Weak<Draft>>,
     /// Files of jobs that have been looked at.
     seen: HashMap<Ino, String>,
+    /// Files of jobs when they were listed last.
+    listed: Vec<String>,
     made: u64,
     changed: SystemTime,
 }
@@ -100,6 +105,17 @@ impl State {
         self.seen.entry(ino).or_insert_with(|| file.into());
     }
 
+    fn list(&self) -> Vec<DirEntry> {
+        let mut files: BTreeMap<String, Ino> =
+            self.listed.iter().map(|file| (file.clone(), ino_of(file))).collect();
+        for (file, draft) in &self.drafts {
+            files.entry(file.clone()).or_insert(draft.ino);
+        }
+        files.extend([names::NEW, names::ERRORS].map(|name| (name.into(), ino_of(name))));
+        let entry = |(name, ino)| DirEntry { ino, kind: NodeKind::File, name };
+        files.into_iter().map(entry).collect()
+    }
+
     fn scratch_files(&self) -> usize {
         self.drafts.keys().filter(|file| names::classify(file) == Name::Scratch).count()
     }
@@ -112,6 +128,7 @@ impl Jobs {
             parked: BTreeMap::new(),
             by_ino: HashMap::new(),
             seen: HashMap::new(),
+            listed: Vec::new(),
             made: 0,
             changed: clock.now(),
         };
@@ -122,6 +139,7 @@ impl Jobs {
             changing: Mutex::default(),
             budget: Arc::default(),
             errors: Mutex::default(),
+            unkept: Mutex::default(),
             handed_in: AtomicBool::new(false),
         }
     }
@@ -187,23 +205,20 @@ impl Jobs {
     pub fn list(&self) -> Result<Vec<DirEntry>> {
         let jobs = self.store.catalogue.jobs()?;
         let mut state = self.state();
-        let mut files = BTreeMap::new();
-        for job in jobs.into_iter().filter(|job| names::is_job(&job.name)) {
-            if !state.parked.contains_key(&job.name) {
-                let file = names::file_of(&job.name);
-                state.see(ino_of(&file), &file);
-                files.insert(file.clone(), ino_of(&file));
-            }
+        state.listed = jobs
+            .into_iter()
+            .filter(|job| names::is_job(&job.name) && !state.parked.contains_key(&job.name))
+            .map(|job| names::file_of(&job.name))
+            .collect();
+        for file in state.listed.clone() {
+            state.see(ino_of(&file), &file);
         }
-        for (file, draft) in &state.drafts {
-            files.entry(file.clone()).or_insert(draft.ino);
-        }
-        for entry in [Entry::New, Entry::Errors] {
-            let name = if matches!(entry, Entry::New) { names::NEW } else { names::ERRORS };
-            files.insert(name.into(), entry.ino());
-        }
-        let entry = |(name, ino)| DirEntry { ino, kind: NodeKind::File, name };
-        Ok(files.into_iter().map(entry).collect())
+        Ok(state.list())
+    }
+
+    /// Lists what is here and what was defined when it was asked for last.
+    pub fn list_as_known(&self) -> Vec<DirEntry> {
+        self.state().list()
     }
 
     /// Returns size and time of change; `None` where that is not known of any moment.
@@ -230,14 +245,21 @@ impl Jobs {
     }
 
     fn errors(&self) -> Result<Arc<Errors>> {
-        let epoch = self.store.catalogue.epoch()?;
+        let catalogue = &self.store.catalogue;
+        let unkept = self.unkept.lock().latest();
+        if !unkept.is_empty() {
+            // The catalogue may be what is not well.
+            let kept = catalogue.refusals().inspect_err(|error| log::warn!("{error}")).unwrap_or_default();
+            return Ok(Arc::new(errors::render(&errors::merge(unkept, kept))));
+        }
+        let epoch = catalogue.epoch()?;
         let known = self.errors.lock().clone();
         if let Some((at, errors)) = known
             && at == epoch
         {
             return Ok(errors);
         }
-        let errors = Arc::new(errors::render(&self.store.catalogue.refusals()?));
+        let errors = Arc::new(errors::render(&catalogue.refusals()?));
         *self.errors.lock() = Some((epoch, errors.clone()));
         Ok(errors)
     }
@@ -246,10 +268,10 @@ impl Jobs {
     pub fn open(&self, entry: &Entry, writes: bool, truncates: bool, appends: bool) -> Result<Writing> {
         let draft = match entry {
             Entry::Errors => return Err(Error::new(Kind::NotPermitted, "jobs/errors is only read")),
-            Entry::New => self.unnamed(entry, Role::New, Vec::new()),
+            Entry::New => self.unnamed(entry, Role::New, Vec::new())?,
             Entry::Job(job) => {
                 let text = if truncates { Vec::new() } else { job.text.clone().into_bytes() };
-                self.unnamed(entry, Role::Job(job.name.clone()), text)
+                self.unnamed(entry, Role::Job(job.name.clone()), text)?
             }
             Entry::Draft(draft) => {
                 if truncates {
@@ -265,8 +287,10 @@ impl Jobs {
     }
 
     /// Makes a text that only its handle knows: what is defined stays until there is something better.
-    fn unnamed(&self, entry: &Entry, role: Role, text: Vec<u8>) -> Arc<Draft> {
-        Arc::new(Draft::new(entry.ino(), role, text, Share::of(&self.budget), self.clock.now()))
+    fn unnamed(&self, entry: &Entry, role: Role, text: Vec<u8>) -> Result<Arc<Draft>> {
+        let mut share = Share::of_spec(&self.budget);
+        share.resize(text.len())?;
+        Ok(Arc::new(Draft::new(entry.ino(), role, text, share, self.clock.now())))
     }
 
     pub fn write(&self, writing: &Writing, offset: u64, data: &[u8]) -> Result<()> {
@@ -324,8 +348,11 @@ impl Desk for Jobs {
 
     fn keep(&self, role: &Role, refusal: &Refusal, text: &[u8]) {
         let target = role.target();
-        if let Err(error) = keep_refusal(&self.store, &target, refusal, text, self.clock.now()) {
-            log::warn!("a spec written to {target} was refused and could not be kept: {error}");
+        let refused = jobs::refused(&target, refusal, text, self.clock.now());
+        // Also of what took too long, so that nothing is lost.
+        if let Err(error) = with_permit(None, || self.store.catalogue.add_refusal(&refused)) {
+            log::warn!("a spec written to {target} was refused, and is kept in memory only: {error}");
+            self.unkept.lock().add(refused);
         }
     }
 }

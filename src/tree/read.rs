@@ -7,6 +7,7 @@ use super::handle::{Handle, Opened};
 use super::jobs;
 use super::listing::{DirEntry, Listing};
 use super::node::{Attr, Caching, Dir, Ino, Node, Record, Shape};
+use super::view::View;
 use super::{OpenMode, Tree, decided_otherwise, export, later, not_a_directory};
 use crate::artifact::members::MemberKind;
 use crate::error::{Error, Kind, Result};
@@ -109,20 +110,8 @@ impl Tree {
         let listing = match &node {
             Node::Dir(dir) => {
                 self.notice();
-                let view = self.view();
-                let mut entries = view.list(*dir);
-                if *dir == Dir::Jobs {
-                    entries.extend(self.jobs()?.list()?);
-                }
-                match <[DirEntry; 3]>::try_from(entries) {
-                    Ok(others) if *dir == Dir::Artifacts => {
-                        self.named.tidy();
-                        let exports = view.exports().cloned().collect();
-                        Listing::Artifacts { exports, others, named: self.named.clone() }
-                    }
-                    Ok(entries) => Listing::Fixed(entries.into()),
-                    Err(entries) => Listing::Fixed(entries),
-                }
+                let jobs = if *dir == Dir::Jobs { self.jobs()?.list()? } else { Vec::new() };
+                self.list(&self.view(), *dir, jobs)
             }
             Node::Member { export, id } => {
                 let (members, id) = (export.members(&self.exports)?, *id);
@@ -135,6 +124,21 @@ impl Tree {
         };
         let (attr, _) = self.attributes(ino, &node)?;
         Ok(self.handles.insert(attr, Opened::Dir(Arc::new(listing))))
+    }
+
+    /// Lists a directory of a view; `jobs` are what a view does not have.
+    pub(super) fn list(&self, view: &View, dir: Dir, jobs: Vec<DirEntry>) -> Listing {
+        let mut entries = view.list(dir);
+        entries.extend(jobs);
+        match <[DirEntry; 3]>::try_from(entries) {
+            Ok(others) if dir == Dir::Artifacts => {
+                self.named.tidy();
+                let exports = view.exports().cloned().collect();
+                Listing::Artifacts { exports, others, named: self.named.clone() }
+            }
+            Ok(entries) => Listing::Fixed(entries.into()),
+            Err(entries) => Listing::Fixed(entries),
+        }
     }
 
     /// Returns what an open directory lists.

@@ -1,29 +1,39 @@
 //! Requests for what is in a directory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyOpen};
 
 use super::Adapter;
 use super::answer::{errno, file_attr, file_type};
 use crate::error::Result;
-use crate::tree::{DirEntry, Listing, Tree};
+use crate::tree::{Asked, Attr, DirEntry, Listing, Tree};
 
 impl Adapter {
     pub fn open_directory(&self, ino: INodeNo, reply: ReplyOpen) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let opened = tree.open_dir(ino.0);
-            reply.send(|reply| match opened {
+        fn tell(reply: ReplyOpen, opened: Result<u64>) {
+            match opened {
                 Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
                 Err(error) => reply.error(errno(&error)),
-            });
+            }
+        }
+        let (tree, known) = (self.tree.clone(), self.tree.clone());
+        let stand_in = move |reply| tell(reply, known.open_dir_as_known(ino.0));
+        self.deadline.run_or(reply, self.tree.needs(ino.0, Asked::List), stand_in, move |reply| {
+            let opened = tree.open_dir(ino.0);
+            let handle = opened.as_ref().ok().copied();
+            if !reply.send(|reply| tell(reply, opened)) {
+                handle.into_iter().for_each(|handle| tree.release(handle));
+            }
         });
     }
 
     /// Fills the reply with the entries from `offset` on, as far as there is room.
     pub fn list(&self, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
-            let done = each_entry(&tree, fh, offset, |_, next, entry| {
+        self.deadline.now(reply, |reply| {
+            let done = each_entry(&self.tree, fh, offset, |_, next, entry| {
                 let (ino, kind) = (INodeNo(entry.ino), file_type(entry.kind));
                 reply.with(|reply| reply.add(ino, next, kind, &entry.name)).unwrap_or(true)
             });
@@ -36,22 +46,41 @@ impl Adapter {
 
     /// The same, with those attributes that are there to be had.
     pub fn list_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        let tree = self.tree.clone();
-        self.deadline.run(reply, move |reply| {
+        let (tree, known) = (self.tree.clone(), self.tree.clone());
+        // Of the next entry, once one is in the reply.
+        let reached = Arc::new(AtomicU64::new(offset));
+        let from = reached.clone();
+        let stand_in = move |mut reply: ReplyDirectoryPlus| {
+            let done = each_entry(&known, fh, from.load(Ordering::Acquire), |_, next, entry| {
+                add(&mut reply, next, entry, known.attributes_as_known(entry))
+            });
+            tell(reply, done);
+        };
+        self.deadline.run_or(reply, self.tree.needs_of_listing(fh.0), stand_in, move |reply| {
             let done = each_entry(&tree, fh, offset, |listing, next, entry| {
                 // What has gone since the directory was opened is left out.
-                let Ok((attr, ttl)) = tree.attributes_now(listing, entry) else { return false };
-                let (ino, attr) = (INodeNo(entry.ino), file_attr(&attr));
-                let add = |reply: &mut ReplyDirectoryPlus| {
-                    reply.add(ino, next, &entry.name, &ttl, &attr, Generation(0))
-                };
-                reply.with(add).unwrap_or(true)
+                let Ok(found) = tree.attributes_now(listing, entry) else { return false };
+                let is_full = reply.with(|reply| {
+                    let is_full = add(reply, next, entry, found);
+                    reached.fetch_max(if is_full { 0 } else { next }, Ordering::Release);
+                    is_full
+                });
+                is_full.unwrap_or(true)
             });
-            reply.send(|reply| match done {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
-            });
+            reply.send(|reply| tell(reply, done));
         });
+    }
+}
+
+/// Returns true if there was no room for it.
+fn add(reply: &mut ReplyDirectoryPlus, next: u64, entry: &DirEntry, (attr, ttl): (Attr, Duration)) -> bool {
+    reply.add(INodeNo(entry.ino), next, &entry.name, &ttl, &file_attr(&attr), Generation(0))
+}
+
+fn tell(reply: ReplyDirectoryPlus, done: Result<()>) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
     }
 }
 

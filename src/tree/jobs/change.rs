@@ -11,6 +11,7 @@ use super::{Entry, Jobs, ino_of};
 use crate::error::{Error, Kind, Result};
 use crate::export::jobs::Rejected;
 use crate::export::spec::Refusal;
+use crate::io::take_permit;
 use crate::tree::node::hash_number;
 
 fn not_permitted(what: &str) -> Error {
@@ -47,8 +48,11 @@ impl Jobs {
                 (Role::Scratch, hash_number(&[b"scratch\0", &state.made.to_le_bytes()]))
             }
         };
+        take_permit()?;
         let now = self.clock.now();
-        let draft = Arc::new(Draft::new(ino, role, Vec::new(), Share::of(&self.budget), now));
+        let share =
+            if role == Role::Scratch { Share::of(&self.budget) } else { Share::of_spec(&self.budget) };
+        let draft = Arc::new(Draft::new(ino, role, Vec::new(), share, now));
         state.see_draft(file, &draft, now);
         Ok(Entry::Draft(draft))
     }
@@ -83,6 +87,7 @@ impl Jobs {
             }
             self.state().parked.remove(&job);
         }
+        take_permit()?;
         self.forget(file, Some(draft));
         draft.become_role(Role::Scratch);
         Ok(())
@@ -113,6 +118,7 @@ impl Jobs {
             (Entry::Draft(draft), _) if draft.role() != Role::Scratch => Err(busy()),
             (Entry::Draft(draft), Name::Job(name)) => self.define_from(from, draft, name),
             (Entry::Draft(draft), Name::Scratch) => {
+                take_permit()?;
                 self.replace_scratch(to, target)?;
                 let mut state = self.state();
                 state.drafts.remove(from);
@@ -145,6 +151,7 @@ impl Jobs {
     fn park(&self, job: &str, text: &str, modified: SystemTime, to: &str) -> Result<()> {
         let mut share = Share::of(&self.budget);
         share.resize(text.len())?;
+        take_permit()?;
         let mut state = self.state();
         state.made += 1;
         let ino = hash_number(&[b"scratch\0", &state.made.to_le_bytes()]);

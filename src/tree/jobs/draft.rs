@@ -1,17 +1,19 @@
 //! A text that is being written: it is judged as it grows, and handed in once.
 //!
 //! Programs send FLUSH before their first WRITE and again for every descriptor that is duplicated; so an empty text
-//! is nothing, a spec that breaks off may still be completed, and only what is there at the end counts.
+//! is nothing, and a spec that breaks off may still be completed. One that is complete is handed in by the write that
+//! completes it: some shells do not say what close(2) fails with.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scratch::Share;
 use crate::error::{Error, Kind, Result};
 use crate::export::jobs::Rejected;
 use crate::export::spec::{EXAMPLE, MAX_BYTES, Refusal, Spec};
+use crate::io::check_permit;
 use crate::tree::node::Ino;
 
 /// Up to this length a text is judged after every write; a longer one as it grows by an eighth, or where a write ends
@@ -83,19 +85,36 @@ pub struct Draft {
     len: AtomicU64,
     /// Milliseconds since 1970.
     mtime: AtomicU64,
+    /// Whoever writes has been told that it took too long.
+    given_up: AtomicBool,
 }
 
 impl Draft {
     pub fn new(ino: Ino, role: Role, text: Vec<u8>, share: Share, now: SystemTime) -> Draft {
         let len = AtomicU64::new(text.len() as u64);
         let inner = Inner { role, text, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
-        let draft = Draft { ino, inner: Mutex::new(inner), len, mtime: AtomicU64::new(0) };
+        let (inner, given_up) = (Mutex::new(inner), AtomicBool::new(false));
+        let draft = Draft { ino, inner, len, mtime: AtomicU64::new(0), given_up };
         draft.set_mtime(now);
         draft
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
+    }
+
+    /// The same, for what hands in: what was given up is refused before.
+    fn lock_to_hand_in(&self, desk: &dyn Desk) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        if self.given_up.swap(false, Ordering::AcqRel) && inner.stage == Stage::Written {
+            inner.refuse(desk, libc::ETIMEDOUT, &too_late());
+        }
+        inner
+    }
+
+    /// Says that whoever writes has been told that it took too long. Waits for nothing.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
     }
 
     pub fn size(&self) -> u64 {
@@ -137,7 +156,8 @@ impl Draft {
 
     /// Writes at an offset, or at the end.
     pub fn write(&self, desk: &dyn Desk, offset: Option<u64>, data: &[u8], now: SystemTime) -> Result<()> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_hand_in(desk);
+        check_permit()?;
         let written = inner.write(desk, offset, data);
         self.note(&inner, now);
         written
@@ -152,12 +172,12 @@ impl Draft {
 
     /// Hands in what is complete. What breaks off is an error, and stays.
     pub fn flush(&self, desk: &dyn Desk) -> Result<()> {
-        self.lock().settle(desk, false)
+        self.lock_to_hand_in(desk).settle(desk, false)
     }
 
     /// Ends the work of a handle that has written; true if it was the last one.
     pub fn close(&self, desk: &dyn Desk) -> bool {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_hand_in(desk);
         inner.writers = inner.writers.saturating_sub(1);
         if inner.writers > 0 {
             return false;
@@ -169,7 +189,7 @@ impl Draft {
 
     /// Reads the text; behind one that is handed in, the id of its run.
     pub fn read_at(&self, desk: &dyn Desk, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_hand_in(desk);
         if inner.role != Role::New {
             return Ok(slice(&inner.text, buf, offset));
         }
@@ -203,6 +223,15 @@ fn too_long() -> Refusal {
     Refusal::new("", "this is longer than 1 MiB", "a spec has at most 1048576 bytes")
 }
 
+fn too_late() -> Refusal {
+    let wrong = "it could not be written down in time";
+    Refusal::new("", wrong, "hand it in again")
+}
+
+fn no_room(error: &Error) -> Refusal {
+    Refusal::new("", error.to_string(), "hand it in again, when others have closed what they write")
+}
+
 fn more() -> Refusal {
     let wrong = "more was written after a spec that has been handed in";
     Refusal::new("", wrong, "open jobs/new once for each spec")
@@ -223,7 +252,10 @@ impl Inner {
                 return Err(Error::new(Kind::Os(*errno), "this spec was refused before"));
             }
             Stage::HandedIn { .. } if data.trim_ascii().is_empty() && end <= MAX_BYTES => {
-                self.put(offset, data);
+                // Whether or not there is room for it: the spec has been taken.
+                if self.share.resize(end.max(length)).is_ok() {
+                    self.put(offset, data);
+                }
                 return Ok(());
             }
             Stage::HandedIn { more_refused, .. } => {
@@ -238,10 +270,13 @@ impl Inner {
             Stage::Clean | Stage::Written => {}
         }
         if end > MAX_BYTES {
-            if offset <= length {
+            if offset <= length && self.share.resize(MAX_BYTES).is_ok() {
                 self.put(offset, &data[..MAX_BYTES.saturating_sub(offset).min(data.len())]);
             }
             return Err(self.refuse(desk, libc::EFBIG, &too_long()));
+        }
+        if let Err(error) = self.share.resize(end.max(length)) {
+            return Err(self.refuse(desk, error.errno(), &no_room(&error)));
         }
         self.put(offset, data);
         self.stage = Stage::Written;
@@ -250,8 +285,8 @@ impl Inner {
         }
         // Over an older text, what is behind the new bytes is still to be overwritten or cut off.
         let is_whole = self.covered == self.text.len() || offset == length;
-        if is_whole && self.is_worth_judging(data) {
-            self.judge(desk)?;
+        if is_whole && self.is_worth_judging(data) && self.judge(desk)? {
+            self.hand_in(desk)?;
         }
         Ok(())
     }
@@ -300,6 +335,7 @@ impl Inner {
         if matches!(self.stage, Stage::HandedIn { .. }) || size == self.text.len() {
             return Ok(());
         }
+        self.share.resize(size)?;
         self.text.resize(size, 0);
         self.covered = self.covered.min(size);
         // An empty text is a new beginning, and no definition.
@@ -319,8 +355,12 @@ impl Inner {
         match Spec::parse(&self.text) {
             Err(refusal) if refusal.incomplete && !closing => return Err(refused(libc::EINVAL, &refusal)),
             Err(refusal) => return Err(self.refuse(desk, libc::EINVAL, &refusal)),
-            Ok(_) => {}
+            Ok(_) => self.hand_in(desk),
         }
+    }
+
+    /// Hands in a text that is a spec. What cannot be handed in is refused, for good.
+    fn hand_in(&mut self, desk: &dyn Desk) -> Result<()> {
         match desk.hand_in(&self.role, &self.text) {
             Ok(id) if self.role == Role::New => self.stage = Stage::HandedIn { id, more_refused: false },
             Ok(_) => self.settled(),

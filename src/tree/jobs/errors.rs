@@ -1,5 +1,6 @@
 //! `jobs/errors`: the last specs that were refused, for people.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -13,6 +14,38 @@ pub struct Errors {
     pub text: Vec<u8>,
     /// Of the latest refusal.
     pub latest: Option<SystemTime>,
+}
+
+/// Refusals that are kept in memory.
+const MAX_UNKEPT: usize = 20;
+/// Bytes of their specs.
+const MAX_UNKEPT_BYTES: usize = 4 << 20;
+
+/// The last refusals that could not be written down.
+#[derive(Default)]
+pub struct Unkept(VecDeque<RefusedSpec>);
+
+impl Unkept {
+    pub fn add(&mut self, refused: RefusedSpec) {
+        self.0.push_front(refused);
+        let bytes =
+            |specs: &VecDeque<RefusedSpec>| specs.iter().map(|refused| refused.spec.len()).sum::<usize>();
+        while self.0.len() > MAX_UNKEPT || bytes(&self.0) > MAX_UNKEPT_BYTES {
+            self.0.pop_back();
+        }
+    }
+
+    /// Returns them, the latest first.
+    pub fn latest(&self) -> Vec<RefusedSpec> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// Returns both together, the latest first.
+pub fn merge(unkept: Vec<RefusedSpec>, kept: Vec<RefusedSpec>) -> Vec<RefusedSpec> {
+    let mut all = [unkept, kept].concat();
+    all.sort_by_key(|refused| std::cmp::Reverse(refused.at));
+    all
 }
 
 /// Renders refusals, the latest first.

@@ -1,4 +1,5 @@
-//! Temporary files that editors make beside a job: in memory only, and not much of it.
+//! What is being written in `jobs/`: specs, and temporary files that editors make beside a job. In memory only, and not much
+//! of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,13 +8,19 @@ use crate::error::{Error, Kind, Result};
 
 /// Bytes of all of them.
 const MAX_BYTES: usize = 16 << 20;
+/// More bytes, for small specs: so that whoever writes much does not keep others from handing in.
+const RESERVE: usize = 4 << 20;
+/// A spec is small up to this length.
+const SMALL: usize = 16 << 10;
+/// Temporary files.
 pub const MAX_FILES: usize = 256;
 
 pub fn no_space() -> Error {
-    Error::new(Kind::Os(libc::ENOSPC), "there are too many temporary files in jobs/, or too large ones")
+    let text = "too much is being written in jobs/ at the same time, or there are too many temporary files";
+    Error::new(Kind::Os(libc::ENOSPC), text)
 }
 
-/// What all temporary files take together.
+/// What all of them take together.
 #[derive(Default)]
 pub struct Budget(AtomicUsize);
 
@@ -21,18 +28,26 @@ pub struct Budget(AtomicUsize);
 pub struct Share {
     budget: Arc<Budget>,
     bytes: usize,
+    is_spec: bool,
 }
 
 impl Share {
+    /// For a temporary file.
     pub fn of(budget: &Arc<Budget>) -> Share {
-        Share { budget: budget.clone(), bytes: 0 }
+        Share { budget: budget.clone(), bytes: 0, is_spec: false }
+    }
+
+    pub fn of_spec(budget: &Arc<Budget>) -> Share {
+        Share { budget: budget.clone(), bytes: 0, is_spec: true }
     }
 
     pub fn resize(&mut self, bytes: usize) -> Result<()> {
-        let more = bytes.saturating_sub(self.bytes);
-        let fits = |used: usize| used.checked_add(more).filter(|&used| used <= MAX_BYTES);
         let total = &self.budget.0;
-        total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| no_space())?;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|&more| more > 0) {
+            let limit = if self.is_spec && bytes <= SMALL { MAX_BYTES + RESERVE } else { MAX_BYTES };
+            let fits = |used: usize| used.checked_add(more).filter(|&used| used <= limit);
+            total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| no_space())?;
+        }
         total.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
         self.bytes = bytes;
         Ok(())
@@ -62,5 +77,19 @@ mod tests {
         other.resize(MAX_BYTES - 5).unwrap();
         drop(other);
         one.resize(MAX_BYTES).unwrap();
+    }
+
+    #[test]
+    fn a_small_spec_gets_in_when_others_write_much() {
+        let budget = Arc::new(Budget::default());
+        let mut hoarders: Vec<Share> = (0..100).map(|_| Share::of_spec(&budget)).collect();
+        let taken = hoarders.iter_mut().filter_map(|share| share.resize(1 << 20).ok()).count();
+        assert_eq!(taken, MAX_BYTES >> 20);
+        let mut small = Share::of_spec(&budget);
+        small.resize(SMALL).unwrap();
+        assert!(small.resize(SMALL + 1).is_err() && Share::of(&budget).resize(1).is_err());
+        small.resize(SMALL - 1).unwrap();
+        drop(hoarders);
+        small.resize(1 << 20).unwrap();
     }
 }

@@ -214,20 +214,61 @@ fn what_is_ours_is_neither_moved_nor_replaced() {
 fn nobody_waits_for_a_writer() {
     let (_dir, jobs) = jobs();
     let writing = jobs.open(&jobs.create("a.json", true).unwrap(), true, false, false).unwrap();
-    jobs.write(&writing, 0, SPEC.as_bytes()).unwrap();
+    jobs.write(&writing, 0, &SPEC.as_bytes()[..5]).unwrap();
     let other = rusqlite::Connection::open(jobs.store.dir().join("cddsfs.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     std::thread::scope(|scope| {
-        let flushed = scope.spawn(|| jobs.flush(&writing));
+        let written = scope.spawn(|| jobs.write(&writing, 5, &SPEC.as_bytes()[5..]));
         std::thread::sleep(Duration::from_millis(100));
         let started = std::time::Instant::now();
         assert_eq!(names(&jobs), ["a.json"]);
         let found = jobs.find("a.json").unwrap().unwrap();
-        assert_eq!(jobs.size_and_mtime(&found).unwrap().0, SPEC.len() as u64);
-        assert!(started.elapsed() < Duration::from_secs(2) && !flushed.is_finished());
+        assert_eq!(jobs.size_and_mtime(&found).unwrap().0, 5);
+        assert!(started.elapsed() < Duration::from_secs(2) && !written.is_finished());
         other.execute_batch("ROLLBACK").unwrap();
-        flushed.join().unwrap().unwrap();
+        written.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn refusals_that_the_catalogue_cannot_keep_are_shown_all_the_same() {
+    let (_dir, jobs) = jobs();
+    assert!(save(&jobs, "a.json", "{\"titel\": 1}").is_err());
+    let other = rusqlite::Connection::open(jobs.store.dir().join("cddsfs.db")).unwrap();
+    other
+        .execute_batch("CREATE TRIGGER full BEFORE INSERT ON refusal BEGIN SELECT RAISE(FAIL, 'full'); END")
+        .unwrap();
+    assert!(save(&jobs, "b.json", "nonsense").is_err());
+    let errors = text(&jobs, "errors").unwrap();
+    let order = ["jobs/b.json", "nonsense", "jobs/a.json", "titel"].map(|word| errors.find(word).unwrap());
+    assert!(order.is_sorted(), "{errors}");
+    other.execute_batch("DROP TABLE refusal").unwrap();
+    assert!(text(&jobs, "errors").unwrap().contains("nonsense"), "it may be that it cannot be read either");
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_changes_no_names() {
+    let (_dir, jobs) = jobs();
+    save(&jobs, "a.json", SPEC).unwrap();
+    save(&jobs, "x", "text").unwrap();
+    let permit = Arc::new(crate::io::Permit::default());
+    assert!(permit.revoke());
+    crate::io::with_permit(Some(permit), || {
+        let errors = [
+            jobs.create("y", true).err().unwrap(),
+            jobs.unlink("x").unwrap_err(),
+            jobs.unlink("a.json").unwrap_err(),
+            jobs.rename("x", "y", false).unwrap_err(),
+            jobs.rename("a.json", "y", false).unwrap_err(),
+            jobs.rename("a.json", "b.json", false).unwrap_err(),
+            save(&jobs, "a.json", OTHER).unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.errno() == libc::ETIMEDOUT), "{errors:?}");
+    });
+    assert_eq!(
+        (names(&jobs), text(&jobs, "a.json").unwrap()),
+        (vec!["a.json".into(), "x".into()], SPEC.into())
+    );
 }
 
 #[derive(Debug, Clone)]

@@ -162,8 +162,8 @@ fn the_id_is_read_behind_the_spec() {
     assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
     assert_eq!(read(&draft, &log, 20), Err(libc::EINVAL));
     assert_eq!(write(&draft, &log, 20, &VALID[20..]), 0);
+    assert_eq!(log.counts(), (1, 0), "the write that completes it hands it in");
     assert_eq!(read(&draft, &log, 0).unwrap(), VALID);
-    assert_eq!(log.counts(), (0, 0));
     assert_eq!(read(&draft, &log, VALID.len()).unwrap(), "id-1\n");
     assert_eq!(read(&draft, &log, VALID.len() + 3).unwrap(), "1\n");
     assert_eq!(write(&draft, &log, VALID.len(), "\n"), 0);
@@ -216,14 +216,50 @@ fn a_long_text_in_small_pieces_takes_no_more_than_a_moment() {
 }
 
 #[test]
-fn what_cannot_be_written_down_is_said_and_kept() {
-    let (draft, log) = (new(), Log { fails: true, ..Log::default() });
+fn what_cannot_be_written_down_is_said_by_the_write_and_kept() {
+    for role in [Role::New, Role::Job("a".into())] {
+        let (draft, log) = (draft(role, ""), Log { fails: true, ..Log::default() });
+        assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
+        assert_eq!(write(&draft, &log, 20, &VALID[20..]), libc::ENOSPC);
+        assert_eq!(write(&draft, &log, VALID.len(), "\n"), libc::ENOSPC);
+        assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
+        draft.close(&log);
+        assert_eq!(log.counts(), (0, 1));
+        assert_eq!(log.kept.borrow()[0].1, VALID.as_bytes());
+    }
+}
+
+#[test]
+fn what_the_writer_was_told_took_too_long_is_not_handed_in_later() {
+    // Over an older text it is complete when the rest is cut off.
+    let (draft, log) = (job(&VALID.replace("\"t\"", "\"longer\"")), Log::default());
     assert_eq!(write(&draft, &log, 0, VALID), 0);
-    assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
-    assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
+    draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
+    draft.give_up();
+    assert_eq!(errno(draft.flush(&log)), libc::ETIMEDOUT);
     draft.close(&log);
     assert_eq!(log.counts(), (0, 1));
-    assert_eq!(log.kept.borrow()[0].1, VALID.as_bytes());
+    let (draft, log) = (new(), Log::default());
+    draft.give_up();
+    draft.add_writer();
+    assert_eq!(write(&draft, &log, 0, VALID), 0, "nothing was written that could have been given up");
+    assert_eq!(log.counts(), (1, 0));
+}
+
+#[test]
+fn specs_have_a_budget() {
+    let budget = Arc::new(Budget::default());
+    let (log, text) = (Log::default(), " ".repeat(MAX_BYTES));
+    let mut drafts: Vec<Draft> =
+        (0..40).map(|_| Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH)).collect();
+    let errors: Vec<i32> = drafts.iter().map(|draft| write(draft, &log, 0, &text)).collect();
+    assert_eq!(errors, [vec![0; 16], vec![libc::ENOSPC; 24]].concat());
+    assert_eq!(errno(drafts[39].flush(&log)), libc::ENOSPC, "and that is final");
+    let small = Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH);
+    assert_eq!(write(&small, &log, 0, VALID), 0);
+    drafts.drain(..2);
+    let other = Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH);
+    assert_eq!(write(&other, &log, 0, &text), 0);
 }
 
 #[test]
