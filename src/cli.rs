@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod artifacts;
 mod background;
+mod backup;
 mod browse;
 mod cells;
 mod completions;
@@ -82,6 +83,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Delete what has expired
     Purge(purge::Arguments),
+    /// Copy a store while it is in use
+    Backup(backup::Arguments),
     /// List what is inside an export, without a mount
     Ls(browse::ListArguments),
     /// Write a file inside an export to standard output, without a mount
@@ -132,6 +135,7 @@ fn start(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Artifacts(arguments) => artifacts::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Ls(arguments) => browse::list(&arguments),
         Command::Cat(arguments) => browse::cat(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),

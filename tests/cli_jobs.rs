@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
+use cddsfs::export::disposal;
 use cddsfs::store::catalogue::Status;
 use managed::Bench;
 use serde_json::Value;
@@ -341,4 +342,60 @@ fn a_run_can_be_named_in_short() {
     bench.export(CONTACTS);
     ended(&list("export-"), 4, &["2 exports begin like that: export-"]);
     ended(&list("nothing"), 4, &["nothing: no such export"]);
+}
+
+#[test]
+fn a_backup_is_a_store_and_is_made_while_another_is_in_use() {
+    let bench = Bench::new(2000);
+    let _engine = bench.engine();
+    let split = r#"{"title":"split","type":"Interaction","split_size":"64 KiB"}"#;
+    let ids: Vec<String> = [split, CONTACTS].map(|spec| bench.submit(spec)).into();
+    bench.until("both", || ids.iter().all(|id| bench.run(id).status == Status::Completed));
+    let to = |name: &str| bench.path(name).to_str().unwrap().to_string();
+    // Not everything that is there belongs to an artifact.
+    let running = bench.submit(ALL);
+    ended(&bench.cddsfs("backup", &[&to("linked")]), 0, &["2 artifacts", " 0 copied"]);
+    // On another filesystem nothing can be linked.
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let copied = other.path().join("copy");
+    ended(&bench.cddsfs("backup", &[copied.to_str().unwrap()]), 0, &[" 0 linked"]);
+    bench.until("the third", || bench.run(&running).status == Status::Completed);
+    for dir in [bench.path("linked"), copied.clone()] {
+        let verify = |command: &str, args: &[&str]| {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_cddsfs"));
+            program.arg(command).arg(&dir).args(args).env("XDG_CACHE_HOME", bench.path("c")).output().unwrap()
+        };
+        let key = to("key.pem");
+        ended(&verify("verify", &["--key", &key]), 0, &[]);
+        let listed = json_lines(&verify("artifacts", &["--json"]).stdout);
+        assert!(ids.iter().all(|id| listed.iter().any(|artifact| artifact["run"] == id.as_str())));
+        let mode = fs::metadata(&dir).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o700);
+    }
+    // What is deleted in one is there in the other.
+    disposal::remove_artifact(&bench.store, &ids[0], bench.now()).unwrap();
+    let linked = cddsfs::store::managed::Managed::open(&bench.path("linked")).unwrap();
+    assert_eq!(linked.catalogue.artifacts().unwrap().iter().filter(|artifact| artifact.run == ids[0]).count(), 1);
+    for part in linked.catalogue.parts(&ids[0]).unwrap() {
+        assert_eq!(managed::sha256(&linked.artifacts().join(&part.name)), part.sha256);
+    }
+    ended(&bench.cddsfs("backup", &[&to("linked")]), 4, &["something already"]);
+}
+
+#[test]
+fn a_shorter_retention_is_refused_while_artifacts_would_expire_by_it() {
+    let bench = Bench::new(100);
+    let (old, new) = (bench.export(ALL), bench.export(CONTACTS));
+    bench.sql(&format!("UPDATE run SET finished = finished - 10 * 86400000 WHERE id = '{}'", old.id));
+    ended(&bench.cddsfs("init", &["--retention", "20"]), 0, &["20 days"]);
+    let refused = bench.cddsfs("init", &["--retention", "3"]);
+    ended(&refused, 6, &["1 artifact of ", "expire at once", "nothing has been changed", "--yes"]);
+    assert_eq!(bench.store.catalogue.retention().unwrap().to_string(), "20 days");
+    // Neither does what else was asked for happen.
+    ended(&bench.cddsfs("init", &["--retention", "3", "--key-transport", "oaep"]), 6, &[]);
+    assert!(!bench.store.catalogue.uses_oaep().unwrap());
+    ended(&bench.cddsfs("init", &["--retention", "3", "--yes"]), 0, &["3 days"]);
+    let _engine = bench.engine();
+    bench.until("the old one to go", || !bench.run(&old.id).present);
+    assert!(bench.run(&new.id).present);
 }

@@ -23,6 +23,7 @@ import suites_faults
 import suites_fio
 import suites_foreign
 import suites_overlay
+import suites_soak
 import suites_trees
 
 # In the order in which they run: some use what earlier ones have made.
@@ -35,6 +36,7 @@ SUITES = {
     "memory": [suites_clients.in_little_memory],
     "overlay": [suites_overlay.fsx, suites_overlay.pjdfstest],
     "faults": [suites_faults.failing_reads],
+    "soak": [suites_soak.soak],
     "zips": [suites_foreign.odd_zips],
     "vectors": [suites_foreign.cms_vectors],
 }
@@ -82,6 +84,7 @@ def arguments():
                                      epilog="What is expected of each, and why, is in scripts/lib/suites.tsv.")
     parser.add_argument("--quick", action="store_true", help="less of everything: minutes")
     parser.add_argument("--long-load", action="store_true", help="ten minutes of 256 clients instead of one")
+    parser.add_argument("--long", action="store_true", help="the soak for an hour instead of five minutes")
     parser.add_argument("--only", metavar="SUITE,...", help=f"some of {', '.join(SUITES)}; what one builds on runs too")
     return parser.parse_args()
 
@@ -111,7 +114,7 @@ def main():
     has_space(root, 2 if args.quick else 5)
     checks, ended = [], False
     try:
-        place = Place(root, args.quick, args.long_load)
+        place = Place(root, args.quick, args.long_load, args.long)
         for suite in chosen:
             for part in SUITES[suite]:
                 started = time.monotonic()

@@ -23,8 +23,8 @@ class Check:
 class Place:
     """A directory with a key and everything that the suites make; what is mounted is mounted below it."""
 
-    def __init__(self, root, quick, long_load):
-        self.root, self.quick, self.long_load = root, quick, long_load
+    def __init__(self, root, quick, long_load, long):
+        self.root, self.quick, self.long_load, self.long = root, quick, long_load, long
         self.key, self.cert = root / "key.pem", root / "cert.pem"
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=suites",
             "-keyout", self.key, "-out", self.cert)

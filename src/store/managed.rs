@@ -21,9 +21,11 @@ use super::atomic::write_atomically;
 use super::catalogue::Catalogue;
 use crate::error::{At, Error, Kind, Result};
 
+mod backup;
 mod files;
 mod probe;
 
+pub use backup::Copied;
 pub use files::Files;
 pub use probe::{Found, probe};
 
