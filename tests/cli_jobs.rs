@@ -375,7 +375,10 @@ fn a_backup_is_a_store_and_is_made_while_another_is_in_use() {
     // What is deleted in one is there in the other.
     disposal::remove_artifact(&bench.store, &ids[0], bench.now()).unwrap();
     let linked = cddsfs::store::managed::Managed::open(&bench.path("linked")).unwrap();
-    assert_eq!(linked.catalogue.artifacts().unwrap().iter().filter(|artifact| artifact.run == ids[0]).count(), 1);
+    assert_eq!(
+        linked.catalogue.artifacts().unwrap().iter().filter(|artifact| artifact.run == ids[0]).count(),
+        1
+    );
     for part in linked.catalogue.parts(&ids[0]).unwrap() {
         assert_eq!(managed::sha256(&linked.artifacts().join(&part.name)), part.sha256);
     }

@@ -28,6 +28,9 @@ const MAX_STEPS: u32 = 40;
 /// What is tried at a time.
 const AT_ONCE: usize = 3;
 
+/// Looked for where Debian and its descendants have it.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// The system calls that change a store, by what they are for. strace counts the calls of each thread by itself, and
 /// the thread that comes to the number first is where everything ends; so kinds that are rare are not mixed with
 /// those that are frequent.
@@ -41,10 +44,20 @@ const EXPORT: [(&str, u32); 5] = [
 
 /// Starts the program as a child of strace, which kills it at the `step`-th call of a kind.
 fn killed_at(site: &Site, calls: &str, step: u32) -> Child {
+    killed_at_with(site, calls, step, &[])
+}
+
+/// The same, with settings in the program's environment.
+fn killed_at_with(site: &Site, calls: &str, step: u32, settings: &[String]) -> Child {
     let inject = format!("inject={calls}:signal=KILL:when={step}");
     let trace = format!("trace={calls}");
-    let arguments = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
-    site.strace(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("scripts/setup --test")
+    let arguments = ["-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_string);
+    let settings = settings.iter().flat_map(|setting| ["-E".into(), setting.clone()]);
+    site.strace(arguments.into_iter().chain(settings))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("scripts/setup --test")
 }
 
 /// Waits until the program has been killed; false, if what is waited for came first. Then it is killed now.
@@ -162,6 +175,93 @@ fn a_kill_at_any_step_of_a_deletion_leaves_nothing_half() {
     });
     eprintln!("{kills} kills");
     assert!(kills >= 8, "{kills}");
+}
+
+/// What has expired goes although its deletion is interrupted, and nothing else does.
+#[test]
+fn a_kill_at_any_step_of_an_expiry_leaves_nothing_half() {
+    let origin = Site::new(200);
+    let mount = origin.mount();
+    let (kept, expired) = (origin.export(site::CONTACTS).id, origin.export(site::SPLIT).id);
+    mount.unmount();
+    let catalogue = rusqlite::Connection::open(origin.place.store().join("cddsfs.db")).unwrap();
+    let sql = "UPDATE run SET finished = finished - 31 * 86400000 WHERE id = ?1";
+    assert_eq!(catalogue.execute(sql, [&expired]).unwrap(), 1);
+    drop(catalogue);
+    let kinds = [("unlink,unlinkat", 1), ("fsync,fdatasync", 1), ("pwrite64", 1)];
+    let kills = every_step(&kinds, |calls, step| {
+        let site = origin.copy();
+        let mut program = killed_at(&site, calls, step);
+        let kept_parts = site.parts(&kept).len();
+        let is_over =
+            || site.store.catalogue.parts(&expired).unwrap().is_empty() && site.stored().len() == kept_parts;
+        let killed = was_killed(&site, &mut program, is_over);
+        assert_eq!(site.assert_whole(), 1 + usize::from(site.run(&expired).present));
+        let mount = site.mount();
+        within(PATIENCE, "what has expired is gone", || site.stored().len() == kept_parts);
+        site.assert_nothing_but(&[&kept]);
+        assert!(rows_in(&mount, &kept) > 0);
+        mount.unmount();
+        killed
+    });
+    eprintln!("{kills} kills");
+    assert!(kills >= 8, "{kills}");
+}
+
+/// The same as above for an export, while somebody sets the clock: by hours, so that nothing expires by it.
+#[test]
+fn a_kill_while_the_clock_is_stepped_loses_nothing() {
+    let origin = Site::new(700);
+    let rows = origin.rows(&["interaction", "attachment"]);
+    let (kept, id) = {
+        let mount = origin.mount();
+        let kept = origin.export(site::CONTACTS).id;
+        mount.unmount();
+        (kept, origin.submit(site::SPLIT))
+    };
+    let clock = origin.place.root().join("clock");
+    let set = |hours: i64| {
+        fs::write(clock.with_extension("new"), format!("{hours:+}h\n")).unwrap();
+        fs::rename(clock.with_extension("new"), &clock).unwrap();
+    };
+    set(0);
+    let settings = [
+        format!("LD_PRELOAD={FAKETIME}"),
+        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+        "FAKETIME_NO_CACHE=1".into(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+    ];
+    let kinds = [("rename,renameat,renameat2", 2), ("fsync,fdatasync", 3), ("pwrite64", 7)];
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let kills = thread::scope(|scope| {
+        scope.spawn(|| {
+            for hours in [20 * 24, 0, -5, 3, -20 * 24, 7].into_iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                set(hours);
+                thread::sleep(Duration::from_millis(70));
+            }
+        });
+        let kills = every_step(&kinds, |calls, step| {
+            let site = origin.copy();
+            let mut program = killed_at_with(&site, calls, step, &settings);
+            let killed = was_killed(&site, &mut program, || site.run(&id).status.is_final());
+            site.assert_whole();
+            let mount = site.mount();
+            let run = site.ended(&id);
+            assert_eq!((run.status, run.present), (Status::Completed, true), "{calls} {step}: {run:#?}");
+            within(PATIENCE, "both artifacts", || names(&mount.path("artifacts")).len() == 2);
+            assert_eq!(rows_in(&mount, &id), rows, "{calls} {step}");
+            site.assert_nothing_but(&[&kept, &id]);
+            mount.unmount();
+            killed
+        });
+        stop.store(true, Ordering::Relaxed);
+        kills
+    });
+    eprintln!("{kills} kills");
+    assert!(kills >= 10, "{kills}");
 }
 
 #[test]

@@ -270,3 +270,71 @@ fn removing_a_record_cancels_its_run() {
     site.assert_nothing_but(&[]);
     mount.unmount();
 }
+
+/// A snapshot or a backup that is mounted: nothing can be written there, by nobody.
+#[test]
+fn a_store_on_a_medium_that_cannot_be_written_to_is_read() {
+    let site = Site::new(300);
+    let mount = site.mount();
+    let id = site.export(SPLIT).id;
+    let good = fs::read(mount.zip(&format!("export-{id}"))).unwrap();
+    mount.unmount();
+    let medium = site.place.root().join("medium");
+    fs::create_dir(&medium).unwrap();
+    let bind = |args: &[&str]| {
+        let status = std::process::Command::new("mount").args(args).arg(&medium).status().unwrap();
+        assert!(status.success(), "mount {args:?}");
+    };
+    bind(&["--bind", site.place.store().to_str().unwrap()]);
+    bind(&["-o", "remount,bind,ro"]);
+    let _taken_away = TakenAway(medium.clone());
+    let command = |args: &[&str]| {
+        let mut program = site.place.cddsfs([args[0]]);
+        program.arg(&medium).args(&args[1..]);
+        program
+    };
+    for options in [&["-f"][..], &["-f", "--ro"]] {
+        let point = site.place.point();
+        let mut program = command(&[&["mount"], options].concat());
+        program.arg(&point).arg("--key").arg(site.key());
+        let mount = Mount::start(program, &point);
+        assert!(fs::read(mount.zip(&format!("export-{id}"))).unwrap() == good);
+        assert!(record(&mount, &id).contains("\"Completed\""));
+        assert_eq!(errno(fs::remove_file(mount.zip(&format!("export-{id}")))), libc::EROFS);
+        assert_eq!(errno(fs::write(mount.path("jobs").join("new"), CONTACTS)), libc::EROFS);
+        mount.unmount();
+    }
+    let key = site.key();
+    let key = ["--key", key.to_str().unwrap()];
+    for args in [
+        &["history"][..],
+        &["artifacts"],
+        &[&["verify"], &key[..]].concat(),
+        &[&["ls", &id], &key[..]].concat(),
+    ] {
+        let output = command(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains(if args[0] == "ls" {
+                "manifest"
+            } else {
+                &id[..8]
+            }),
+            "{args:?}"
+        );
+    }
+    // What is changed by another way is seen.
+    let live = site.mount();
+    let later = site.export(CONTACTS).id;
+    let history = || String::from_utf8_lossy(&command(&["history"]).output().unwrap().stdout).into_owned();
+    within(5 * SECOND, "the later run", || history().contains(&later[..8]));
+    live.unmount();
+}
+
+struct TakenAway(PathBuf);
+
+impl Drop for TakenAway {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -273,3 +273,75 @@ fn a_copy_of_the_catalogue_alone_has_what_has_happened() {
         copy.runs().unwrap().iter().filter(|run| run.status == Status::Completed).count() == 3
     });
 }
+
+/// A store as cddsfs 0.1.0 has left it: an artifact, a job, a refusal, and a run that nobody would ever take up.
+fn store_of_0_1_0() -> (tempfile::TempDir, std::path::PathBuf) {
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-0.1.0");
+    let dir = tempfile::tempdir().unwrap();
+    let (store, artifacts) = (dir.path().join("store"), dir.path().join("store/artifacts"));
+    fs::create_dir_all(&artifacts).unwrap();
+    for entry in fs::read_dir(&fixture).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "smime") {
+            fs::copy(&path, artifacts.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let sql = fs::read_to_string(fixture.join("catalogue.sql")).unwrap();
+    let catalogue = rusqlite::Connection::open(store.join("cddsfs.db")).unwrap();
+    catalogue.execute_batch(&format!("PRAGMA journal_mode = WAL; {sql}")).unwrap();
+    (dir, store)
+}
+
+fn version(store: &std::path::Path) -> u32 {
+    let catalogue = rusqlite::Connection::open(store.join("cddsfs.db")).unwrap();
+    catalogue.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_store_of_0_1_0_is_taken_over() {
+    let (dir, path) = store_of_0_1_0();
+    let key = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-0.1.0/key.pem");
+    let private = dir.path().join("key.pem");
+    fs::copy(key, &private).unwrap();
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let verify = || {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_cddsfs"));
+        program.arg("verify").arg(&path).arg("--key").arg(&private).env("XDG_CACHE_HOME", dir.path());
+        program.output().unwrap()
+    };
+    // Made in 2026; what has expired is not looked at.
+    rusqlite::Connection::open(path.join("cddsfs.db"))
+        .unwrap()
+        .execute(
+            "UPDATE run SET finished = ?1 WHERE present = 1",
+            [std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64],
+        )
+        .unwrap();
+    // Whoever only reads changes nothing, and sees it all.
+    let output = verify();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = cddsfs::store::managed::Managed::open_read_only(&path).unwrap();
+    assert_eq!((read.catalogue.jobs().unwrap().len(), read.catalogue.refusals().unwrap().len()), (1, 1));
+    let artifacts = read.catalogue.artifacts().unwrap();
+    assert_eq!((artifacts.len(), artifacts[0].parts.len(), version(&path)), (1, 1, 1));
+    assert!(read.catalogue.set_retention(cddsfs::store::retention::Retention::Never).is_err());
+    drop(read);
+
+    let store = std::sync::Arc::new(cddsfs::store::managed::Managed::open(&path).unwrap());
+    assert_eq!(version(&path), 2);
+    assert_eq!(store.catalogue.artifacts().unwrap(), artifacts);
+    let before = store.catalogue.runs_that_are(Status::Scheduled).unwrap();
+    assert!(store.catalogue.run("302a38f0-b493-4921-b8e4-61c1e18a0655").unwrap().is_some());
+    let mut scheduler = cddsfs::export::engine::Scheduler::new(
+        store.clone(),
+        cddsfs::store::clock::SystemClock::shared(),
+        None,
+    );
+    for _ in 0..3 {
+        scheduler.look().unwrap();
+    }
+    assert!(store.catalogue.run("302a38f0-b493-4921-b8e4-61c1e18a0655").unwrap().is_none());
+    let due = store.catalogue.runs_that_are(Status::Scheduled).unwrap();
+    assert_eq!(before.len().max(1), due.len().max(1), "the job goes on");
+    assert!(verify().status.success());
+}

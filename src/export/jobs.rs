@@ -102,11 +102,10 @@ fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
 
 /// Makes the run that a spec leads to: at its time, but not before `from`.
 fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> Result<Run> {
-    let instant = instant(from)?;
-    let start = spec.start.map_or(instant, |start| start.max(instant));
+    let start = start_of(spec, from)?;
     let due = match &spec.run {
         Some(recurrence) => Some(recurrence.first_from(start).ok_or_else(never)?),
-        None => Some(start).filter(|&start| start > instant),
+        None => Some(start).filter(|&start| SystemTime::from(start) > from),
     };
     let status = if due.is_some() { Status::Scheduled } else { Status::Queued };
     let mut run = Run::new(Uuid::new_v4().to_string(), spec.to_json(), status);
@@ -115,6 +114,12 @@ fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> 
     run.queued = due.is_none().then_some(now);
     run.made = Some(now);
     Ok(run)
+}
+
+/// Returns from when on a spec may run.
+fn start_of(spec: &Spec, from: SystemTime) -> Result<Timestamp> {
+    let from = instant(from)?;
+    Ok(spec.start.map_or(from, |start| start.max(from)))
 }
 
 /// What recurs is not due now because it will not be due any more.
@@ -146,15 +151,16 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     let spec = Spec::parse(job.text.as_bytes())
         .map_err(|_| Error::new(Kind::Invalid, "it cannot be read as a spec any more: write it anew"))?;
     let Some(recurrence) = &spec.run else { return Ok(None) };
-    if recurrence.first_from(instant(now)?).is_none() {
-        return Ok(None);
-    }
     // What was missed since then, while its last run was still under way, is made up for once. A time that is to come is
     // that of a clock that was wrong.
     let due = job.due.filter(|due| *due <= now + LEEWAY).unwrap_or(now);
     let skipped = job.skipped.filter(|skipped| *skipped <= now + MAX_PERIOD);
     let after = skipped.map_or(due, |skipped| skipped.max(due));
-    let mut run = run_of(&spec, Some(&job.name), after + Duration::from_millis(1), now)?;
+    let after = after + Duration::from_millis(1);
+    if recurrence.first_from(start_of(&spec, after)?).is_none() {
+        return Ok(None);
+    }
+    let mut run = run_of(&spec, Some(&job.name), after, now)?;
     while let Some(due) = run.scheduled
         && let Some(later) = recurrence.next_after(instant(due)?)
         && SystemTime::from(later) <= now

@@ -10,7 +10,9 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
-use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir, refuse_what_is_not_empty, sync_dir};
+use super::{
+    ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir, refuse_what_is_not_empty, sync_dir,
+};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Catalogue, StoredPartRecord};
 
@@ -37,7 +39,9 @@ impl Managed {
         refuse_what_is_not_empty(to)?;
         if fs::read_dir(to).at(to.display())?.next().is_some() {
             let text = format!("{}: there is something already", to.display());
-            return Err(Error::new(Kind::Os(libc::ENOTEMPTY), text).with_hint("give a new or empty directory"));
+            return Err(
+                Error::new(Kind::Os(libc::ENOTEMPTY), text).with_hint("give a new or empty directory")
+            );
         }
         let (unfinished, artifacts) = (to.join(UNFINISHED), to.join(ARTIFACTS));
         private_dir(&artifacts).at(artifacts.display())?;
@@ -71,7 +75,9 @@ impl Managed {
                         copied.parts += 1;
                         copied.bytes += part.size;
                     }
-                    Err(error) if error.kind() == Kind::Os(libc::ENOENT) && self.is_gone(&artifact.run, part)? => {
+                    Err(error)
+                        if error.kind() == Kind::Os(libc::ENOENT) && self.is_gone(&artifact.run, part)? =>
+                    {
                         copy.part_is_gone(&artifact.run, &part.name, now)?;
                     }
                     Err(error) => return Err(error),
@@ -94,7 +100,10 @@ impl Managed {
 fn copy_part(from: &Files, into: &Files, part: &StoredPartRecord) -> Result<bool> {
     let name = part.name.as_str();
     let wrong_size = |size: u64| {
-        Error::damaged(format!("{name}: it has {size} bytes, but {} were written: see cddsfs verify", part.size))
+        Error::damaged(format!(
+            "{name}: it has {size} bytes, but {} were written: see cddsfs verify",
+            part.size
+        ))
     };
     match from.size(name)? {
         None => return Err(Error::new(Kind::Os(libc::ENOENT), format!("{name}: it is not in the store"))),
