@@ -123,19 +123,19 @@ fn sizes_are_remembered_and_nothing_else() {
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
     let text = fs::read_to_string(&file).unwrap();
     let object: Value = serde_json::from_str(&text).unwrap();
-    let mut found: Vec<u64> =
-        object.as_object().unwrap().values().map(|size| size.as_u64().unwrap()).collect();
+    // Each with the length of the zip, and when it was made: all members of the corpus have one time.
+    assert_eq!(object["version"], 2);
+    let sets = object["sets"].as_object().unwrap();
+    assert_eq!(object.as_object().unwrap().len(), 2);
+    assert!(
+        sets.values().all(|known| known.as_array().unwrap().len() == 2 && known[1] == 1_682_899_200_000_u64)
+    );
+    let mut found: Vec<u64> = sets.values().map(|known| known[0].as_u64().unwrap()).collect();
     let mut wanted = sizes.to_vec();
     found.sort();
     wanted.sort();
     assert_eq!(found, wanted);
-    assert!(
-        object
-            .as_object()
-            .unwrap()
-            .keys()
-            .all(|key| key.len() == 32 && key.bytes().all(|b| b.is_ascii_hexdigit()))
-    );
+    assert!(sets.keys().all(|key| key.len() == 32 && key.bytes().all(|b| b.is_ascii_hexdigit())));
     for stem in &stems {
         let id = stem.strip_prefix("export-").unwrap();
         assert!(!text.contains(id) && !file.to_str().unwrap().contains(id));

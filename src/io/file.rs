@@ -1,12 +1,10 @@
 //! A stored file, read with pread(2).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use nix::sys::stat::{FileStat, fstat};
 
 use super::{Cancel, ReadAt, available, regular};
 use crate::error::{At, Error, Kind, Result};
@@ -25,13 +23,13 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    pub(super) fn of(stat: &FileStat) -> FileVersion {
+    pub(super) fn of(meta: &Metadata) -> FileVersion {
         let ns = |seconds: i64, ns: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(ns);
         FileVersion {
-            inode: stat.st_ino,
-            size: stat.st_size.unsigned_abs(),
-            mtime: ns(stat.st_mtime, stat.st_mtime_nsec),
-            ctime: ns(stat.st_ctime, stat.st_ctime_nsec),
+            inode: meta.ino(),
+            size: meta.len(),
+            mtime: ns(meta.mtime(), meta.mtime_nsec()),
+            ctime: ns(meta.ctime(), meta.ctime_nsec()),
         }
     }
 
@@ -99,9 +97,8 @@ impl FileReader {
 
     /// Returns true if both have opened the same file.
     pub fn is_same_file(&self, other: &FileReader) -> Result<bool> {
-        let identity = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
-        let both = identity(&self.file).and_then(|a| Ok(a == identity(&other.file)?));
-        Ok(both.map_err(std::io::Error::from)?)
+        let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+        Ok(identity(&self.file)? == identity(&other.file)?)
     }
 
     /// Returns where data begins at that position or behind it; a hole reads as zeros.
@@ -145,8 +142,7 @@ impl ReadAt for FileReader {
             }
             self.stop.check()?;
         }
-        let now = fstat(&self.file).map_err(std::io::Error::from)?;
-        if !FileVersion::of(&now).has_same_bytes(&self.version) {
+        if !FileVersion::of(&self.file.metadata()?).has_same_bytes(&self.version) {
             return Err(FileReader::changed());
         }
         Ok(done)

@@ -8,14 +8,15 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::{self, File, Metadata};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use super::FileVersion;
@@ -28,41 +29,42 @@ const MAX_LINKS: usize = 40;
 pub fn open(path: &Path) -> Result<(File, FileVersion)> {
     let place = follow(path)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let dir = place.dir.as_ref().map_or(AT_FDCWD, OwnedFd::as_fd);
+    let dir = place.dir.as_ref().map_or(AT_FDCWD, File::as_fd);
     let file = openat(dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
         // It has become a link, or a socket, since it was looked at.
         Errno::ELOOP | Errno::ENXIO => changed(),
         other => failed(other),
     })?;
-    let stat = fstat(&file).map_err(failed)?;
-    check_is_regular(&stat)?;
+    let file = File::from(file);
+    let meta = file.metadata()?;
+    check_is_regular(&meta)?;
     if place.dir.is_some() {
-        check_owner(&stat, "the target of a symbolic link")?;
+        check_owner(&meta, "the target of a symbolic link")?;
     }
-    Ok((file.into(), FileVersion::of(&stat)))
+    Ok((file, FileVersion::of(&meta)))
 }
 
 /// Returns the version of a regular file, without opening it.
 pub fn look_at(path: &Path) -> Result<FileVersion> {
-    Ok(FileVersion::of(&follow(path)?.stat))
+    Ok(FileVersion::of(&follow(path)?.meta))
 }
 
 /// Where a file is once all links are followed.
 struct Place {
     /// Where the last link led; without one, `name` is the path that was given.
-    dir: Option<OwnedFd>,
+    dir: Option<File>,
     name: PathBuf,
-    stat: FileStat,
+    meta: Metadata,
 }
 
 fn follow(path: &Path) -> Result<Place> {
-    let stat = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
-    if kind(&stat) != SFlag::S_IFLNK {
-        check_is_regular(&stat)?;
-        return Ok(Place { dir: None, name: path.into(), stat });
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_symlink() {
+        check_is_regular(&meta)?;
+        return Ok(Place { dir: None, name: path.into(), meta });
     }
-    let (link, stat) = look(AT_FDCWD, path)?;
-    check_owner(&stat, "a symbolic link")?;
+    let (link, meta) = look(AT_FDCWD, path)?;
+    check_owner(&meta, "a symbolic link")?;
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = directory(AT_FDCWD, parent)?;
     check_directory(&dir)?;
@@ -70,7 +72,7 @@ fn follow(path: &Path) -> Result<Place> {
 }
 
 /// Walks from a directory to the target of a link.
-fn resolve(start: OwnedFd, target: &OsStr) -> Result<Place> {
+fn resolve(start: File, target: &OsStr) -> Result<Place> {
     let (mut dir, mut left, mut links) = (start, VecDeque::new(), 1);
     push_front(&mut left, target);
     while let Some(name) = left.pop_front() {
@@ -81,20 +83,20 @@ fn resolve(start: OwnedFd, target: &OsStr) -> Result<Place> {
             continue;
         }
         check_directory(&dir)?;
-        let (found, stat) = look(dir.as_fd(), name)?;
-        if kind(&stat) == SFlag::S_IFLNK {
+        let (found, meta) = look(dir.as_fd(), name)?;
+        if meta.is_symlink() {
             links += 1;
             if links > MAX_LINKS {
                 return Err(failed(Errno::ELOOP));
             }
-            if left.is_empty() || stat.st_uid != 0 {
-                check_owner(&stat, "a symbolic link on the way")?;
+            if left.is_empty() || meta.uid() != 0 {
+                check_owner(&meta, "a symbolic link on the way")?;
             }
             push_front(&mut left, &target_of(&found)?);
         } else if left.is_empty() {
-            check_is_regular(&stat)?;
-            check_owner(&stat, "the target of a symbolic link")?;
-            return Ok(Place { dir: Some(dir), name: name.into(), stat });
+            check_is_regular(&meta)?;
+            check_owner(&meta, "the target of a symbolic link")?;
+            return Ok(Place { dir: Some(dir), name: name.into(), meta });
         } else {
             dir = found;
         }
@@ -109,61 +111,58 @@ fn push_front(left: &mut VecDeque<OsString>, target: &OsStr) {
 }
 
 /// Takes hold of what a name is, be it a link, without opening it.
-fn look(dir: BorrowedFd<'_>, name: &Path) -> Result<(OwnedFd, FileStat)> {
+fn look(dir: BorrowedFd<'_>, name: &Path) -> Result<(File, Metadata)> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let found = openat(dir, name, flags, Mode::empty()).map_err(failed)?;
-    let stat = fstat(&found).map_err(failed)?;
-    Ok((found, stat))
+    let found = File::from(openat(dir, name, flags, Mode::empty()).map_err(failed)?);
+    let meta = found.metadata()?;
+    Ok((found, meta))
 }
 
-fn target_of(link: &OwnedFd) -> Result<OsString> {
+fn target_of(link: &File) -> Result<OsString> {
     readlinkat(link, "").map_err(|errno| match errno {
         Errno::ENOENT => changed(),
         other => failed(other),
     })
 }
 
-fn directory(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+fn directory(dir: BorrowedFd<'_>, path: &Path) -> Result<File> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    openat(dir, path, flags, Mode::empty()).map_err(failed)
+    openat(dir, path, flags, Mode::empty()).map(File::from).map_err(failed)
 }
 
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn check_is_regular(stat: &FileStat) -> Result<()> {
-    let what = match kind(stat) {
-        SFlag::S_IFREG => return Ok(()),
-        SFlag::S_IFDIR => "a directory",
-        SFlag::S_IFIFO => "a FIFO",
-        SFlag::S_IFSOCK => "a socket",
-        SFlag::S_IFLNK => "a symbolic link",
-        _ => "a device",
-    };
-    Err(not_regular(what))
+fn check_is_regular(meta: &Metadata) -> Result<()> {
+    let kind = meta.file_type();
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(not_regular(match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_symlink() => "a symbolic link",
+        () => "a device",
+    }))
 }
 
 fn not_regular(what: &str) -> Error {
     refused(format!("it is {what}, and only regular files are read"))
 }
 
-fn check_owner(stat: &FileStat, what: &str) -> Result<()> {
-    if stat.st_uid == geteuid().as_raw() {
+fn check_owner(meta: &Metadata, what: &str) -> Result<()> {
+    let owner = meta.uid();
+    if owner == geteuid().as_raw() {
         return Ok(());
     }
-    let owner = stat.st_uid;
     Err(refused(format!(
         "{what} belongs to user {owner}: links are followed only if they and their targets belong to whoever mounts"
     )))
 }
 
 /// Fails for a directory in which others could put another file in a name's place.
-fn check_directory(dir: &OwnedFd) -> Result<()> {
-    let stat = fstat(dir).map_err(failed)?;
-    let mode = Mode::from_bits_truncate(stat.st_mode);
-    let others_write = mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH) && !mode.contains(Mode::S_ISVTX);
-    if others_write || ![0, geteuid().as_raw()].contains(&stat.st_uid) {
+fn check_directory(dir: &File) -> Result<()> {
+    let meta = dir.metadata()?;
+    let others_write = meta.mode() & (libc::S_IWGRP | libc::S_IWOTH) != 0 && meta.mode() & libc::S_ISVTX == 0;
+    if others_write || ![0, geteuid().as_raw()].contains(&meta.uid()) {
         return Err(refused(
             "it is a symbolic link in a directory that others can write, or leads through one",
         ));

@@ -186,9 +186,18 @@ pub struct Found {
     pub mtime: SystemTime,
 }
 
+/// What files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// They are downloaded: one of no bytes keeps the name for a part that is on its way.
+    Downloads,
+    /// We have written them: one of no bytes is damaged.
+    Exports,
+}
+
 /// Looks at a directory. What cannot be looked at (it may just have vanished) is left out. Reading its files fails
 /// once `stop` is raised.
-pub fn scan(dir: &Path, stop: &Cancel) -> Result<Found> {
+pub fn scan(dir: &Path, origin: Origin, stop: &Cancel) -> Result<Found> {
     let place = dir.display();
     let mtime = fs::metadata(dir).and_then(|meta| meta.modified()).at(&place)?;
     let folder = Arc::new(Folder { path: dir.into(), stop: stop.clone() });
@@ -214,7 +223,7 @@ pub fn scan(dir: &Path, stop: &Cancel) -> Result<Found> {
         };
         let (folder, mtime) = (folder.clone(), version.mtime());
         let file = Arc::new(StoredFile { name: name.clone(), folder, mtime, version, written: None });
-        if let Some(part) = part.filter(|_| version.size() > 0) {
+        if let Some(part) = part.filter(|_| origin == Origin::Exports || version.size() > 0) {
             let set = sets.entry(part.stem.to_string()).or_default();
             set.entry(part.ordinal).or_default().push((part.is_copy, file.clone()));
         }
@@ -255,7 +264,7 @@ mod tests {
         for (name, content) in files {
             fs::write(dir.path().join(name), content).unwrap();
         }
-        let snapshot = scan(dir.path(), &Cancel::new()).unwrap();
+        let snapshot = scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap();
         (dir, snapshot)
     }
 
@@ -332,8 +341,11 @@ mod tests {
     #[test]
     fn other_bytes_are_another_digest() {
         let (dir, before) = store(&[("e.zip.smime", "one")]);
-        assert_eq!(scan(dir.path(), &Cancel::new()).unwrap(), before);
+        assert_eq!(scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap(), before);
         fs::write(dir.path().join("e.zip.smime"), "two").unwrap();
-        assert_ne!(scan(dir.path(), &Cancel::new()).unwrap().sets["e"].digest, before.sets["e"].digest);
+        assert_ne!(
+            scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap().sets["e"].digest,
+            before.sets["e"].digest
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::catalogue::{PART_BLOCK_HASHES, Run, StoredArtifact};
 use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
-use super::plain::{self, StoredFile, StoredSet, Written};
+use super::plain::{self, Origin, StoredFile, StoredSet, Written};
 use super::retention::Retention;
 use crate::error::Result;
 use crate::io::{BlockHashes, Cancel};
@@ -81,8 +81,9 @@ impl Store {
     pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<Snapshot> {
         // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
         // says has to be the same on both sides of the scan, or else what it says on both.
+        let origin = if self.managed().is_some() { Origin::Exports } else { Origin::Downloads };
         let before = self.managed().map(artifacts_at).transpose()?;
-        let found = plain::scan(&self.files_dir(), stop)?;
+        let found = plain::scan(&self.files_dir(), origin, stop)?;
         let (Store::Managed(store), Some((epoch, before))) = (self, before) else {
             return Ok(Snapshot {
                 sets: found.sets,

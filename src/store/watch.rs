@@ -16,7 +16,7 @@ use crate::io::{Background, Cancel, Next, Task, Waker};
 /// Changes that come in quick succession are told once. Together with a scan this has to stay below a second.
 const SETTLE: Duration = Duration::from_millis(100);
 /// While changes go on, as when a part is being written, they are told this often.
-const AT_MOST_EVERY: Duration = Duration::from_millis(400);
+const AT_MOST_EVERY: Duration = Duration::from_millis(250);
 /// Changes made by other machines raise no events, so a network filesystem is looked at this often.
 const POLL: Duration = Duration::from_millis(800);
 

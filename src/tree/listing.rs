@@ -1,7 +1,8 @@
 //! What an open directory lists: how it was when it was opened.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub enum Listing {
         /// `.`, `..` and the table.
         others: [DirEntry; 3],
         named: Arc<Named>,
+        /// See [`Named`].
+        held: Mutex<HashSet<Ino>>,
     },
     /// A directory inside a zip, which may be large: its entries are made as they are asked for.
     Members {
@@ -54,11 +57,11 @@ impl Listing {
     fn entry(&self, i: usize) -> Option<DirEntry> {
         match self {
             Listing::Fixed(entries) => entries.get(i).cloned(),
-            Listing::Artifacts { exports, others: [own, parent, table], named } => match i {
+            Listing::Artifacts { exports, others: [own, parent, table], named, held } => match i {
                 0 => Some(own.clone()),
                 1 => Some(parent.clone()),
                 _ if i - 2 == exports.len() => Some(table.clone()),
-                _ => Some(named.entry(exports.get(i - 2)?)),
+                _ => Some(named.entry(exports.get(i - 2)?, held)),
             },
             Listing::Members { members, id, base, parent } => {
                 let directory =
@@ -93,44 +96,80 @@ impl Listing {
     }
 }
 
-/// How long a listing may be held by whoever looks at its names one by one, when none of them takes work.
+impl Drop for Listing {
+    fn drop(&mut self) {
+        if let Listing::Artifacts { named, held, .. } = self {
+            named.release(held.get_mut());
+        }
+    }
+}
+
+/// How long the names of a listing may be held by whoever has closed it and looks at them one by one, when none of
+/// them takes work.
 const HELD: Duration = Duration::from_secs(60);
 
 /// Sets that were listed as a zip before anybody knew what they are. A name that was listed resolves, if only to the
-/// text that says that it is no zip.
+/// text that says that it is no zip: as long as the listing is open, and then for a while, until one names it rightly.
 #[derive(Default)]
 pub struct Named(Mutex<Names>);
 
 #[derive(Default)]
 struct Names {
-    sets: HashMap<Ino, Instant>,
+    sets: HashMap<Ino, TooEarly>,
     /// When somebody last waited for a set to be worked out.
     waited: Option<Instant>,
 }
 
+/// A set that was taken for a zip.
+struct TooEarly {
+    listed: Instant,
+    /// Listings that are open.
+    open: usize,
+    /// One that came later knew better.
+    is_corrected: bool,
+}
+
 impl Names {
-    fn is_held(&self, listed: &Instant) -> bool {
-        self.waited.unwrap_or(*listed).max(*listed).elapsed() < HELD
+    fn is_held(&self, set: &TooEarly) -> bool {
+        let last = self.waited.unwrap_or(set.listed).max(set.listed);
+        set.open > 0 || (!set.is_corrected && last.elapsed() < HELD)
     }
 }
 
 impl Named {
-    fn entry(&self, export: &Arc<Export>) -> DirEntry {
+    /// Names a set by what is known now. `held` are those that this listing has named too early.
+    fn entry(&self, export: &Arc<Export>, held: &Mutex<HashSet<Ino>>) -> DirEntry {
         // Asked before the name: what becomes known in between does no harm.
         let is_open = !export.is_decided();
         let name = export.artifact_name();
         let is_whole = name.ends_with(".zip");
         let node = if is_whole { Node::Zip(export.clone()) } else { Node::Incomplete(export.clone()) };
+        let mut names = self.0.lock();
         if is_open && is_whole {
-            self.0.lock().sets.insert(export.contents_ino(), Instant::now());
+            let listed = Instant::now();
+            let fresh = TooEarly { listed, open: 0, is_corrected: false };
+            let set = names.sets.entry(export.contents_ino()).or_insert(fresh);
+            (set.listed, set.is_corrected) = (listed, false);
+            set.open += usize::from(held.lock().insert(export.contents_ino()));
+        } else if let Some(set) = names.sets.get_mut(&export.contents_ino()) {
+            set.is_corrected = true;
         }
         DirEntry { ino: node.ino(), kind: NodeKind::File, name }
+    }
+
+    fn release(&self, held: &mut HashSet<Ino>) {
+        let mut names = self.0.lock();
+        for set in held.drain() {
+            if let Some(set) = names.sets.get_mut(&set) {
+                set.open -= 1;
+            }
+        }
     }
 
     /// Returns true for a set that somebody may still take for a zip.
     pub fn is_held(&self, export: &Export) -> bool {
         let names = self.0.lock();
-        names.sets.get(&export.contents_ino()).is_some_and(|listed| names.is_held(listed))
+        names.sets.get(&export.contents_ino()).is_some_and(|set| names.is_held(set))
     }
 
     /// Whoever looks at the names of a listing had to wait for one.
@@ -141,8 +180,8 @@ impl Named {
     /// Forgets those that nobody holds any more.
     pub fn tidy(&self) {
         let mut names = self.0.lock();
-        let mut sets = std::mem::take(&mut names.sets);
-        sets.retain(|_, listed| names.is_held(listed));
+        let mut sets = mem::take(&mut names.sets);
+        sets.retain(|_, set| names.is_held(set));
         names.sets = sets;
     }
 }
@@ -154,11 +193,14 @@ mod tests {
     #[test]
     fn a_name_is_held_as_long_as_somebody_may_be_at_it() {
         let long_ago = Instant::now().checked_sub(2 * HELD).unwrap();
+        let set = |listed, open, is_corrected| TooEarly { listed, open, is_corrected };
         let mut names = Names::default();
-        assert!(names.is_held(&Instant::now()) && !names.is_held(&long_ago));
+        assert!(names.is_held(&set(Instant::now(), 0, false)) && !names.is_held(&set(long_ago, 0, false)));
+        assert!(names.is_held(&set(long_ago, 1, true)), "a listing that is open");
+        assert!(!names.is_held(&set(Instant::now(), 0, true)), "one that came later knew better");
         names.waited = Some(Instant::now());
-        assert!(names.is_held(&long_ago), "sets are still being worked out for somebody");
+        assert!(names.is_held(&set(long_ago, 0, false)), "sets are still being worked out for somebody");
         names.waited = Some(long_ago);
-        assert!(!names.is_held(&long_ago));
+        assert!(!names.is_held(&set(long_ago, 0, false)));
     }
 }

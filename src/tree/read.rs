@@ -134,7 +134,7 @@ impl Tree {
             Ok(others) if dir == Dir::Artifacts => {
                 self.named.tidy();
                 let exports = view.exports().cloned().collect();
-                Listing::Artifacts { exports, others, named: self.named.clone() }
+                Listing::Artifacts { exports, others, named: self.named.clone(), held: Default::default() }
             }
             Ok(entries) => Listing::Fixed(entries.into()),
             Err(entries) => Listing::Fixed(entries),

@@ -27,7 +27,8 @@ pub struct View {
     files: BTreeMap<String, Arc<StoredFile>>,
     /// Names that are those of encrypted files, and why they are not taken.
     refused: BTreeMap<String, String>,
-    nodes: HashMap<Ino, Node>,
+    /// All but members, by their inode numbers. A table with room to grow would be twice as large.
+    nodes: Vec<(Ino, Node)>,
     /// By the inode number of the root of their contents.
     contents: HashMap<Ino, Arc<Export>>,
 }
@@ -58,7 +59,7 @@ impl View {
             exports,
             files: snapshot.files,
             refused: snapshot.refused,
-            nodes: HashMap::new(),
+            nodes: Vec::new(),
             contents: HashMap::new(),
         };
         view.index();
@@ -98,7 +99,7 @@ impl View {
             files: self.files.clone(),
             records: self.records.clone(),
             refused: self.refused.clone(),
-            nodes: HashMap::new(),
+            nodes: Vec::new(),
             contents: HashMap::new(),
             ..*self
         };
@@ -117,8 +118,9 @@ impl View {
                 |(stem, export): (&String, &Arc<Export>)| (stem.clone(), Record::OfSet(export.clone()));
             self.records = self.exports.iter().map(of_set).collect();
         }
-        let mut nodes = HashMap::with_capacity(3 * self.exports.len() + self.files.len() + 4);
-        let mut add = |node: Node| nodes.insert(node.ino(), node);
+        let (sets, records) = (self.exports.len(), self.records.len());
+        let mut nodes = Vec::with_capacity(2 * sets + records + self.files.len() + 1 + self.top().len() + 2);
+        let mut add = |node: Node| nodes.push((node.ino(), node));
         add(Node::Dir(Dir::Root));
         for dir in self.top() {
             add(Node::Dir(*dir));
@@ -135,6 +137,7 @@ impl View {
         for file in self.files.values() {
             add(Node::Stored(file.clone()));
         }
+        nodes.sort_unstable_by_key(|(ino, _)| *ino);
         self.nodes = nodes;
         self.contents = self.exports.values().map(|export| (export.contents_ino(), export.clone())).collect();
     }
@@ -187,7 +190,8 @@ impl View {
             let export = self.contents.get(&member_base_of(ino))?.clone();
             Some(Node::Member { export, id: (ino - member_base_of(ino)) as u32 })
         };
-        self.nodes.get(&ino).cloned().or_else(member)
+        let found = self.nodes.binary_search_by_key(&ino, |(ino, _)| *ino);
+        found.ok().map(|at| self.nodes[at].1.clone()).or_else(member)
     }
 
     /// Returns true if nobody knows yet what the artifact of that name is.
