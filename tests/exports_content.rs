@@ -315,3 +315,134 @@ fn a_set_of_more_than_a_hundred_parts() {
     assert_content(&site, &mount, &run, &CASES[1]);
     mount.unmount();
 }
+
+/// Runs the program to its end, and returns what it said and the peak of its memory in KiB.
+fn export_by_command(site: &Site, spec: &str) -> (std::process::Output, u64) {
+    let file = site.place.root().join("spec.json");
+    fs::write(&file, spec).unwrap();
+    let mut command = site.place.cddsfs(["export"]);
+    command.arg(site.place.store()).arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let (mut peak, mut child) = (0, Some(child));
+    let output = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| child.take().unwrap().wait_with_output().unwrap());
+        while !waiting.is_finished() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            peak = peak.max(now.unwrap_or(0));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        waiting.join().unwrap()
+    });
+    (output, peak)
+}
+
+/// Makes two wide values of a length, text that is not always UTF-8 and bytes, by python's sqlite3.
+const WIDE: &str = r#"
+import sqlite3, sys
+path, length = sys.argv[1], int(sys.argv[2])
+unit = 'Gr\u00fc\u00dfe \U0001f600 "x"\n'.encode() + b"\xff\xf0\x9f\x98\xe2\x82."
+text = (unit * (length // len(unit) + 1))[:length]
+blob = bytes(range(256)) * (length // 256) + b"ab"
+c = sqlite3.connect(path)
+c.execute("INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate, subject, text) VALUES ('wide', 2, 'wide', '2026-01-01', 'Subject', CAST(? AS TEXT))", (text,))
+c.execute("INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate, text) VALUES ('next', 2, 'wide', '2026-01-02', 'x')")
+c.execute("INSERT INTO attachment (documentid, entityid, content) VALUES ('wide', 'wide', ?)", (blob,))
+c.commit()
+"#;
+
+/// Compares the lines of standard input with the source.
+const SAME: &str = r#"
+import base64, json, sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.text_factory = bytes
+(text,), (blob,) = c.execute("SELECT text FROM interaction WHERE id = 'wide'").fetchone(), c.execute("SELECT content FROM attachment").fetchone()
+rows = [json.loads(line) for line in sys.stdin.buffer]
+if sys.argv[2] == "text":
+    assert [row["IXNID"] for row in rows] == ["wide", "next"], len(rows)
+    assert rows[0]["subject"] == "Subject" and rows[0]["text"] == text.decode("utf-8", "replace")
+else:
+    assert len(rows) == 1 and base64.b64decode(rows[0]["content"], validate=True) == blob
+"#;
+
+#[test]
+fn a_value_of_any_width_is_exported_as_it_is_in_little_memory() {
+    let site = Site::new(0);
+    let source = site.source();
+    succeed("sqlite3", [source.as_os_str(), "DELETE FROM attachment".as_ref()]);
+    // More than the program may take.
+    let length = "150000000";
+    succeed("python3", ["-c".as_ref(), WIDE.as_ref(), source.as_os_str(), length.as_ref()]);
+    let spec = r#"{"title":"t","type":"Interaction","media_types":["wide"],"split_size":"20 MB"}"#;
+    let (output, peak) = export_by_command(&site, spec);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!((1..100 << 10).contains(&peak), "{peak} KiB");
+    let id = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_string();
+    let mount = site.mount();
+    let dir = mount.path("contents").join(format!("export-{id}/UCS/Interaction/Chat"));
+    for (stem, which) in [("Chat", "text"), ("Chat-Attachment", "blob")] {
+        let member = fs::File::open(dir.join(format!("{stem}-{id}.json"))).unwrap();
+        let mut python = Command::new("python3");
+        let compared = python.args(["-c", SAME]).arg(&source).arg(which).stdin(member).output().unwrap();
+        assert!(compared.status.success(), "{which}: {}", String::from_utf8_lossy(&compared.stderr));
+    }
+    mount.unmount();
+}
+
+#[test]
+fn what_is_to_be_said_of_a_run_stands_in_its_record_and_on_standard_error() {
+    let site = Site::new(200);
+    let spec = r#"{"title":"t","type":"Interaction","media_types":["chat","e-mail"]}"#;
+    let (output, _) = export_by_command(&site, spec);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let warning =
+        r#"media_types: "e-mail" occurs nowhere in interaction.mediatypeid; these do: "callback", "chat", "#;
+    assert!(said.contains(&format!("cddsfs: {warning}")), "{said}");
+    let id = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_string();
+
+    let none = export_by_command(&site, r#"{"title":"t","type":"Interaction","media_types":["e-mail"]}"#).0;
+    assert_eq!(none.status.code(), Some(7));
+    assert!(String::from_utf8(none.stderr).unwrap().contains(warning));
+
+    let mount = site.mount();
+    let warnings = |id: &str| {
+        let record = mount.path("history").join(format!("export-{id}.json"));
+        succeed("jq", ["-r".as_ref(), ".warnings // [] | .[]".as_ref(), record.as_os_str()])
+    };
+    assert!(warnings(&id).starts_with(warning));
+    // The record is a spec, with its warnings.
+    let again = fs::read_to_string(mount.path("history").join(format!("export-{id}.json"))).unwrap();
+    assert!(warnings(&site.export(&again).id).starts_with(warning));
+
+    let recurring =
+        r#"{"title":"hourly","type":"Interaction","run":{"every":"hour"},"timeframe":"since_last_run"}"#;
+    let runs = || site.store.catalogue.runs_that_are(Status::Scheduled).unwrap();
+    site.submit(recurring);
+    let run_now = || {
+        let id = runs()[0].id.clone();
+        site.store.catalogue.queue(&id, std::time::SystemTime::now()).unwrap();
+        site.ended(&id)
+    };
+    let rows = |run: &Run| run.progress.map_or(0, |progress| progress.rows_total);
+    let all = run_now();
+    assert_eq!(
+        (rows(&all), warnings(&all.id).as_str()),
+        (site.rows(&["interaction", "attachment"]) as u64, "")
+    );
+    let change =
+        "DELETE FROM interaction WHERE rowid = 7; INSERT INTO interaction (rowid, id) VALUES (7, 'below')";
+    succeed("sqlite3", [site.source().as_os_str(), change.as_ref()]);
+    site.until("the next", || runs().len() == 1);
+    let below = run_now();
+    assert_eq!(
+        (below.status, rows(&below)),
+        (Status::Completed, 1),
+        "a segment of this small table is a row"
+    );
+    assert!(warnings(&below.id).starts_with("since_last_run: up to 1 rows of interaction may have been"));
+    mount.unmount();
+}

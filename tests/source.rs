@@ -186,6 +186,8 @@ fn a_snapshot_is_of_one_moment() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     let mut before = open(&path, &all(Kind::Interaction)).unwrap();
+    let marked = Selection { timeframe: Timeframe::Since(None), ..all(Kind::Interaction) };
+    let marked = open(&path, &marked).unwrap();
     let insert = "INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate)
                   VALUES ('zzz', 0, 'email', '2024-01-01'); DELETE FROM attachment; DELETE FROM interaction WHERE rowid < 9";
     other.execute_batch(insert).unwrap();
@@ -193,7 +195,7 @@ fn a_snapshot_is_of_one_moment() {
     assert_eq!(count(before.as_mut()), known);
     let mut after = open(&path, &all(Kind::Interaction)).unwrap();
     assert_eq!(count(after.as_mut()), 200 + 1 - 8);
-    let since = Selection { timeframe: Timeframe::Since(before.mark()), ..all(Kind::Interaction) };
+    let since = Selection { timeframe: Timeframe::Since(marked.mark()), ..all(Kind::Interaction) };
     assert_eq!(count(open(&path, &since).unwrap().as_mut()), 1);
 }
 
@@ -300,6 +302,236 @@ fn memory_does_not_grow_with_the_rows() {
         let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
         assert_eq!(count(snapshot.as_mut()), 400_000);
         assert!(grown() < 12 * 1024, "{} KiB", grown());
+    }
+}
+
+/// Spellings of random instants, and what python makes of each: `SPELLING|storage|microseconds since 1970`.
+const SPELLINGS: &str = r#"
+import random, sys
+from datetime import datetime, timedelta, timezone
+random.seed(int(sys.argv[1]))
+UTC = timezone.utc
+zone = lambda hours: timezone(timedelta(hours=hours))
+spell = {
+    "blank": lambda t: t.replace(tzinfo=None).isoformat(" ", "milliseconds"),
+    "T": lambda t: t.replace(tzinfo=None).isoformat("T", "microseconds"),
+    "Z": lambda t: t.replace(tzinfo=None).isoformat("T", "milliseconds") + "Z",
+    "z": lambda t: t.replace(tzinfo=None).isoformat(" ", "seconds") + "z",
+    "east": lambda t: t.astimezone(zone(2)).isoformat(" ", "milliseconds"),
+    "west": lambda t: t.astimezone(zone(-3.5)).isoformat("T", "seconds").replace("-03:30", "-0330"),
+    "hours": lambda t: t.astimezone(zone(5)).isoformat(" ", "minutes").replace("+05:00", "+05"),
+    "minutes": lambda t: t.replace(tzinfo=None).isoformat(" ", "minutes"),
+    "date": lambda t: t.date().isoformat(),
+    "basic": lambda t: t.strftime("%Y%m%dT%H%M%SZ"),
+}
+number = {"seconds": 1, "milliseconds": 1000, "microseconds": 1000000}
+one = list(spell) + list(number) + ["real"]
+kinds = [sys.argv[2]] if sys.argv[2] in one else one
+begin = datetime(1970, 1, 1, tzinfo=UTC)
+for _ in range(400):
+    t = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=random.randrange(3 * 86400 * 10**6))
+    t = random.choice([t, t.replace(microsecond=0), t.replace(second=0, microsecond=0), t.replace(hour=0, minute=0, second=0, microsecond=0)])
+    kind = random.choice(kinds)
+    us = (t - begin) // timedelta(microseconds=1)
+    if kind in number:
+        unit = 10**6 // number[kind]
+        print(us // unit, random.choice(["integer", "real", "text"]), us // unit * unit, sep="|")
+    elif kind == "real":
+        ms = us // 1000
+        print(ms / 1000, "real", ms * 1000, sep="|")
+    else:
+        text = spell[kind](t)
+        read = datetime.fromisoformat(text.upper())
+        read = read if read.tzinfo else read.replace(tzinfo=UTC)
+        print(text, "text", (read - begin) // timedelta(microseconds=1), sep="|")
+"#;
+
+#[test]
+fn a_timeframe_has_the_rows_that_python_finds_inside_however_dates_are_spelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    let connection = Connection::open(&path).unwrap();
+    let indexes = [
+        "",
+        "CREATE INDEX i ON interaction (startdate)",
+        "CREATE INDEX i ON interaction (entitytypeid, startdate)",
+    ];
+    let kinds = [
+        "blank",
+        "T",
+        "Z",
+        "z",
+        "east",
+        "hours",
+        "minutes",
+        "date",
+        "milliseconds",
+        "real",
+        "mixed",
+        "mixed",
+    ];
+    for (seed, kind) in kinds.into_iter().enumerate() {
+        let script =
+            Command::new("python3").args(["-c", SPELLINGS, &seed.to_string(), kind]).output().unwrap();
+        assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
+        let text = String::from_utf8(script.stdout).unwrap();
+        connection
+            .execute_batch("DROP TABLE IF EXISTS interaction; CREATE TABLE interaction (id INTEGER PRIMARY KEY, entitytypeid, mediatypeid, startdate)")
+            .unwrap();
+        let mut instants = Vec::new();
+        for line in text.lines() {
+            let [value, storage, microseconds] = line.split('|').collect::<Vec<_>>().try_into().unwrap();
+            let sql = format!(
+                "INSERT INTO interaction (entitytypeid, startdate) VALUES (0, CAST(?1 AS {storage}))"
+            );
+            connection.execute(&sql, [value]).unwrap();
+            instants.push((connection.last_insert_rowid(), microseconds.parse::<i64>().unwrap()));
+        }
+        connection.execute_batch("INSERT INTO interaction (startdate) VALUES (NULL), (''), (x'')").unwrap();
+        let sorted: Vec<i64> = instants.iter().map(|(_, at)| *at).collect();
+        for index in indexes {
+            connection.execute_batch(&format!("DROP INDEX IF EXISTS i; {index}")).unwrap();
+            for n in 0..12 {
+                // Bounds that are instants of rows, and ones beside them.
+                let bound = |i: usize| !(n + i).is_multiple_of(5);
+                let pick =
+                    |i: usize| sorted[(n * 37 + i * 101) % sorted.len()] + [0, 1, -1, 250_000][(n + i) % 4];
+                let (a, b) = (pick(0).min(pick(1)), pick(0).max(pick(1)) + 1);
+                let (start, end) = (bound(0).then_some(a), bound(1).then_some(b));
+                let timestamp = |at: i64| jiff::Timestamp::from_microsecond(at).unwrap();
+                let timeframe = Timeframe::Between { start: start.map(timestamp), end: end.map(timestamp) };
+                let mut snapshot = open(&path, &Selection { timeframe, ..all(Kind::Interaction) }).unwrap();
+                let total: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+                let mut found = Vec::new();
+                let mut each = |row: &cddsfs::export::source::Row<'_>| {
+                    let Value::Integer(id) = row.values()[0] else { panic!("{row:?}") };
+                    found.push(id);
+                    Ok(())
+                };
+                (0..snapshot.files().len()).for_each(|file| snapshot.rows(file, &mut each).unwrap());
+                assert_eq!(found.len() as u64, total);
+                found.sort();
+                let is_inside =
+                    |at: i64| start.is_none_or(|start| start <= at) && end.is_none_or(|end| at < end);
+                let expected = instants.iter().filter(|(_, at)| is_inside(*at)).map(|(id, _)| *id);
+                assert_eq!(found, expected.collect::<Vec<_>>(), "{kind} {index} {start:?} {end:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_date_that_is_not_understood_fails_the_export_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    sample(&path, 5, 50);
+    let connection = Connection::open(&path).unwrap();
+    let start = "2026-01-01T00:00:00Z".parse().ok();
+    let between = |kind| Selection { timeframe: Timeframe::Between { start, end: None }, ..all(kind) };
+    for (value, shown) in [
+        ("'15/01/2026 10:30'", "\"15/01/2026 10:30\""),
+        ("12", "12"),
+        ("'x' || char(10, 27) || printf('%.*c', 100, 'y')", "\"x??yyyyyyyyyyyyyyy"),
+        ("x'00'", "a blob of 1 bytes"),
+        ("0.5", "0.5"),
+    ] {
+        for (table, id, date, kind) in [
+            ("interaction", "id", "startdate", Kind::Interaction),
+            ("contact", "contactid", "createddate", Kind::Contact),
+        ] {
+            connection
+                .execute_batch(&format!("INSERT INTO {table} ({id}, {date}) VALUES ('odd', {value})"))
+                .unwrap();
+            let error = open(&path, &between(kind)).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), error::Kind::Invalid);
+            let text = error.to_string();
+            for part in [&format!("{table}.{date} has a value"), shown, "YYYY-MM-DD HH:MM:SS.fff in UTC"] {
+                assert!(text.contains(part), "{text}");
+            }
+            assert!(text.len() < 400 && !text.contains('\n'), "{text}");
+            assert!(open(&path, &all(kind)).is_ok(), "without a timeframe nobody asks");
+            connection.execute_batch(&format!("DELETE FROM {table} WHERE {id} = 'odd'")).unwrap();
+            assert!(open(&path, &between(kind)).is_ok());
+        }
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_widest_value() {
+    const NAME: &str = "memory_does_not_grow_with_the_widest_value";
+    if std::env::var_os("CDDSFS_ALONE").is_none() {
+        return assert_passed(&alone(&std::env::current_exe().unwrap(), NAME).output().unwrap());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (encoding, text) in [("UTF-8", "'ü\"' || char(10)"), ("UTF-16be", "'日' || char(128512)")] {
+        let path = dir.path().join(format!("{encoding}.db"));
+        // By another process, whose memory does not count.
+        let sql = format!(
+            "PRAGMA encoding = '{encoding}';
+             CREATE TABLE interaction (id TEXT PRIMARY KEY, entitytypeid, mediatypeid, startdate, subject, text);
+             CREATE TABLE attachment (documentid, entityid, content);
+             INSERT INTO interaction VALUES ('a', 0, 'email', '2026-01-01', 'before', 'x'),
+               ('b', 0, 'email', '2026-01-02', 'wide', replace(hex(zeroblob(8000000)), '00', {text})),
+               ('c', 0, 'email', '2026-01-03', 'after', 'x');
+             INSERT INTO attachment VALUES ('1', 'a', x'00'), ('2', 'b', zeroblob(60000000)), ('3', 'b', x'01');"
+        );
+        piped(Command::new("sqlite3").arg(&path), sql.as_bytes());
+        let grown = peak_from_now();
+        let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+        let (mut lines, mut bytes, mut rows, mut kept) = (Vec::new(), 0, 0, Vec::new());
+        for file in 0..2 {
+            let mut each = |row: &cddsfs::export::source::Row<'_>| {
+                rows += 1;
+                let mut full = |lines: &mut Vec<u8>| {
+                    bytes += lines.len();
+                    kept.extend_from_slice(&lines[..lines.len().min(64)]);
+                    lines.clear();
+                    Ok(())
+                };
+                row.write_json(&mut lines, &mut full)?;
+                full(&mut lines)
+            };
+            snapshot.rows(file, &mut each).unwrap();
+        }
+        let text = if encoding == "UTF-8" { 6 } else { 7 };
+        assert_eq!(rows, 6);
+        assert!((8_000_000 * text + 80_000_000..8_000_000 * text + 80_002_000).contains(&bytes), "{bytes}");
+        assert!(grown() < 24 * 1024, "{} KiB", grown());
+    }
+}
+
+#[test]
+fn a_wide_value_that_sqlite_does_not_give_in_pieces_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let columns = "id TEXT PRIMARY KEY, entitytypeid, mediatypeid, startdate, text";
+    for table in [format!("({columns}) WITHOUT ROWID"), format!("({columns}, n AS (entitytypeid + 1))")] {
+        let path = dir.path().join("h.db");
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch(&format!("DROP TABLE IF EXISTS interaction; CREATE TABLE interaction {table}"))
+            .unwrap();
+        let insert =
+            "INSERT INTO interaction (id, entitytypeid, startdate, text) VALUES (?1, 0, '2026-01-01', ?2)";
+        for (id, len) in [("a", 10), ("b", 2 << 20), ("c", 10)] {
+            connection.execute(insert, (id, "x".repeat(len))).unwrap();
+        }
+        let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+        let mut line = Vec::new();
+        snapshot.rows(0, &mut |row| row.append_json(&mut line)).unwrap();
+        let rows: Vec<serde_json::Value> = line
+            .split(|&b| b == b'\n')
+            .filter(|l| !l.is_empty())
+            .map(|l| serde_json::from_slice(l).unwrap())
+            .collect();
+        assert_eq!(
+            rows.iter().map(|row| row["text"].as_str().unwrap().len()).collect::<Vec<_>>(),
+            [10, 2 << 20, 10]
+        );
+        drop(snapshot);
+        connection.execute(insert, ("d", "x".repeat(17 << 20))).unwrap();
+        let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+        let error = snapshot.rows(0, &mut |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("interaction.text has a value of more than 16 MiB"), "{error}");
     }
 }
 

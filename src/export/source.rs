@@ -20,6 +20,15 @@
 //! in several in one column. A value that is not understood fails an export with a timeframe. A row whose date is NULL
 //! or empty is in no timeframe that has a bound.
 //!
+//! A value of more than 256 KiB is read in pieces, so that memory does not grow with the widest. SQLite gives none of a
+//! table WITHOUT ROWID or with generated columns: there more than 16 MiB are refused by name.
+//!
+//! # What is new
+//!
+//! [`Timeframe::Since`] gives every row that the runs before have not had; `source/mark.rs` says how that is proved. A
+//! row that was only changed is not new, but for its id and date. Attachments and attributes go with their rows: one
+//! that is added to a row which has been exported is not exported by itself.
+//!
 //! # Files and their order
 //!
 //! ```text

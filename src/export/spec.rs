@@ -9,7 +9,7 @@
 //! | `media_types` | list of at least one; absent = all; only with Interaction |
 //! | `run` | absent = once; `{"every":"hour","interval":4}`, `{"every":"day","at":"02:00"}`, `{"every":"week","on":"Monday","at":"02:00"}`, `{"every":"month","on":1,"at":"02:00"}`; in UTC |
 //! | `start` | absent = now; an RFC 3339 instant |
-//! | `timeframe` | absent = all data; `{"start": instant, "end": instant}` on the start date, start included, end excluded; `"since_last_run"` for what a recurring job has not exported yet |
+//! | `timeframe` | absent = all data; `{"start": instant, "end": instant}` on the start date, start included, end excluded; a date stands for its midnight; `"since_last_run"` for what a recurring job has not exported yet |
 //! | `split_size` | absent = one file; bytes, or a text such as `"100 MiB"`; at least 64 KiB |
 
 use std::fmt;
@@ -272,6 +272,18 @@ fn instant(field: &str, value: &Value) -> Checked<Timestamp> {
     text.parse().map_err(|_| not_a(field, value, RIGHT))
 }
 
+/// An instant, or a date, which stands for its midnight in UTC.
+fn bound(field: &str, value: &Value) -> Checked<Timestamp> {
+    const RIGHT: &str =
+        "an RFC 3339 instant, such as \"2026-01-31T02:00:00Z\", or a date, such as \"2026-01-31\"";
+    let text = text_of(field, value, RIGHT)?;
+    let midnight = || {
+        let date = jiff::civil::Date::strptime("%Y-%m-%d", text).ok().filter(|_| text.len() == 10)?;
+        jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()
+    };
+    text.parse().ok().or_else(midnight).ok_or_else(|| not_a(field, value, RIGHT))
+}
+
 fn timeframe(value: Option<&Value>) -> Checked<Timeframe> {
     const RIGHT: &str = "{\"start\": instant, \"end\": instant} or \"since_last_run\"";
     match value {
@@ -279,8 +291,7 @@ fn timeframe(value: Option<&Value>) -> Checked<Timeframe> {
         Some(Value::String(text)) if text == "since_last_run" => Ok(Timeframe::SinceLastRun),
         Some(Value::Object(object)) => {
             known_keys("timeframe", object, &["start", "end"])?;
-            let get =
-                |key: &str| object.get(key).map(|v| instant(&format!("timeframe.{key}"), v)).transpose();
+            let get = |key: &str| object.get(key).map(|v| bound(&format!("timeframe.{key}"), v)).transpose();
             let (start, end) = (get("start")?, get("end")?);
             if start.is_none() && end.is_none() {
                 return Err(Refusal::new("timeframe", "is empty", format!("give {RIGHT}, or leave it out")));
@@ -488,6 +499,19 @@ mod tests {
             "parts":[{"name":"a"}],"rows":7,"certificate":{"serial":"1"},"remaining_days":30}"#;
         let spec = Spec::parse(record.as_bytes()).unwrap();
         assert_eq!(spec.to_json(), r#"{"title":"t","type":"Contact"}"#);
+    }
+
+    #[test]
+    fn a_date_stands_for_its_midnight() {
+        let timeframe = |text: &str| Spec::parse(with(text).as_bytes()).map(|spec| spec.timeframe);
+        let dates = timeframe(r#""timeframe": {"start":"2026-01-31","end":"2026-02-01"}"#).unwrap();
+        let instants =
+            timeframe(r#""timeframe": {"start":"2026-01-31T00:00:00Z","end":"2026-02-01T01:00:00+01:00"}"#);
+        assert_eq!(dates, instants.unwrap());
+        for odd in ["2026-02-30", "2026-2-1", "tomorrow", "26-02-01", "9999-12-31"] {
+            let refusal = timeframe(&format!(r#""timeframe": {{"start":"{odd}"}}"#)).unwrap_err();
+            assert!(refusal.to_string().ends_with("or a date, such as \"2026-01-31\""), "{refusal}");
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl<'a> Planning<'a> {
                     table: selected.table.name.clone(),
                     columns: selected.columns.iter().map(|&column| column.to_owned()).collect(),
                     in_pieces: selected.table.is_read_in_pieces(),
-                    media: selected.columns.iter().position(|name| is_media(&name)),
+                    media: selected.columns.iter().position(is_media),
                     statements: settled.collect::<Result<_>>()?,
                 });
             }

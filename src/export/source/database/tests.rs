@@ -378,6 +378,36 @@ fn walks_follow_the_indexes() {
 }
 
 #[test]
+fn an_index_on_the_date_is_followed_where_all_have_one_spelling_that_sorts_as_text() {
+    let between = Timeframe::Between { start: at("2026-01-02T00:00:00Z"), end: at("2026-01-20T00:00:00Z") };
+    let by_date =
+        "SEARCH p USING INDEX interaction_entity_start (entitytypeid=? AND startdate>? AND startdate<?)";
+    let by_value = "SEARCH p USING INDEX interaction_entity_start (entitytypeid=?)";
+    for (spelling, way) in [
+        ("startdate || ' 10:30:00.250'", by_date),
+        ("startdate || ' 10:30:00' || CASE WHEN rowid % 2 THEN '' ELSE '.25' END", by_date),
+        ("startdate || CASE WHEN rowid % 2 THEN '' ELSE ' 10:30' END", by_date),
+        ("startdate || 'T10:30:00.250Z'", by_date),
+        ("startdate || 'T10:30:00.25' || CASE WHEN rowid % 2 THEN 'Z' ELSE '0Z' END", by_value),
+        ("startdate || CASE WHEN rowid % 2 THEN 'T10:30:00' ELSE ' 10:30:00' END", by_value),
+        ("startdate || ' 10:30:00+00:00'", by_value),
+        ("unixepoch(startdate)", by_value),
+        ("CASE WHEN rowid = 9 THEN '' ELSE startdate END", by_value),
+    ] {
+        let database = filled(SCHEMA);
+        database.connection.execute_batch(&format!("UPDATE interaction SET startdate = {spelling}")).unwrap();
+        let steps = plans(&database, &selection(Kind::Interaction, between.clone()));
+        assert_eq!(steps[0], [way], "{spelling}");
+        let inside = "SELECT count(*) FROM interaction WHERE date(startdate, 'auto') BETWEEN '2026-01-02' AND '2026-01-19'";
+        let count: i64 = database.connection.query_row(inside, [], |row| row.get(0)).unwrap();
+        assert_eq!(ids(&database, between.clone()).len() as i64, count, "{spelling}");
+    }
+    // The pass that finds it out reads the index, not the table.
+    let steps = explained(&filled(SCHEMA).connection, "SELECT \"startdate\" FROM \"interaction\"").unwrap();
+    assert_eq!(steps, ["SCAN interaction USING COVERING INDEX interaction_entity_start"]);
+}
+
+#[test]
 fn every_schema_gives_the_same_rows() {
     let without_rowid = "CREATE TABLE interaction (id TEXT PRIMARY KEY, entitytypeid, mediatypeid, startdate) WITHOUT ROWID;
         CREATE TABLE attachment (documentid PRIMARY KEY, entityid, content) WITHOUT ROWID;
@@ -444,4 +474,30 @@ fn media_types_match_exactly() {
     assert_eq!(count(&["chat", "chat", "email", "x", "y"]), 40);
     assert_eq!(count(&["Chat"]), 0);
     assert_eq!(count(&[]), 0);
+}
+
+#[test]
+fn media_types_that_occur_nowhere_are_named_with_those_that_do() {
+    let database = filled(SCHEMA);
+    let mix = "UPDATE interaction SET mediatypeid = CASE rowid WHEN 1 THEN NULL WHEN 2 THEN 'voice' WHEN 3 THEN 'chat' ELSE 'email' END";
+    database.connection.execute_batch(mix).unwrap();
+    let said = |types: &[&str], timeframe: Timeframe| {
+        let media_types = Some(types.iter().map(|&t| t.to_owned()).collect());
+        let selection = Selection { media_types, ..selection(Kind::Interaction, timeframe) };
+        let mut snapshot = database.source.snapshot(&selection, &Cancel::new()).unwrap();
+        (0..snapshot.files().len()).for_each(|file| snapshot.rows(file, &mut |_| Ok(())).unwrap());
+        snapshot.warnings().unwrap()
+    };
+    let do_occur = r#"in interaction.mediatypeid; these do: "chat", "email", "voice""#;
+    let one = format!(r#"media_types: "e-mail" occurs nowhere {do_occur}"#);
+    assert_eq!(said(&["chat", "e-mail"], Timeframe::All), [one]);
+    let two = format!(r#"media_types: "Chat", "x?" occur nowhere {do_occur}"#);
+    assert_eq!(said(&["x\n", "Chat"], Timeframe::All), [two]);
+    let later = Timeframe::Between { start: at("2030-01-01T00:00:00Z"), end: None };
+    assert_eq!(said(&["chat", "voice"], later), Vec::<String>::new(), "they do, at other times");
+    assert_eq!(said(&["chat", "chat", "email"], Timeframe::All), Vec::<String>::new());
+    database.connection.execute_batch("UPDATE interaction SET mediatypeid = 'm' || rowid").unwrap();
+    assert!(said(&["x"], Timeframe::All)[0].contains("these do, among others: \"m1\", \"m10\""));
+    database.connection.execute_batch("DELETE FROM interaction").unwrap();
+    assert!(said(&["x"], Timeframe::All)[0].ends_with("none does"));
 }
