@@ -14,6 +14,7 @@
 //! | [`seek_table`] | where a member that we wrote can be read from | our own |
 //! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
 //! | [`member_name`] | names of members, made safe to show | APPNOTE 4.4.17, 4.6.9, appendix D |
+//! | [`printable`] | texts from outside, made safe to show | |
 //! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
 
 pub mod base64;
@@ -26,6 +27,7 @@ pub mod member_name;
 pub mod mime;
 pub mod oid;
 pub mod part_name;
+pub mod printable;
 pub mod rejoin;
 pub mod seek_table;
 pub mod zip;

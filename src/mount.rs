@@ -2,12 +2,13 @@
 
 mod adapter;
 mod deadline;
+mod mountinfo;
 mod mountpoint;
 mod session;
 mod signals;
 mod unmount;
 
-pub use mountpoint::{check as check_mountpoint, is_dead};
+pub use mountpoint::{Needed, check as check_mountpoint, check_hides_nothing, is_dead};
 pub use session::{Access, Phase, Settings, serve};
 pub use signals::OnSignals;
 pub use unmount::{unmount, unmount_patiently};

@@ -236,8 +236,12 @@ fn a_disk_that_fails_under_a_part_fails_the_run() {
         ] {
             let site = origin.copy();
             let id = site.submit(SPLIT);
-            let path = site.store.artifacts().join(format!(".export-{id}.{part}.tmp"));
-            let mount = with_fault(&site, &path, fault);
+            // Names are changed within the directory, the others reach the file.
+            let (path, fault) = match fault.starts_with("rename") {
+                true => (site.store.artifacts(), format!("{fault}:when={part}")),
+                false => (site.store.artifacts().join(format!(".export-{id}.{part}.tmp")), fault.to_string()),
+            };
+            let mount = with_fault(&site, &path, &fault);
             let run = site.ended(&id);
             assert_eq!(run.status, Status::Failed, "{fault} on part {part}");
             assert_failed(&site, &mount, &id, why, &[]);

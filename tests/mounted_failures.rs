@@ -132,6 +132,27 @@ fn a_mount_point_that_will_not_do_is_5() {
         MOUNT_POINT,
         "inside the store that would be mounted on it\n  hint: take a directory elsewhere",
     );
+    // By whatever names: the mount would hide it from its own server, which would wait for itself.
+    let below = |hidden: &str| format!("{hidden}, is below it, and the mount would hide that from itself");
+    fails(&place, &[&store, &full, "--nonempty"], MOUNT_POINT, &below(&store));
+    let (link, bind) = (place.root().join("link"), place.root().join("bind"));
+    std::os::unix::fs::symlink(place.root(), &link).unwrap();
+    fails(&place, &[&store, &text(link), "--nonempty"], MOUNT_POINT, &below(&store));
+    fs::create_dir(&bind).unwrap();
+    succeed("mount", ["--bind", &full, &text(bind.clone())]);
+    fails(&place, &[&store, &text(bind.clone()), "--nonempty"], MOUNT_POINT, &below(&store));
+    fails(&place, &[&store, &text(bind.join("store/inside"))], MOUNT_POINT, "inside the store");
+    fails(&place, &[&text(bind.join("store")), &full, "--nonempty"], MOUNT_POINT, "/bind/store, is below it");
+    succeed("umount", [&text(bind)]);
+    let others = place.root().join("others");
+    fs::create_dir_all(others.join("logs")).unwrap();
+    let log = text(others.join("logs/log"));
+    fails(
+        &place,
+        &[&store, &text(others), "--nonempty", "--log", &log],
+        MOUNT_POINT,
+        &format!("the log, {log}, is below it"),
+    );
     let _mount = place.mount(&[], &[]);
     let point = text(place.point());
     let already =

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use mount::{Place, errno, python, within};
+use mount::{Place, errno, python, succeed, within};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -63,6 +63,60 @@ fn a_signal_has_more_said_and_then_less_again() {
         });
     }
     mount.unmount();
+}
+
+#[test]
+fn names_forge_no_lines_and_steer_no_terminal() {
+    const NAME: &str = "a\ncddsfs: error: all is lost \u{1b}[31m\u{202e}gpj\u{9b}2J";
+    const SHOWN: &str = r"a\ncddsfs: error: all is lost \u{1b}[31m\u{202e}gpj\u{9b}2J";
+    let place = Place::new();
+    add_broken(&place, NAME);
+    let file = place.root().join("log");
+    for options in [&[][..], &["--log", file.to_str().unwrap()]] {
+        let mount = place.mount(&["k1.pem"], options);
+        assert_eq!(errno(fs::read(mount.zip(NAME))), libc::EIO);
+        let said = mount.unmount();
+        let log = text(&file);
+        let lines: Vec<&str> =
+            if options.is_empty() { said.iter().map(|s| &**s).collect() } else { log.lines().collect() };
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].contains(&format!("{SHOWN}: errno 5: ")), "{lines:#?}");
+    }
+    // Commands, on a terminal, which script(1) makes.
+    let program = env!("CARGO_BIN_EXE_cddsfs");
+    let key = corpus::private_copy("k1.pem");
+    let [store, key] = [place.store(), key].map(|path| path.display().to_string());
+    for command in [
+        format!("history {store} --key {key}"),
+        format!("history {store} --key {key} --json"),
+        format!("artifacts {store} --key {key}"),
+        format!("verify {store} --key {key}"),
+        format!("verify {store} --key {key} --json"),
+        format!("cat {store} \"$NAME\" x --key {key}"),
+        format!("ls {store} a --key {key}"),
+        "ls /nowhere \"$NAME\"".to_string(),
+        "history /nowhere --status \"$NAME\"".to_string(),
+        "unmount \"/nowhere/$NAME\"".to_string(),
+    ] {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &format!("stty cols 400; {program} {command}"), "/dev/null"]);
+        let output = script.env("NAME", NAME).env("XDG_CACHE_HOME", place.cache()).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        // Colours are our own.
+        for harm in ["[31m\u{202e}", "\u{202e}", "\u{9b}", "lost \u{1b}", "\ncddsfs: error: all"] {
+            assert!(!shown.contains(harm), "{command}: {shown:?}");
+        }
+        assert!(!shown.is_empty(), "{command}");
+    }
+    // Names for programs are as they are.
+    let archive = place.root().join("archive.zip");
+    python(
+        "import sys, zipfile\nzipfile.ZipFile(sys.argv[1], 'w').writestr('b\\u202ec', b'x')",
+        [archive.to_str().unwrap()],
+    );
+    corpus::encrypt(&archive, &place.store().join("b.zip.smime"));
+    let listed = succeed(program, ["ls", &store, "b", "--key", &key]);
+    assert!(listed.contains('\u{202e}'), "{listed:?}");
 }
 
 #[test]

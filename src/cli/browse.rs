@@ -1,13 +1,13 @@
 //! `cddsfs ls STORE RUN [PATH]` and `cddsfs cat STORE RUN PATH`: the tree without a mount.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
-use super::show::unless_closed;
+use super::show::{self, unless_closed};
 use super::store;
 use crate::error::{At, Result};
 use crate::tree::{Attr, NodeKind, ROOT, Tree};
@@ -73,15 +73,18 @@ fn find(tree: &Tree, run: &str, path: &str) -> Result<Attr> {
 /// Writes size, time and name of what a directory holds, or of a file.
 fn write_list(tree: &Tree, found: &Attr, path: &str) -> Result<()> {
     let mut out = io::stdout().lock();
+    // As ls(1) has it: a program gets the names as they are.
+    let is_terminal = io::stdout().is_terminal();
+    let shown = |name: &str| if is_terminal { show::clean(name) } else { name.into() };
     if found.kind != NodeKind::Directory {
-        return Ok(line(&mut out, found, path)?);
+        return Ok(line(&mut out, found, &shown(path))?);
     }
     let handle = tree.open_dir(found.ino)?;
     let listing = tree.listing(handle)?;
     // The first two are the directory itself and its parent.
     for entry in listing.entries_from(2) {
         let (attr, _) = tree.attributes_now(&listing, &entry)?;
-        line(&mut out, &attr, &entry.name)?;
+        line(&mut out, &attr, &shown(&entry.name))?;
     }
     Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::Display;
 
+use clap::error::ContextValue;
+
+use super::output;
 use crate::error::Error;
+use crate::format::printable::printable;
 
 /// What failed; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +74,16 @@ pub fn table() -> String {
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
+    /// One line.
     text: String,
+    /// Lines below it.
+    more: Vec<String>,
     hint: Option<String>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, text: impl Display) -> Failure {
-        Failure { code: reason as u8, text: text.to_string(), hint: None }
+        Failure { code: reason as u8, text: text.to_string(), more: Vec::new(), hint: None }
     }
 
     pub fn usage(text: impl Display) -> Failure {
@@ -86,12 +93,21 @@ impl Failure {
     /// Says it on standard error, and returns the exit code.
     pub fn report(&self) -> u8 {
         if !self.text.is_empty() {
-            eprintln!("cddsfs: {}", self.text);
+            output::say(&self.text);
+        }
+        for line in &self.more {
+            eprintln!("{}", printable(line));
         }
         if let Some(hint) = &self.hint {
-            eprintln!("  hint: {hint}");
+            eprintln!("  hint: {}", printable(hint));
         }
         self.code
+    }
+
+    /// Adds lines below.
+    pub fn with_lines(mut self, lines: impl IntoIterator<Item = String>) -> Failure {
+        self.more.extend(lines);
+        self
     }
 
     pub fn with_hint(mut self, hint: impl Into<String>) -> Failure {
@@ -103,13 +119,21 @@ impl Failure {
     pub fn reported(code: u8) -> Failure {
         let is_known = MEANINGS.iter().any(|&(known, _)| known == code);
         let code = if is_known { code } else { Reason::Other as u8 };
-        Failure { code, text: String::new(), hint: None }
+        Failure { code, text: String::new(), more: Vec::new(), hint: None }
     }
 }
 
 /// Clap has texts and exit codes of its own: 0 for --help, 2 for a mistake.
 impl From<clap::Error> for Failure {
-    fn from(error: clap::Error) -> Failure {
+    fn from(mut error: clap::Error) -> Failure {
+        // It says what it was given, which a shell may have made of the names of files.
+        let texts = error.context().filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, printable(text).into_owned())),
+            _ => None,
+        });
+        for (kind, text) in texts.collect::<Vec<_>>() {
+            error.insert(kind, ContextValue::String(text));
+        }
         let _ = error.print();
         Failure::reported(error.exit_code() as u8)
     }
@@ -124,7 +148,8 @@ impl<T, E: Into<Error>> Because<T> for Result<T, E> {
     fn because(self, reason: Reason) -> Result<T, Failure> {
         self.map_err(|error| {
             let error = error.into();
-            Failure { code: reason as u8, text: error.to_string(), hint: error.hint().map(str::to_string) }
+            let failure = Failure::new(reason, &error);
+            Failure { hint: error.hint().map(str::to_string), ..failure }
         })
     }
 }

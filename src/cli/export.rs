@@ -105,20 +105,18 @@ fn submit(store: &Managed, text: &[u8]) -> std::result::Result<String, Failure> 
             if let Err(error) = jobs::keep_refusal(store, TARGET, &refusal, text, now) {
                 log::error!("the refusal is not written down: {error}");
             }
-            Err(Failure::new(Reason::Refused, describe(&refusal)))
+            Err(Failure::new(Reason::Refused, "the spec is refused").with_lines(describe(&refusal)))
         }
     }
 }
 
-fn describe(refusal: &Refusal) -> String {
+fn describe(refusal: &Refusal) -> [String; 3] {
     let field = if refusal.field.is_empty() { "the whole" } else { &refusal.field };
-    let (wrong, right) = (&refusal.wrong, &refusal.right);
-    show_lines(&format!("the spec is refused\n  field  {field}\n  wrong  {wrong}\n  right  {right}"))
-}
-
-/// What was read from a spec may hold anything.
-fn show_lines(text: &str) -> String {
-    text.lines().map(show::clean).collect::<Vec<_>>().join("\n")
+    [
+        format!("  field  {field}"),
+        format!("  wrong  {}", refusal.wrong),
+        format!("  right  {}", refusal.right),
+    ]
 }
 
 fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result<()> {

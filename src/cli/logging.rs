@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::error::{At, Result};
+use crate::format::printable::printable;
 use crate::mount::OnSignals;
 
 type SystemLog = Logger<LoggerBackend, Formatter3164>;
@@ -59,13 +60,19 @@ fn begin(verbose: u8, file: Option<LogFile>) {
     builder.filter_level(LevelFilter::Debug).filter_module("fuser", LevelFilter::Error);
     // A reply that nobody waits for any more is no news: so ends every mount that was busy.
     builder.filter_module("fuser::reply", LevelFilter::Off);
+    // Names and texts from outside are in the messages: each stays one line, and steers no terminal.
     match file {
         Some(file) => {
+            builder.format(|out, record| {
+                let (at, level, target) = (out.timestamp(), record.level(), record.target());
+                writeln!(out, "[{at} {level:<5} {target}] {}", printable(&record.args().to_string()))
+            });
             builder.target(Target::Pipe(Box::new(file)));
         }
         None => {
             builder.format(|out, record| {
-                writeln!(out, "cddsfs: {}: {}", record.level().as_str().to_lowercase(), record.args())
+                let level = record.level().as_str().to_lowercase();
+                writeln!(out, "cddsfs: {level}: {}", printable(&record.args().to_string()))
             });
             builder.target(Target::Pipe(Box::new(Talk)));
         }

@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
-use crate::mount::{Access, Phase, Settings, check_mountpoint, serve};
+use crate::mount::{Access, Needed, Phase, Settings, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
 use crate::tree::{DEFAULT_CACHE, Options, Tree};
@@ -65,7 +65,7 @@ pub struct Arguments {
     ro: bool,
     /// What df and /proc/mounts show as the source (default: the store)
     #[arg(long, value_name = "NAME")]
-    fsname: Option<String>,
+    fsname: Option<OsString>,
     /// Threads that answer requests (default: two for each core, 4 to 16)
     #[arg(long, value_name = "N", default_value_t = default_threads(), hide_default_value = true, value_parser = clap::value_parser!(u8).range(2..=64))]
     threads: u8,
@@ -126,6 +126,8 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     let log = log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
     let opened = Store::open(&store, !arguments.ro).because(Reason::Store)?;
+    let needed = needed(&opened, arguments).because(Reason::Store)?;
+    check_hides_nothing(&mountpoint, &needed).because(Reason::MountPoint)?;
     let tree =
         Tree::new(opened, identities, cache_dir().as_deref(), SystemClock::shared(), options(arguments))
             .because(Reason::Store)?;
@@ -152,6 +154,22 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     };
     let companions = (engine, watcher, log);
     serve(tree, &mountpoint, &settings(arguments, &store), tell, companions).because(Reason::MountPoint)
+}
+
+/// What is looked at again while the mount is there.
+fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
+    let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
+    let paths = [
+        ("store", Some(store.dir().to_path_buf())),
+        ("store", Some(store.files_dir())),
+        ("source of exports", source),
+        ("log", arguments.log.clone()),
+        ("cache", cache_dir()),
+    ];
+    let absolute = |(what, path): (_, Option<PathBuf>)| {
+        path.map(|path| Ok(Needed { what, path: std::path::absolute(path)? }))
+    };
+    paths.into_iter().filter_map(absolute).collect()
 }
 
 fn store_missing(error: std::io::Error, store: &Path) -> Error {
@@ -199,7 +217,7 @@ fn own_umask() -> u32 {
 
 fn settings(arguments: &Arguments, store: &Path) -> Settings {
     Settings {
-        name: arguments.fsname.clone().unwrap_or_else(|| store.to_string_lossy().into_owned()),
+        name: arguments.fsname.as_deref().unwrap_or(store.as_os_str()).to_string_lossy().into_owned(),
         access: match (arguments.allow_other, arguments.allow_root) {
             (true, _) => Access::Everybody,
             (false, true) => Access::OwnerAndRoot,

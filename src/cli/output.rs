@@ -1,6 +1,13 @@
-//! Standard output, which whoever reads it may close early.
+//! Standard output, which whoever reads it may close early, and standard error, for talk.
 
 use std::io::{ErrorKind, Result, Write};
+
+use crate::format::printable::printable;
+
+/// Says a line. What comes from outside, such as names, steers no terminal and begins no other line.
+pub fn say(text: &str) {
+    eprintln!("cddsfs: {}", printable(text));
+}
 
 pub fn write(text: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();

@@ -11,6 +11,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::error::{At, Error, Kind, Result};
+use crate::format::printable::printable;
 
 type Passphrase = Zeroizing<Vec<u8>>;
 
@@ -50,7 +51,7 @@ impl Asker<'_> {
         if !std::io::stdin().is_terminal() {
             return Ok(None);
         }
-        let typed = rpassword::prompt_password(format!("Passphrase for {key_file}: "))?;
+        let typed = rpassword::prompt_password(format!("Passphrase for {}: ", printable(key_file)))?;
         Ok(Some(Zeroizing::new(typed.into_bytes())))
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
+use crate::format::printable::{printable, printable_json};
 
 /// Three digits and a unit: `12.3 MiB`.
 pub fn size(bytes: u64) -> String {
@@ -33,9 +34,9 @@ pub fn minute(instant: &str) -> String {
     instant.get(..16).unwrap_or(instant).replace('T', " ")
 }
 
-/// Returns a text without what could steer a terminal.
+/// Returns a text as it may be shown.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(text).into_owned()
 }
 
 /// A bar of `width` characters.
@@ -55,9 +56,9 @@ pub fn write_lines(lines: &[String]) -> Result<bool> {
     }
 }
 
-/// Returns objects as JSON, one a line.
+/// Returns objects as JSON, one a line, which may be shown too.
 pub fn json_lines(objects: &[Object]) -> Vec<String> {
-    objects.iter().map(Object::to_string).collect()
+    objects.iter().map(|object| printable_json(&object.to_string()).into_owned()).collect()
 }
 
 /// A reader that has seen enough, such as `head`, is no failure.
@@ -76,6 +77,5 @@ mod tests {
         assert_eq!([5, 65, 9000].map(time_left), ["5 s", "1:05 min", "2:30 h"]);
         assert_eq!(minute("2026-11-23T13:55:07Z"), "2026-11-23 13:55");
         assert_eq!(bar(0.5, 4), "██░░");
-        assert_eq!(clean("a\x1b[2Jb\tc"), "a?[2Jb?c");
     }
 }

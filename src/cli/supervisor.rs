@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sd_notify::NotifyState;
 
+use crate::format::printable::printable;
 use crate::mount::Phase;
 
 pub fn tell(phase: Phase, store: &Path, mountpoint: &Path) {
@@ -16,7 +17,7 @@ pub fn tell(phase: Phase, store: &Path, mountpoint: &Path) {
         }
     };
     // A line ends where the next variable begins.
-    let status = status.replace('\n', " ");
+    let status = printable(&status);
     if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(&status)]) {
         log::warn!("the service manager could not be told: {error}");
     }

@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
         }
         let names = arguments.names || output.is_terminal();
         let lines = match arguments.json {
-            true => vec![to_json(subject, &report, names).to_string()],
+            true => show::json_lines(&[to_json(subject, &report, names)]),
             false => to_text(subject, &report, names, output.colored),
         };
         if !show::write_lines(&lines).because(Reason::Other)? {
@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let summary = format!("{ok} ok, {bad} bad, {unchecked} unchecked");
     match worst {
         Verdict::Ok => {
-            eprintln!("cddsfs: {summary}");
+            super::output::say(&summary);
             Ok(())
         }
         Verdict::Bad => Err(Failure::new(Reason::Bad, summary)),
@@ -115,9 +115,9 @@ fn word(verdict: Verdict) -> (&'static str, Color) {
 
 fn place(fault: &Fault, names: bool) -> String {
     match &fault.place {
-        Place::Part(name) => show::clean(name),
+        Place::Part(name) => name.clone(),
         Place::Zip => "zip".into(),
-        Place::Member { name, .. } if names => show::clean(name),
+        Place::Member { name, .. } if names => name.clone(),
         Place::Member { number, .. } => format!("member {number}"),
     }
 }
@@ -136,7 +136,8 @@ fn to_text(subject: &Subject, report: &Report, names: bool, colored: bool) -> Ve
     if let Some(left_out) = report.left_out {
         head += &format!(" ({left_out})");
     }
-    let faults = report.faults.iter().map(|f| format!("           {}: {}", place(f, names), what(f)));
+    let fault = |fault: &Fault| show::clean(&format!("{}: {}", place(fault, names), fault.what));
+    let faults = report.faults.iter().map(|f| format!("           {}", fault(f)));
     let more = (report.more > 0).then(|| format!("           and {} more", report.more));
     let unchecked =
         report.unchecked.iter().map(|why| format!("           not checked: {}", show::clean(why)));
@@ -146,10 +147,6 @@ fn to_text(subject: &Subject, report: &Report, names: bool, colored: bool) -> Ve
 fn count(number: usize, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {what}{s}")
-}
-
-fn what(fault: &Fault) -> String {
-    show::clean(&fault.what)
 }
 
 fn to_json(subject: &Subject, report: &Report, names: bool) -> Object {
@@ -164,7 +161,7 @@ fn to_json(subject: &Subject, report: &Report, names: bool) -> Object {
             Place::Member { number, .. } if !names => json!(number),
             _ => json!(place(fault, names)),
         };
-        json!({ key: value, "what": what(fault) })
+        json!({ key: value, "what": fault.what })
     };
     let entries = [
         ("run", json!(crate::export::record::id_of(&subject.stem))),

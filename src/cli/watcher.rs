@@ -40,7 +40,8 @@ impl Watcher {
         let mut child = command.spawn()?;
         if let Some(pipe) = &mut child.stdin {
             pipe.write_all(mountpoint.as_os_str().as_bytes())?;
-            pipe.write_all(b"\n")?;
+            // No path has such a byte, and without it it was not told all.
+            pipe.write_all(b"\0")?;
         }
         Ok(Watcher(child))
     }
@@ -59,7 +60,8 @@ pub fn run() {
     let mut said = Vec::new();
     // An error is an end too.
     let _ = std::io::stdin().read_to_end(&mut said);
-    let path = Path::new(OsStr::from_bytes(said.trim_ascii_end()));
+    let Some((0, path)) = said.split_last() else { return };
+    let path = Path::new(OsStr::from_bytes(path));
     // In use or not: nobody can read anything there any more.
     if is_dead(path) && unmount(path, false).is_err() {
         let _ = unmount(path, true);

@@ -1,11 +1,13 @@
 //! Is this a place to mount on?
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
+use super::mountinfo::{Location, is_mounted};
 use super::unmount::unmount;
 use crate::error::{Error, Kind, Result};
 
@@ -31,8 +33,7 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf>
     if !fs::metadata(&path).map_err(|e| Error::from(e).at(&shown))?.is_dir() {
         return refuse("not a directory", "make one with mkdir".into());
     }
-    let store = fs::canonicalize(store).map_err(|e| Error::from(e).at(store.display()))?;
-    if path.starts_with(&store) {
+    if leads_through(&path, store) {
         return refuse("inside the store that would be mounted on it", "take a directory elsewhere".into());
     }
     if is_mounted(&path) {
@@ -57,50 +58,46 @@ pub fn is_dead(path: &Path) -> bool {
     is_mounted(path) && matches!(statvfs(path), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
-/// Returns true if a FUSE filesystem is mounted on exactly this path.
-pub fn is_mounted(path: &Path) -> bool {
-    device_of(path).is_some()
+/// Something that the server goes on to look at: what it is, and where.
+pub struct Needed {
+    pub what: &'static str,
+    pub path: PathBuf,
 }
 
-/// Returns the device, as `MAJOR:MINOR`, of the FUSE filesystem that is mounted on exactly this path.
-///
-/// A server must not ask its own mount: were it killed just then, it would wait for its own answer and never end.
-pub fn device_of(path: &Path) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounts = mounts.lines().filter_map(parse_mountinfo);
-    let is_fuse = |kind: &str| kind == "fuse" || kind.starts_with("fuse.");
-    // The last one hides those below it.
-    let device = |(device, point, kind): (&str, String, &str)| {
-        (Path::new(&point) == path && is_fuse(kind)).then(|| device.to_string())
-    };
-    mounts.filter_map(device).next_back()
+/// Fails if the mount would hide something from its own server, which would then wait for itself for ever. `mountpoint`
+/// is as [`check`] has returned it.
+pub fn check_hides_nothing(mountpoint: &Path, needed: &[Needed]) -> Result<()> {
+    for Needed { what, path } in needed {
+        if leads_through(path, mountpoint) {
+            let text = format!(
+                "{}: the {what}, {}, is below it, and the mount would hide that from itself",
+                mountpoint.display(),
+                path.display()
+            );
+            return Err(Error::new(Kind::Invalid, text).with_hint("take a directory elsewhere"));
+        }
+    }
+    Ok(())
 }
 
-/// Returns device, mount point and filesystem type of a line of mountinfo (proc(5)).
-fn parse_mountinfo(line: &str) -> Option<(&str, String, &str)> {
-    let (before, after) = line.split_once(" - ")?;
-    let mut before = before.split(' ').skip(2);
-    Some((before.next()?, unescape(before.nth(1)?), after.split(' ').next()?))
+/// Returns true if a path leads through a directory, by whatever names: links and bind mounts are other names.
+fn leads_through(path: &Path, dir: &Path) -> bool {
+    let Some(identity) = identity(dir) else { return false };
+    // What is not there yet will be made in what is.
+    let there = path.ancestors().find_map(|path| fs::canonicalize(path).ok());
+    let place = |path: &Path| Location::of(path).zip(Location::of(dir)).is_some_and(|(a, b)| a.is_in(&b));
+    let mut ways = path.ancestors().chain(there.iter().flat_map(|there| there.ancestors()));
+    there.as_deref().is_some_and(place) || ways.any(|way| self::identity(way) == Some(identity))
 }
 
-/// Blanks and backslashes stand there as three octal digits.
-fn unescape(text: &str) -> String {
-    ["040", "011", "012", "134"].iter().fold(text.to_string(), |text, octal| {
-        let value = u8::from_str_radix(octal, 8).map_or(' ', char::from);
-        text.replace(&format!("\\{octal}"), &value.to_string())
-    })
+/// Device and inode number.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mountinfo_lines() {
-        let line = r"36 35 98:0 / /mnt/my\040exports rw,noatime master:1 - fuse.cddsfs /store rw";
-        assert_eq!(parse_mountinfo(line), Some(("98:0", "/mnt/my exports".into(), "fuse.cddsfs")));
-        assert_eq!(parse_mountinfo("nonsense"), None);
-    }
 
     #[test]
     fn bad_places_are_refused_with_what_would_be_right() {
@@ -115,5 +112,27 @@ mod tests {
         let empty = dir.path().join("empty");
         fs::create_dir(&empty).unwrap();
         assert_eq!(check(&empty, &store, false).unwrap(), fs::canonicalize(&empty).unwrap());
+    }
+
+    #[test]
+    fn a_mount_hides_nothing_from_its_own_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("outer/store")).unwrap();
+        fs::create_dir(at("other")).unwrap();
+        std::os::unix::fs::symlink(at("outer/store"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("other"), at("outer/out")).unwrap();
+        let is_refused = |path: &str| {
+            let needed = [Needed { what: "store", path: at(path) }];
+            check_hides_nothing(&at("outer"), &needed).is_err()
+        };
+        for path in
+            ["outer", "outer/store", "link", "outer/not/yet/there", "other/../outer/store", "outer/out/x"]
+        {
+            assert!(is_refused(path), "{path}");
+        }
+        for path in ["", "other", "other/log", "outer2"] {
+            assert!(!is_refused(path), "{path}");
+        }
     }
 }

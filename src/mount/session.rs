@@ -1,6 +1,6 @@
 //! A mount from its beginning to its end.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
 use super::deadline::Deadline;
-use super::mountpoint::{device_of, is_mounted};
+use super::mountinfo::{device_of, is_mounted};
 use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
@@ -53,11 +53,25 @@ pub struct Settings {
     pub threads: usize,
 }
 
+/// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask, takes
+/// it out of a list of options, where a comma or a backslash needs a backslash before it.
+fn source(name: &str, is_direct: bool) -> String {
+    if is_direct { name.into() } else { name.replace('\\', r"\\").replace(',', r"\,") }
+}
+
+/// Returns true if this process may call mount(2): if it has CAP_SYS_ADMIN (capabilities(7)).
+fn may_mount() -> bool {
+    const SYS_ADMIN: u32 = 21;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = capabilities.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & (1 << SYS_ADMIN) != 0)
+}
+
 fn config(settings: &Settings, writable: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
-        // Commas would end the option.
-        MountOption::FSName(settings.name.replace(',', "_")),
+        MountOption::FSName(source(&settings.name, may_mount())),
         // The kernel knows this option, and fusermount3 passes it on; fuser's own Subtype is lost without the latter.
         MountOption::CUSTOM("subtype=cddsfs".into()),
         if writable { MountOption::RW } else { MountOption::RO },

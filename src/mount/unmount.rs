@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
-use super::mountpoint::is_mounted;
+use super::mountinfo::is_mounted;
 use crate::error::{Error, Kind, Result};
 
 /// Where fusermount3 is looked for when there is no PATH.

@@ -73,6 +73,8 @@ pub struct Jobs {
     errors: Mutex<Option<(i64, Arc<Errors>)>>,
     /// Refusals that the catalogue has not taken.
     unkept: Mutex<Unkept>,
+    /// It has not taken what was handed in last, for others had it for too long.
+    is_busy: AtomicBool,
     /// True if there are runs that the view does not have.
     handed_in: AtomicBool,
 }
@@ -140,6 +142,7 @@ impl Jobs {
             budget: Arc::default(),
             errors: Mutex::default(),
             unkept: Mutex::default(),
+            is_busy: AtomicBool::new(false),
             handed_in: AtomicBool::new(false),
         }
     }
@@ -328,27 +331,53 @@ impl Jobs {
     }
 }
 
-impl Desk for Jobs {
-    fn hand_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
+impl Jobs {
+    fn take_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
         let now = self.clock.now();
-        let id = match role {
-            Role::New => jobs::submit(&self.store, text, now)?,
-            Role::Scratch => String::new(),
+        match role {
+            Role::New => jobs::submit(&self.store, text, now),
+            Role::Scratch => Ok(String::new()),
             Role::Job(name) => {
                 jobs::define(&self.store, name, text, now)?;
                 // It is in the catalogue now, and no backup takes its place.
                 self.state().parked.remove(name);
                 self.forget(&names::file_of(name), None);
-                String::new()
+                Ok(String::new())
             }
-        };
-        self.handed_in.store(true, Ordering::Relaxed);
-        Ok(id)
+        }
+    }
+
+    /// Writes down what could not be written down before.
+    fn keep_unkept(&self) {
+        let mut unkept = self.unkept.lock();
+        while let Some(refused) = unkept.earliest() {
+            if with_permit(None, || self.store.catalogue.add_refusal(refused)).is_err() {
+                return;
+            }
+            unkept.is_kept();
+        }
+    }
+}
+
+impl Desk for Jobs {
+    fn hand_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
+        let taken = self.take_in(role, text);
+        let is_busy = matches!(&taken, Err(Rejected::Failed(error)) if error.kind() == Kind::TimedOut);
+        self.is_busy.store(is_busy, Ordering::Relaxed);
+        if taken.is_ok() {
+            self.handed_in.store(true, Ordering::Relaxed);
+            self.keep_unkept();
+        }
+        taken
     }
 
     fn keep(&self, role: &Role, refusal: &Refusal, text: &[u8]) {
         let target = role.target();
         let refused = jobs::refused(&target, refusal, text, self.clock.now());
+        // It would be waited for once more, in vain.
+        if self.is_busy.load(Ordering::Relaxed) {
+            return self.unkept.lock().add(refused);
+        }
         // Also of what took too long, so that nothing is lost.
         if let Err(error) = with_permit(None, || self.store.catalogue.add_refusal(&refused)) {
             log::warn!("a spec written to {target} was refused, and is kept in memory only: {error}");

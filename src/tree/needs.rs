@@ -171,6 +171,12 @@ impl Tree {
         (Attr::new(entry.ino, &node, shape, &self.options), Duration::ZERO)
     }
 
+    /// Returns true after that: there is only one answer any more.
+    pub fn is_given_up(&self, handle: Handle) -> bool {
+        let is_given_up = |opened: &Opened| matches!(opened, Opened::Writing(w) if w.draft.is_given_up());
+        self.handles.get(handle).is_ok_and(|opened| is_given_up(&opened))
+    }
+
     /// Says that whoever writes has been told that it took too long: nothing of that is handed in any more.
     pub fn give_up(&self, handle: Handle) {
         if let Ok(opened) = self.handles.get(handle)

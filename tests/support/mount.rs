@@ -3,9 +3,10 @@
 
 #![allow(dead_code)]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -216,9 +217,22 @@ pub fn wait(process: &mut Child) -> ExitStatus {
     }
 }
 
+/// Mount points, byte for byte.
 fn mount_points() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts.lines().map(|line| PathBuf::from(line.split(' ').nth(4).unwrap())).collect()
+    let mounts = fs::read("/proc/self/mountinfo").unwrap();
+    let points = mounts.split(|&b| b == b'\n').filter_map(|line| line.split(|&b| b == b' ').nth(4));
+    points.map(|point| OsString::from_vec(without_escapes(point)).into()).collect()
+}
+
+/// What the kernel writes for some characters is a backslash and three octal digits (proc(5)).
+pub fn without_escapes(text: &[u8]) -> Vec<u8> {
+    let mut pieces = text.split(|&b| b == b'\\');
+    let mut plain = pieces.next().unwrap().to_vec();
+    for piece in pieces {
+        plain.push(u8::from_str_radix(std::str::from_utf8(&piece[..3]).unwrap(), 8).unwrap());
+        plain.extend(&piece[3..]);
+    }
+    plain
 }
 
 pub fn is_mounted(point: &Path) -> bool {
@@ -232,11 +246,23 @@ pub fn take_away(point: &Path) {
     }
 }
 
-/// Waits until something is so, at most for `limit`; returns how long it took.
+/// How long something may take that takes `limit` on a machine with nothing else to do: the more there is to do for each
+/// core, the longer.
+pub fn allowed(limit: Duration) -> Duration {
+    // proc_loadavg(5): an average, and how many run just now.
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    let fields: Vec<&str> = load.split([' ', '/']).collect();
+    let busy: f64 =
+        [fields[0], fields[3]].map(|text| text.parse::<f64>().unwrap()).into_iter().fold(0.0, f64::max);
+    let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
+    limit.mul_f64(1.0 + 2.0 * busy / cores)
+}
+
+/// Waits until something is so, at most for `limit` (see [`allowed`]); returns how long it took.
 pub fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(started.elapsed() < allowed(limit), "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
     started.elapsed()

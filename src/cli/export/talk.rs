@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::show;
+use crate::cli::{output, show};
 use crate::error::Result;
 use crate::export::record::{record, timestamp, warnings};
 use crate::store::catalogue::{Progress, Run, Status};
@@ -41,8 +41,8 @@ impl Talk {
     /// Says something beside how the run stands.
     pub fn say(&self, text: &str) {
         match &self.form {
-            Form::Bar(bar) => bar.suspend(|| eprintln!("cddsfs: {text}")),
-            Form::Lines | Form::Json => eprintln!("cddsfs: {text}"),
+            Form::Bar(bar) => bar.suspend(|| output::say(text)),
+            Form::Lines | Form::Json => output::say(text),
         }
     }
 

@@ -11,7 +11,7 @@ use fuser::{
 use super::answer::{answer_attr, answer_empty, answer_entry, errno, file_attr};
 use super::{Adapter, read};
 use crate::mount::deadline::{Answer, Pending};
-use crate::tree::{Asked, Changes, Needs, OpenMode, Place, Tree};
+use crate::tree::{Asked, Changes, Needs, OpenMode, Place, Tree, no_answer};
 
 /// What is written is read back as it is, and sizes are not to be believed: nothing of it is kept by the kernel.
 const WRITTEN: FopenFlags = FopenFlags::FOPEN_DIRECT_IO;
@@ -55,6 +55,9 @@ impl Adapter {
         change: impl FnOnce(&Tree) -> T + Send + 'static,
         tell: impl FnOnce(R, T) + Send + 'static,
     ) {
+        if self.tree.is_given_up(fh.0) {
+            return reply.fail(&no_answer());
+        }
         let (tree, writer) = (self.tree.clone(), self.tree.clone());
         let work = move |reply: &Pending<R>| {
             let done = change(&tree);

@@ -106,7 +106,7 @@ impl Draft {
     /// The same, for what hands in: what was given up is refused before.
     fn lock_to_hand_in(&self, desk: &dyn Desk) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
-        if self.given_up.swap(false, Ordering::AcqRel) && inner.stage == Stage::Written {
+        if self.is_given_up() && matches!(inner.stage, Stage::Clean | Stage::Written) {
             inner.refuse(desk, libc::ETIMEDOUT, &too_late());
         }
         inner
@@ -115,6 +115,10 @@ impl Draft {
     /// Says that whoever writes has been told that it took too long. Waits for nothing.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     pub fn size(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use crate::export::record::timestamp;
+use crate::format::printable::printable;
 use crate::store::catalogue::RefusedSpec;
 
 const NONE: &str = "No spec has been refused.\n";
@@ -33,6 +34,15 @@ impl Unkept {
         while self.0.len() > MAX_UNKEPT || bytes(&self.0) > MAX_UNKEPT_BYTES {
             self.0.pop_back();
         }
+    }
+
+    pub fn earliest(&self) -> Option<&RefusedSpec> {
+        self.0.back()
+    }
+
+    /// The earliest one has been written down after all.
+    pub fn is_kept(&mut self) {
+        self.0.pop_back();
     }
 
     /// Returns them, the latest first.
@@ -79,13 +89,9 @@ pub fn render(refusals: &[RefusedSpec]) -> Errors {
     Errors { text: text.into_bytes(), latest: refusals.first().map(|refused| refused.at) }
 }
 
-/// What a terminal would obey is shown as an escape.
+/// What a terminal would obey is shown as an escape; but a spec is shown with its tabs.
 fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\t' || !c.is_control() { shown.push(c) } else { shown.extend(c.escape_default()) }
-    }
-    shown
+    text.split('\t').map(printable).collect::<Vec<_>>().join("\t")
 }
 
 #[cfg(test)]
