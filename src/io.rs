@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+mod allocator;
 mod background;
 mod budget;
 mod cancel;
@@ -18,6 +19,7 @@ mod regular;
 mod scratch;
 mod slice;
 
+pub use allocator::give_back_large_pieces;
 pub use background::{Background, Next, Task, Waker};
 pub use budget::{Budget, Share};
 pub use cancel::Cancel;

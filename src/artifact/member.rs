@@ -124,3 +124,6 @@ fn method_name(method: u16) -> String {
     };
     format!("{name} ({method})")
 }
+
+#[cfg(test)]
+mod tests;

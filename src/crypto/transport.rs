@@ -13,6 +13,11 @@ use crate::format::cms::{Hash, KeyTransport, Recipient, RecipientId};
 /// A content encryption key; wiped when it is dropped.
 pub type ContentKey = Zeroizing<Vec<u8>>;
 
+/// Private key operations for one message: those for recipients that name an identity come first.
+const MAX_TRIED: usize = 512;
+/// Keys that are tried on the content, which takes a pass over all of it for AES-GCM.
+const MAX_KEYS: usize = 8;
+
 /// Returns the content keys of `key_len` bytes that the identities get out of the recipients, the likeliest first.
 ///
 /// There may be several: OpenSSL can answer a failed PKCS#1 v1.5 decryption with random bytes, and a message may
@@ -36,13 +41,13 @@ pub fn unwrap_keys(
     pairs.sort_by_key(|(named, ..)| !named);
     let mut refused = None;
     let mut keys = Vec::new();
-    for (named, identity, transport, encrypted_key) in &pairs {
+    for (named, identity, transport, encrypted_key) in pairs.iter().take(MAX_TRIED) {
         // Each costs a private key operation, and a message can have thousands of recipients.
-        if !named && !keys.is_empty() {
+        if (!named && !keys.is_empty()) || keys.len() == MAX_KEYS {
             break;
         }
         match unwrap(identity, transport, encrypted_key) {
-            Ok(Some(key)) if key.len() == key_len => keys.push(key),
+            Ok(Some(key)) if key.len() == key_len && !keys.contains(&key) => keys.push(key),
             Ok(_) => {}
             Err(error) => refused = Some(error),
         }

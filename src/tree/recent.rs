@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::artifact::Zip;
 use crate::artifact::member::Shared;
 use crate::artifact::members::{MAX_TREE, Members, NodeId};
-use crate::io::{Budget, Lru, Reader};
+use crate::io::{self, Budget, Lru, Reader};
 
 /// Hash of a set's files, and how they are read.
 pub type Key = ([u8; 16], bool);
@@ -40,6 +40,7 @@ struct Kept {
 impl Recent {
     /// `cache` is in bytes, for what is kept of decompressing.
     pub fn new(cache: usize) -> Recent {
+        io::give_back_large_pieces();
         let (zips, trees, members) = (Lru::new(MAX_PARTS), Lru::new(MAX_PARTS), Lru::new(MAX_MEMBERS));
         let kept = Arc::new(Kept { zips, trees, members });
         let reclaimed = kept.clone();

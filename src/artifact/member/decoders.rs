@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::stream::Stream;
 use crate::io::Budget;
@@ -25,10 +26,22 @@ pub struct Decoders {
     kept: Arc<Kept>,
 }
 
+/// A decoder that its reader has left, and when.
+struct Left {
+    member: MemberId,
+    stream: Stream,
+    at: Instant,
+}
+
+/// A decoder is not taken from a reader who comes back this soon,
+const PAUSE: Duration = Duration::from_millis(10);
+/// until he has had it for so long.
+const TURN: Duration = Duration::from_millis(250);
+
 #[derive(Default)]
 struct Kept {
     /// The last used at the back.
-    idle: Mutex<VecDeque<(MemberId, Stream)>>,
+    idle: Mutex<VecDeque<Left>>,
     yielding: Mutex<Vec<Weak<dyn Yield>>>,
 }
 
@@ -54,22 +67,28 @@ impl Decoders {
     /// Takes the decoder that was left for a member.
     pub fn take(&self, member: MemberId) -> Option<Stream> {
         let mut idle = self.kept.idle.lock();
-        let at = idle.iter().position(|(id, _)| *id == member)?;
-        idle.remove(at).map(|(_, stream)| stream)
+        let at = idle.iter().position(|left| left.member == member)?;
+        idle.remove(at).map(|left| left.stream)
     }
 
     /// Leaves a decoder for the next read of a member, which must take it back or drop it in the end.
     pub fn leave(&self, member: MemberId, stream: Stream) {
-        self.kept.idle.lock().push_back((member, stream));
+        self.kept.idle.lock().push_back(Left { member, stream, at: Instant::now() });
     }
 }
 
 impl Kept {
     fn reclaim(&self) -> bool {
-        // Ends its thread, and with that it gives its memory back.
-        if self.idle.lock().pop_front().is_some() {
-            return true;
+        let mut idle = self.idle.lock();
+        // Whoever reads on has a turn: to begin anew for each of his reads would take far longer.
+        let is_over = |left: &Left| left.at.elapsed() >= PAUSE || left.stream.started().elapsed() >= TURN;
+        if let Some(at) = idle.iter().position(is_over) {
+            // Ends its thread, and with that it gives its memory back.
+            let ended = idle.remove(at);
+            drop(idle);
+            return ended.is_some();
         }
+        drop(idle);
         let members: Vec<_> = self.yielding.lock().iter().filter_map(Weak::upgrade).collect();
         members.iter().any(|member| member.yield_some())
     }

@@ -18,6 +18,7 @@ pub struct Stream {
     /// `None` only while it is dropped.
     blocks: Option<Receiver<Result<Buffer>>>,
     thread: Thread,
+    started: Instant,
 }
 
 impl Stream {
@@ -32,11 +33,20 @@ impl Stream {
                 send(&sender, Err(error));
             }
         })?;
-        Ok(Stream { next: 0, blocks: Some(receiver), thread: thread.thread().clone() })
+        Ok(Stream {
+            next: 0,
+            blocks: Some(receiver),
+            thread: thread.thread().clone(),
+            started: Instant::now(),
+        })
     }
 
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Returns the next block and its number; `None` if the thread has ended, unasked.

@@ -33,9 +33,9 @@ pub struct Builder<'a> {
     by_name: HashTable<NodeId>,
     /// Not to be foreseen by whoever chooses the names.
     hasher: RandomState,
-    /// The last number that was given to a name that occurs more than once, by what is left of it before a number.
-    repeated: HashMap<(NodeId, Box<str>), usize>,
-    repeated_memory: usize,
+    /// The last number that was given to a name that occurs more than once, by a hash of what is left of it before a
+    /// number: should two have the same, one number is not given twice either.
+    repeated: HashMap<u64, u32>,
     links: Links,
     mtime: SystemTime,
     share: Share,
@@ -50,7 +50,6 @@ impl<'a> Builder<'a> {
             by_name: HashTable::new(),
             hasher: RandomState::new(),
             repeated: HashMap::new(),
-            repeated_memory: 0,
             links: Links::default(),
             mtime,
             share: budget.share(),
@@ -119,7 +118,10 @@ impl<'a> Builder<'a> {
         }
         self.take_memory()?;
         let parent = node.parent;
-        let id = self.nodes.push(node, name);
+        let id = match old {
+            Some(old) => self.nodes.push_namesake(node, old),
+            None => self.nodes.push(node, name),
+        };
         self.enter(id, old);
         if let Some(old) = old {
             let free = self.free_name(parent, name);
@@ -157,19 +159,16 @@ impl<'a> Builder<'a> {
     /// Numbers go on from the last one of all names that are alike up to there, so that they are not looked for again and
     /// again.
     fn free_name(&mut self, parent: NodeId, name: &str) -> String {
-        let key = (parent, numbering_base(name).into());
+        let key = self.hasher.hash_one((parent, numbering_base(name)));
         let mut count = self.repeated.get(&key).copied().unwrap_or(0);
-        let free = loop {
+        loop {
             count += 1;
-            let free = numbered(name, count);
+            let free = numbered(name, count as usize);
             if self.find(parent, &free).is_none() {
-                break free;
+                self.repeated.insert(key, count);
+                return free;
             }
-        };
-        // The key, its place in the map, and what is around it in memory.
-        self.repeated_memory += if count == 1 { key.1.len() + 100 } else { 0 };
-        self.repeated.insert(key, count);
-        free
+        }
     }
 
     /// Sees to it that there is memory for one more node and one more name.
@@ -178,7 +177,7 @@ impl<'a> Builder<'a> {
         let needed = self.nodes.memory_with_one_more()
             + (self.nodes.len() + 1) * size_of::<NodeId>()
             + 3 * self.by_name.allocation_size()
-            + self.repeated_memory
+            + 3 * self.repeated.capacity() * size_of::<(u64, u32)>()
             + self.links.memory();
         if needed <= self.share.bytes() {
             return Ok(());

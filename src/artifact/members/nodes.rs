@@ -117,12 +117,23 @@ impl Nodes {
     }
 
     pub fn push(&mut self, node: Node, name: &str) -> NodeId {
+        let id = self.push_unnamed(node);
+        self.rename(id, name);
+        id
+    }
+
+    /// Adds a node that has the name of another.
+    pub fn push_namesake(&mut self, node: Node, of: NodeId) -> NodeId {
+        let Node { name, name_len, .. } = *self.at(of);
+        self.push_unnamed(Node { name, name_len, ..node })
+    }
+
+    fn push_unnamed(&mut self, node: Node) -> NodeId {
         let id = self.nodes.len() as NodeId;
         if self.nodes.len() == self.nodes.capacity() {
             self.nodes.reserve_exact(step(self.nodes.len()));
         }
         self.nodes.push(node);
-        self.rename(id, name);
         id
     }
 
@@ -166,7 +177,7 @@ impl Nodes {
 
 /// By how much something of that length grows: twice as much would be much of what a tree may take.
 fn step(len: usize) -> usize {
-    (len / 4).max(64)
+    (len / 16).max(64)
 }
 
 #[cfg(test)]
