@@ -75,8 +75,8 @@
 //! # How a spec is handed in
 //!
 //! What is written into `jobs/` collects in a draft (`tree::jobs::draft`), which judges it as it grows: what can only
-//! be wrong is refused by the write that shows it, and what is complete goes into the catalogue with the first FLUSH,
-//! once. What is defined is asked for in the catalogue every time; drafts, and temporary files of editors, are in
+//! be wrong is refused by the write that shows it, and what is complete goes into the catalogue with the write that
+//! completes it, once. What is defined is asked for in the catalogue every time; drafts, and temporary files of editors, are in
 //! memory only. [`export::jobs`] makes runs of specs.
 
 pub mod artifact;

@@ -12,9 +12,11 @@ thread_local! {
 /// Calls `work` with a buffer of `len` bytes of unspecified content. Calls may nest.
 pub fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buf = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buf.len() < len {
-        // Memory that nobody has touched yet costs nothing: a read may wait long for what is to be in it.
+    if buf.capacity() == 0 {
+        // Memory that nobody has touched costs nothing yet, and a read may wait long for what is to be in it.
         buf = vec![0; len];
+    } else if buf.len() < len {
+        buf.resize(len, 0);
     }
     let result = work(&mut buf[..len]);
     if buf.len() <= KEEP {

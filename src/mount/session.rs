@@ -161,15 +161,10 @@ pub fn serve(
     let ended = until_unmounted(serving, &device, mountpoint);
     unmounted();
     tree.stop();
-    let rest = AtEnd(Some(move || {
-        // A request may have been cut off.
-        tree.finish();
-        drop((on_signals, catalogue, sizer, companions));
-    }));
-    match Background::start("end", Next::WhenWoken, rest) {
-        Ok(rest) => Background::end_all([rest]),
-        Err(error) => log::error!("what is still to be done at the end is not done: {error}"),
-    }
+    // A request may have been cut off.
+    let finish = AtEnd::start("finish", move || tree.finish());
+    let rest = AtEnd::start("end", move || drop((on_signals, catalogue, sizer, companions)));
+    Background::end_all([finish, rest].into_iter().flatten());
     ended.at("the mount ended")
 }
 
@@ -178,6 +173,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Work that is done once, when the thread ends.
 struct AtEnd<F>(Option<F>);
+
+impl<F: FnOnce() + Send + 'static> AtEnd<F> {
+    fn start(name: &str, work: F) -> Option<Background> {
+        let started = Background::start(name, Next::WhenWoken, AtEnd(Some(work)));
+        started.inspect_err(|error| log::error!("what is left to do in the end is not done: {error}")).ok()
+    }
+}
 
 impl<F: FnOnce() + Send + 'static> Task for AtEnd<F> {
     fn step(&mut self, _: &Cancel) -> Next {

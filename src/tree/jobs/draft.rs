@@ -357,8 +357,8 @@ impl Inner {
             Stage::Written => {}
         }
         match Spec::parse(&self.text) {
-            Err(refusal) if refusal.incomplete && !closing => return Err(refused(libc::EINVAL, &refusal)),
-            Err(refusal) => return Err(self.refuse(desk, libc::EINVAL, &refusal)),
+            Err(refusal) if refusal.incomplete && !closing => Err(refused(libc::EINVAL, &refusal)),
+            Err(refusal) => Err(self.refuse(desk, libc::EINVAL, &refusal)),
             Ok(_) => self.hand_in(desk),
         }
     }
