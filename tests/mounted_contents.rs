@@ -179,7 +179,7 @@ fn hostile_names_stay_inside_under_names_that_are_safe() {
         ("names-absolute", &["C:/x", "C:\\Windows\\x", "\\\\srv\\share", "etc/passwd", "good.json", "x/y"]),
         ("names-duplicate", &["DUP.JSON", "dup.json", "dup.json~1", "good.json"]),
         ("names-file-and-dir", &["good.json", "x/y", "x~1", "z~1"]),
-        ("mode-symlink", &["big", "good.json", "link", "loop", "rel"]),
+        ("mode-symlink", &["big", "good.json", "link.link", "loop", "rel"]),
     ];
     let stems: Vec<String> = table.iter().map(|(name, _)| encrypt_hostile(&place, name)).collect();
     let mount = place.mount(&["k1.pem"], &[]);
@@ -187,8 +187,8 @@ fn hostile_names_stay_inside_under_names_that_are_safe() {
         assert_eq!(files_below(&mount.path("contents").join(stem)), *expected, "{name}");
     }
     let dir = mount.path("contents/export-mode-symlink");
-    assert_eq!(fs::read_to_string(dir.join("link")).unwrap(), "/etc/passwd", "a text, for it leads out");
-    assert!(fs::symlink_metadata(dir.join("link")).unwrap().is_file());
+    assert_eq!(fs::read_to_string(dir.join("link.link")).unwrap(), "/etc/passwd", "a text, for it leads out");
+    assert!(fs::symlink_metadata(dir.join("link.link")).unwrap().is_file());
     let last = fs::read(mount.path("contents/export-names-duplicate/dup.json")).unwrap();
     assert_eq!(last, b"second\n", "the last one has the name, as after unzip -o");
     let original = stdout(

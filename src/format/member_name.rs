@@ -106,6 +106,12 @@ pub fn numbered(name: &str, nth: usize) -> String {
     format!("{}~{nth}", numbering_base(name))
 }
 
+/// Returns the name under which a symbolic link is shown that is no link here, but a text: whoever looks for a file of the
+/// link's name is not to take that for it.
+pub fn of_link_as_text(name: &str) -> String {
+    format!("{}.link", numbering_base(name))
+}
+
 /// The character set of the first PCs, which is what a name without any mark is in (APPNOTE appendix D).
 fn cp437(byte: u8) -> char {
     const UPPER: [char; 128] = [

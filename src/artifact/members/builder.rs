@@ -79,13 +79,17 @@ impl<'a> Builder<'a> {
         file.set_entry(at);
         let is_link = entry.unix_mode() & 0o170_000 == 0o120_000;
         let target = if is_link { self.links.read(self.zip, entry)? } else { None };
-        file.is_link_as_text = is_link;
-        if target.is_some() {
-            (file.kind, file.is_link_as_text) = (MemberKind::Link, false);
-        }
-        let id = self.file(file, last)?;
-        if let Some(target) = target {
-            self.links.push(id, &target);
+        match target {
+            Some(target) => {
+                file.kind = MemberKind::Link;
+                let id = self.file(file, last)?;
+                self.links.push(id, &target);
+            }
+            None => {
+                file.is_link_as_text = is_link;
+                let as_text = is_link.then(|| member_name::of_link_as_text(last));
+                self.file(file, as_text.as_deref().unwrap_or(last))?;
+            }
         }
         Ok(())
     }
@@ -198,26 +202,37 @@ impl<'a> Builder<'a> {
     /// Returns the nodes, the order of their children, and the memory that they take.
     pub fn finish(mut self) -> Result<(Nodes, Vec<NodeId>, Share)> {
         self.take_memory()?;
-        let Builder { mut nodes, by_name, repeated, links, mut share, alone, .. } = self;
-        drop((by_name, repeated));
-        let mut order: Vec<NodeId> = (1..nodes.len() as NodeId).collect();
-        order.sort_unstable_by(|&a, &b| {
-            let (a, b) = (nodes.at(a), nodes.at(b));
-            a.parent.cmp(&b.parent).then_with(|| nodes.name(a).cmp(nodes.name(b)))
-        });
-        let mut at = 0;
-        while at < order.len() {
-            let parent = nodes.at(order[at]).parent;
-            let siblings = order[at..].iter().take_while(|&&id| nodes.at(id).parent == parent);
-            let end = at + siblings.count();
-            nodes.at_mut(parent).set_children(at..end);
-            at = end;
+        let mut order: Vec<NodeId> = (1..self.nodes.len() as NodeId).collect();
+        self.nodes.sort(&mut order);
+        let lead_out = self.links.lead_out(&self.nodes, &order);
+        for &link in &lead_out {
+            self.show_as_text(link)?;
         }
-        links.judge(&mut nodes, &order);
+        if !lead_out.is_empty() {
+            self.nodes.sort(&mut order);
+        }
+        let Builder { mut nodes, by_name, repeated, mut share, alone, .. } = self;
+        drop((by_name, repeated));
         nodes.shrink();
         share.try_resize(nodes.memory() + order.len() * size_of::<NodeId>());
         drop(alone);
         Ok((nodes, order, share))
+    }
+
+    /// Makes a text of a link.
+    fn show_as_text(&mut self, link: NodeId) -> Result<()> {
+        self.take_memory()?;
+        let node = self.nodes.at_mut(link);
+        (node.kind, node.is_link_as_text) = (MemberKind::File, true);
+        let parent = node.parent;
+        let mut name = member_name::of_link_as_text(self.nodes.name(self.nodes.at(link)));
+        if self.find(parent, &name).is_some() {
+            name = self.free_name(parent, &name);
+        }
+        self.nodes.rename(link, &name);
+        // By its old name it is not found any more, because that is compared.
+        self.enter(link, None);
+        Ok(())
     }
 }
 

@@ -56,14 +56,9 @@ impl Links {
         2 * (self.targets.capacity() + self.ends.capacity() * size_of::<(NodeId, usize)>())
     }
 
-    /// Makes texts of the links that lead out.
-    pub fn judge(&self, nodes: &mut Nodes, order: &[NodeId]) {
-        let lead_out: Vec<NodeId> =
-            self.ends.iter().map(|(link, _)| *link).filter(|&link| !self.stays(nodes, order, link)).collect();
-        for link in lead_out {
-            let node = nodes.at_mut(link);
-            (node.kind, node.is_link_as_text) = (MemberKind::File, true);
-        }
+    /// Returns the links that lead out.
+    pub fn lead_out(&self, nodes: &Nodes, order: &[NodeId]) -> Vec<NodeId> {
+        self.ends.iter().map(|(link, _)| *link).filter(|&link| !self.stays(nodes, order, link)).collect()
     }
 
     fn target(&self, link: NodeId) -> Option<&[u8]> {

@@ -167,6 +167,21 @@ impl Nodes {
         self.names.shrink_to_fit();
     }
 
+    /// Puts all nodes in the order of their directories and names, and tells the directories what is theirs.
+    pub fn sort(&mut self, order: &mut [NodeId]) {
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (self.at(a), self.at(b));
+            a.parent.cmp(&b.parent).then_with(|| self.name(a).cmp(self.name(b)))
+        });
+        let mut at = 0;
+        while at < order.len() {
+            let parent = self.at(order[at]).parent;
+            let end = at + order[at..].iter().take_while(|&&id| self.at(id).parent == parent).count();
+            self.at_mut(parent).set_children(at..end);
+            at = end;
+        }
+    }
+
     /// Finds a child by its name, where the children have been put in order.
     pub fn child(&self, order: &[NodeId], id: NodeId, name: &str) -> Option<NodeId> {
         let children = &order[self.at(id).children()];
