@@ -71,8 +71,17 @@ zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], os.urandom(int(sys.argv[
         stack
     }
 
+    /// Stops the lower mount. What it has been handed before that nobody can be killed out of, so all of it has to stand.
     fn stop(&mut self) {
+        let tasks = format!("/proc/{}/task", self.lower.pid());
         self.lower.signal(libc::SIGSTOP);
+        within(SOON, "all threads are stopped", || {
+            let mut stats = fs::read_dir(&tasks).unwrap().map(|task| {
+                let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+                stat.rsplit_once(") ").unwrap().1.to_string()
+            });
+            stats.all(|stat| stat.starts_with('T'))
+        });
     }
 
     fn hangs(&self, n: usize) -> PathBuf {
