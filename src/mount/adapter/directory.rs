@@ -9,7 +9,8 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDi
 use super::Adapter;
 use super::answer::{errno, file_attr, file_type};
 use crate::error::Result;
-use crate::tree::{Asked, Attr, DirEntry, Listing, Tree};
+use crate::mount::deadline::Pending;
+use crate::tree::{Asked, Attr, DirEntry, Listing, Needs, Place, Tree};
 
 impl Adapter {
     pub fn open_directory(&self, ino: INodeNo, reply: ReplyOpen) {
@@ -20,14 +21,21 @@ impl Adapter {
             }
         }
         let (tree, known) = (self.tree.clone(), self.tree.clone());
-        let stand_in = move |reply| tell(reply, known.open_dir_as_known(ino.0));
-        self.deadline.run_or(reply, self.tree.needs(ino.0, Asked::List), stand_in, move |reply| {
+        let work = move |reply: &Pending<ReplyOpen>| {
             let opened = tree.open_dir(ino.0);
             let handle = opened.as_ref().ok().copied();
             if !reply.send(|reply| tell(reply, opened)) {
                 handle.into_iter().for_each(|handle| tree.release(handle));
             }
-        });
+        };
+        match self.tree.needs(ino.0, Asked::List) {
+            // Of what only the catalogue knows there is an older listing.
+            needs @ Needs::Store(Place::Catalogue) => {
+                let stand_in = move |reply| tell(reply, known.open_dir_as_known(ino.0));
+                self.deadline.run_or(reply, needs, stand_in, work);
+            }
+            needs => self.deadline.run_at(reply, needs, work),
+        }
     }
 
     /// Fills the reply with the entries from `offset` on, as far as there is room.
