@@ -220,9 +220,11 @@ fn a_kill_while_the_clock_is_stepped_loses_nothing() {
         (kept, origin.submit(site::SPLIT))
     };
     let clock = origin.place.root().join("clock");
-    let set = |hours: i64| {
+    let file = clock.clone();
+    let set = move |hours: i64| {
+        let clock = &file;
         fs::write(clock.with_extension("new"), format!("{hours:+}h\n")).unwrap();
-        fs::rename(clock.with_extension("new"), &clock).unwrap();
+        fs::rename(clock.with_extension("new"), clock).unwrap();
     };
     set(0);
     let settings = [
@@ -232,15 +234,16 @@ fn a_kill_while_the_clock_is_stepped_loses_nothing() {
         "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
     ];
     let kinds = [("rename,renameat,renameat2", 2), ("fsync,fdatasync", 3), ("pwrite64", 7)];
-    let stop = std::sync::atomic::AtomicBool::new(false);
     let kills = thread::scope(|scope| {
-        scope.spawn(|| {
+        // Dropped, also by a panic, it ends the thread.
+        let (going_on, goes_on) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
             for hours in [20 * 24, 0, -5, 3, -20 * 24, 7].into_iter().cycle() {
-                if stop.load(Ordering::Relaxed) {
+                set(hours);
+                let waited = goes_on.recv_timeout(Duration::from_millis(70));
+                if waited != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                     break;
                 }
-                set(hours);
-                thread::sleep(Duration::from_millis(70));
             }
         });
         let kills = every_step(&kinds, |calls, step| {
@@ -257,7 +260,7 @@ fn a_kill_while_the_clock_is_stepped_loses_nothing() {
             mount.unmount();
             killed
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(going_on);
         kills
     });
     eprintln!("{kills} kills");

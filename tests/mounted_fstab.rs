@@ -88,7 +88,7 @@ fn a_line_of_fstab_is_mounted_and_unmounted() {
         assert!(output.stderr.is_empty(), "{output:?}");
         let lines: Vec<&str> = said.lines().collect();
         assert!(lines[0].starts_with("fuse.cddsfs ro,nosuid,nodev,noexec"), "{kind}: {said}");
-        assert!(lines[1].ends_with("/the\\x20store_\\x20mine"), "{kind}: {said}");
+        assert!(lines[1].ends_with("/the\\x20store,\\x20mine"), "{kind}: {said}");
         assert!(lines[2].starts_with("No errors detected"), "{kind}: {said}");
         assert_eq!(lines[3..], ["1234"], "{kind}");
     }
