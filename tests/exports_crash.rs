@@ -208,7 +208,8 @@ fn a_kill_at_any_step_of_an_expiry_leaves_nothing_half() {
     assert!(kills >= 8, "{kills}");
 }
 
-/// The same as above for an export, while somebody sets the clock: by hours, so that nothing expires by it.
+/// The same as above for an export, while somebody sets the clock to and fro; never so far ahead that anything expires, nor to before
+/// the certificate is valid.
 #[test]
 fn a_kill_while_the_clock_is_stepped_loses_nothing() {
     let origin = Site::new(700);
@@ -238,7 +239,7 @@ fn a_kill_while_the_clock_is_stepped_loses_nothing() {
         // Dropped, also by a panic, it ends the thread.
         let (going_on, goes_on) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
-            for hours in [20 * 24, 0, -5, 3, -20 * 24, 7].into_iter().cycle() {
+            for hours in [20 * 24, 0, 5, 3, 10 * 24, 0].into_iter().cycle() {
                 set(hours);
                 let waited = goes_on.recv_timeout(Duration::from_millis(70));
                 if waited != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
