@@ -43,7 +43,7 @@ class Soak:
         run(CDDSFS, "sample", source, "--interactions", 4000, "--contacts", 400)
         run(CDDSFS, "init", self.store, "--cert", place.cert, "--source", source)
         self.lock = threading.Lock()
-        self.wrong, self.sums, self.deleted = [], {}, set()
+        self.wrong, self.sums, self.deleted, self.cut = [], {}, set(), set()
         self.count = dict.fromkeys(["files read", "records", "submitted", "deleted", "remounts", "kills"], 0)
         self.most, self.grown, self.peaks = 0, [], {"descriptors": 0, "threads": 0}
         self.mount, self.generation, self.is_going = None, 0, False
@@ -66,7 +66,9 @@ class Soak:
         with self.lock:
             was_going = self.is_going or generation != self.generation
             was_deleted = stem in self.deleted
-        return (was_going and error.errno in GOING | GONE) or (was_deleted and error.errno in GONE)
+            was_cut = stem in self.cut
+        needs_what_is_gone = was_cut and error.errno == errno.EIO and "contents" in pathlib.Path(path).parts
+        return (was_going and error.errno in GOING | GONE) or (was_deleted and error.errno in GONE) or needs_what_is_gone
 
     def reader(self, seed):
         source = random.Random(seed)
@@ -150,6 +152,9 @@ class Soak:
                 parts = [name for name in os.listdir(self.point / "encrypted") if name.startswith(stem)]
                 by_part = parts and not many and source.random() < 0.3
                 path = self.point / "encrypted" / source.choice(parts) if by_part else self.point / "artifacts" / f"{stem}.zip"
+                if by_part:
+                    with self.lock:
+                        self.cut.add(stem)
                 if not by_part and not path.exists():
                     path = path.with_name(f"{stem}.zip.incomplete")
                 path.unlink()
@@ -228,6 +233,12 @@ def soak(place):
         worker.start()
     for worker in workers:
         worker.join()
+    if not os.path.ismount(world.point):
+        world.start()
+    # What lacks a part would not be whole.
+    for name in os.listdir(world.point / "artifacts"):
+        if name.endswith(".incomplete"):
+            (world.point / "artifacts" / name).unlink()
     output(CDDSFS, "unmount", "--lazy", world.point)
     world.mount.wait(30)
     world.log.seek(0)
