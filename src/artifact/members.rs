@@ -137,9 +137,9 @@ impl Members {
             let mut name = entry.name.to_vec();
             if node.is_link_as_text {
                 let read = |reader: Reader| reader.read_vec(0, links::MAX_TARGET as usize);
-                let target = open_entry(&self.zip, entry, &Arc::default()).and_then(read);
                 if entry.size <= links::MAX_TARGET
-                    && let Ok(target) = target
+                    && member::is_small_work(entry)
+                    && let Ok(target) = open_entry(&self.zip, entry, &Arc::default()).and_then(read)
                 {
                     name = [&name[..], b" -> ", &target].concat();
                 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::store::catalogue::StoredArtifact;
+use crate::store::catalogue::{Gone, StoredArtifact};
 use crate::store::managed::{Files, Managed};
 use crate::store::names;
 
@@ -26,16 +26,16 @@ pub fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Result<()
 
 /// Removes one part of a run's artifact, and with the last one the artifact; false if it is not there.
 pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> Result<bool> {
-    let was_there = store.catalogue.part_is_gone(run, name, now)?;
+    let gone = store.catalogue.part_is_gone(run, name, now)?;
     let files = store.files()?;
     if names::part_of(run, name).is_some() {
         files.remove(name)?;
         files.sync()?;
     }
-    if store.catalogue.parts(run)?.iter().all(|part| part.is_deleted) {
+    if gone == Gone::Artifact {
         delete_parts(store, &files, run, now)?;
     }
-    Ok(was_there)
+    Ok(gone != Gone::Nothing)
 }
 
 /// Returns the artifacts whose days are over.
@@ -74,6 +74,21 @@ pub fn strays(store: &Managed, is_in_progress: &dyn Fn(&str) -> bool) -> Result<
         }
     }
     Ok(strays)
+}
+
+/// Returns true if there is something for [`sweep`] to do.
+pub fn is_dirty(store: &Managed) -> Result<bool> {
+    let catalogue = &store.catalogue;
+    if !(catalogue.runs_with_debris()?.is_empty() && catalogue.leftovers()?.is_empty()) {
+        return Ok(true);
+    }
+    let files = store.files()?;
+    for part in catalogue.deleted_parts()? {
+        if files.size(&part.name)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Deletes the files of artifacts that are gone by the catalogue, and what runs have left. What cannot be deleted now is

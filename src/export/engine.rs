@@ -283,14 +283,17 @@ impl Scheduler {
     /// Takes up what nobody does any more: another process has died, or a thread could not be started.
     fn reconcile(&mut self, now: SystemTime) -> Result<()> {
         let catalogue = &self.store.catalogue;
-        catalogue.end_cancelled(now)?;
+        let mut failed = catalogue.end_cancelled(now);
         for run in catalogue.runs_that_are(Status::InProgress)? {
             let is_known =
                 self.workers.contains_key(&run.id) || self.ended.iter().any(|ended| ended.run.id == run.id);
             if is_known {
                 continue;
             }
-            disposal::remove_files(&self.store, &run.id)?;
+            if let Err(error) = disposal::remove_files(&self.store, &run.id) {
+                failed = failed.and(Err(error));
+                continue;
+            }
             if run.cancel {
                 let end = RunUpdate { status: Status::Cancelled, finished: now, error: None };
                 catalogue.end(&run, &end, true)?;
@@ -300,7 +303,7 @@ impl Scheduler {
                 self.rests.remove(&run.id);
             }
         }
-        Ok(())
+        failed
     }
 
     fn pass_on_cancels(&self) -> Result<()> {
@@ -326,10 +329,9 @@ impl Scheduler {
         if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return Ok(());
         }
-        let catalogue = &self.store.catalogue;
         let is_first = self.swept.is_none();
         self.swept = Some(Instant::now());
-        if is_first || !catalogue.runs_with_debris()?.is_empty() || !catalogue.leftovers()?.is_empty() {
+        if is_first || disposal::is_dirty(&self.store)? {
             let is_in_progress = |run: &str| self.workers.contains_key(run);
             return disposal::sweep(&self.store, now, &is_in_progress);
         }

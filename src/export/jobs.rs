@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::spec::{MAX_BYTES, Refusal, Spec};
-use crate::error::{Error, Kind, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Job, RefusedSpec, Run, Status};
 use crate::store::managed::Managed;
 
@@ -56,17 +56,16 @@ impl From<Rejected> for Error {
 /// which gets its name from the title.
 pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Result<String, Rejected> {
     let spec = Spec::parse(text)?;
-    if spec.run.is_some() {
-        let name = free_name(store, &spec.title)?;
-        return define_parsed(store, &name, &text_of(text)?, &spec, now).map_err(Rejected::from);
-    }
     let run = run_of(&spec, None, now, now)?;
-    store.catalogue.add_run(&run)?;
-    Ok(run.id)
+    let id = run.id.clone();
+    match spec.run {
+        Some(_) => store.catalogue.add_job(names_for(&spec.title), &text_of(text)?, now, run)?,
+        None => store.catalogue.add_run(&run)?,
+    }
+    Ok(id)
 }
 
-/// Defines a job, or changes the one of that name, and returns the id of the run that it leads to. A job that runs
-/// once runs again whenever it is changed.
+/// Defines a job, or changes the one of that name. A job that runs once runs again whenever it is changed.
 pub fn define(
     store: &Managed,
     name: &str,
@@ -85,14 +84,9 @@ pub fn define(
             return Ok(());
         }
     }
-    define_parsed(store, name, &text, &spec, now)?;
+    let run = run_of(&spec, Some(name), now, now)?;
+    store.catalogue.define_job(name, &text, now, Some(&run))?;
     Ok(())
-}
-
-fn define_parsed(store: &Managed, name: &str, text: &str, spec: &Spec, now: SystemTime) -> Result<String> {
-    let run = run_of(spec, Some(name), now, now)?;
-    store.catalogue.define_job(name, text, now, Some(&run))?;
-    Ok(run.id)
 }
 
 fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
@@ -172,17 +166,21 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
 
 /// Runs to come that were written down by a clock that was ahead would come too late.
 fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
+    let mut failed = Ok(());
     for run in store.catalogue.runs_that_are(Status::Scheduled)? {
         let is_of_a_wrong_clock = run.made.is_some_and(|made| made > now + LEEWAY);
         // Without a time it would never come.
         if (is_of_a_wrong_clock || run.scheduled.is_none())
             && let Some(job) = run.job.as_deref().map(|name| store.catalogue.job(name)).transpose()?.flatten()
-            && let Some(next) = next_run(&job, now)?
         {
-            store.catalogue.reschedule(&run.id, next.scheduled, now)?;
+            let rescheduled = next_run(&job, now).and_then(|next| match next {
+                Some(next) => store.catalogue.reschedule(&run.id, next.scheduled, now),
+                None => Ok(()),
+            });
+            failed = failed.and(rescheduled.at(format_args!("jobs/{}.json", job.name)));
         }
     }
-    Ok(())
+    failed
 }
 
 /// Writes down that a spec was refused, as it was received.
@@ -208,13 +206,10 @@ pub fn refused(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) ->
     }
 }
 
-/// Returns a name for a job of that title that no other job has.
-fn free_name(store: &Managed, title: &str) -> Result<String> {
+/// Returns the names that a job of that title may have, the best one first.
+fn names_for(title: &str) -> impl Iterator<Item = String> {
     let slug = slug(title);
-    let names: Vec<String> = store.catalogue.jobs()?.into_iter().map(|job| job.name).collect();
-    let numbered = (2..).map(|n| format!("{slug}-{n}"));
-    let free = std::iter::once(slug.clone()).chain(numbered).find(|name| !names.contains(name));
-    Ok(free.unwrap_or(slug))
+    std::iter::once(slug.clone()).chain((2u32..).map(move |n| format!("{slug}-{n}")))
 }
 
 /// Returns a title as a file name: letters and digits, with one `-` for whatever else is between them.

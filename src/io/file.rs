@@ -42,6 +42,13 @@ impl FileVersion {
         if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
     }
 
+    /// Adds what changes with the bytes.
+    pub fn bytes_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.size.to_le_bytes());
+        hasher.update(&self.mtime.to_le_bytes());
+    }
+
+    /// Adds what changes when it may be another file.
     pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.inode.to_le_bytes());
         hasher.update(&self.size.to_le_bytes());
@@ -49,9 +56,10 @@ impl FileVersion {
         hasher.update(&self.ctime.to_le_bytes());
     }
 
-    /// Returns true for the same file with the same bytes, also where inode numbers are made up anew at every look.
+    /// Returns true for the same file with the same bytes. Inode numbers may be made up anew at every look, and the change
+    /// time is also changed by a link to the file: one of them decides.
     fn is_same(&self, other: &FileVersion) -> bool {
-        FileVersion { inode: 0, ..*self } == FileVersion { inode: 0, ..*other }
+        self.has_same_bytes(other) && (self.inode == other.inode || self.ctime == other.ctime)
     }
 
     /// Returns true for a file whose bytes have not been changed since. (The change time also changes when a file is

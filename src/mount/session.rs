@@ -163,7 +163,7 @@ pub fn serve(
     tree.stop();
     // A request may have been cut off.
     let finish = AtEnd::start("finish", move || tree.finish());
-    let rest = AtEnd::start("end", move || drop((on_signals, catalogue, sizer, companions)));
+    let rest = AtEnd::start("end", move || drop((companions, on_signals, catalogue, sizer)));
     Background::end_all([finish, rest].into_iter().flatten());
     ended.at("the mount ended")
 }

@@ -28,7 +28,7 @@ mod runs;
 
 use connect::Reading;
 pub use jobs::Job;
-pub use parts::{PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
+pub use parts::{Gone, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;
 pub use runs::{Made, Progress, Run, RunUpdate, Status};
 

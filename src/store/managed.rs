@@ -55,8 +55,8 @@ impl Managed {
             Found::Refused(why) => return Err(why),
         };
         if is_new {
-            private_dir(dir).at(dir.display())?;
             refuse_what_is_not_empty(dir)?;
+            private_dir(dir).at(dir.display())?;
         }
         let artifacts = dir.join(ARTIFACTS);
         // Before the catalogue: where that is, a store is complete.
@@ -137,7 +137,11 @@ fn private_dir(dir: &Path) -> io::Result<()> {
 fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
     // What is there of a store whose making was interrupted.
     let ours = [CATALOGUE, "cddsfs.db-wal", "cddsfs.db-shm", ARTIFACTS, CERTIFICATE, LOCK];
-    for entry in fs::read_dir(dir).at(dir.display())? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.at(dir.display())?,
+    };
+    for entry in entries {
         let name = entry.at(dir.display())?.file_name();
         if !ours.iter().any(|own| name == *own) {
             let text = format!(

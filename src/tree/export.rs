@@ -184,7 +184,8 @@ impl Export {
         };
         if let Outcome::Failed(error) = &found {
             self.log_once(error);
-            if error.kind().is_transient() {
+            // A file that has been replaced meanwhile is of another set as soon as the store is looked at again.
+            if error.kind().is_transient() || error.kind() == Kind::Stale {
                 return found;
             }
         }

@@ -375,7 +375,7 @@ impl Desk for Jobs {
         let target = role.target();
         let refused = jobs::refused(&target, refusal, text, self.clock.now());
         // It would be waited for once more, in vain.
-        if self.is_busy.load(Ordering::Relaxed) {
+        if self.is_busy.swap(false, Ordering::Relaxed) {
             return self.unkept.lock().add(refused);
         }
         // Also of what took too long, so that nothing is lost.

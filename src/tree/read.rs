@@ -154,7 +154,14 @@ impl Tree {
     /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it. The kernel
     /// cuts what it has cached of a file at the size that it is given: so this is only for files that it has nothing of.
     pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
-        let node = self.node(entry.ino)?;
+        let node = match listing {
+            Listing::Fixed(_) => self.node(entry.ino)?,
+            // It takes nothing but memory: what has gone is not looked for among the jobs.
+            Listing::Artifacts { .. } | Listing::Members { .. } => {
+                let gone = || Error::new(Kind::Stale, "the file has been replaced or has gone");
+                self.view().node(entry.ino).ok_or_else(gone)?
+            }
+        };
         if let Some(attr) = listing.member_attr(entry) {
             let ttl = node.export().map_or(Duration::ZERO, |export| self.ttl(export));
             return Ok((Attr::new(entry.ino, &node, attr.into(), &self.options), ttl));

@@ -71,6 +71,9 @@ impl Deflated {
 
     /// Drops every other seek point, and makes them half as often from now on.
     fn thin_out(&mut self) {
+        if self.points.is_empty() {
+            return self.settle();
+        }
         self.spacing = self.spacing.saturating_mul(2);
         let (mut last, spacing) = (0u64, self.spacing);
         self.points.retain(|&at, _| {

@@ -8,7 +8,7 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDi
 
 use super::Adapter;
 use super::answer::{errno, file_attr, file_type};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::mount::deadline::Pending;
 use crate::tree::{Asked, Attr, DirEntry, Listing, Needs, Place, Tree};
 
@@ -66,8 +66,12 @@ impl Adapter {
         };
         self.deadline.run_or(reply, self.tree.needs_of_listing(fh.0), stand_in, move |reply| {
             let done = each_entry(&tree, fh, offset, |listing, next, entry| {
-                // What has gone since the directory was opened is left out.
-                let Ok(found) = tree.attributes_now(listing, entry) else { return false };
+                let found = match tree.attributes_now(listing, entry) {
+                    Ok(found) => found,
+                    // What has gone since the directory was opened is left out, and nothing else.
+                    Err(error) if matches!(error.kind(), Kind::Stale | Kind::NotFound) => return false,
+                    Err(_) => tree.attributes_as_known(entry),
+                };
                 let is_full = reply.with(|reply| {
                     let is_full = add(reply, next, entry, found);
                     reached.fetch_max(if is_full { 0 } else { next }, Ordering::Release);

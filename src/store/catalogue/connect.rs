@@ -119,6 +119,7 @@ impl Reading {
         });
         let (connection, version, frozen) = match live {
             Ok((connection, version)) => (connection, version, None),
+            Err(error) if !cannot_be_shared(&error) => return Err(place(error)),
             Err(_) => {
                 let frozen = Some((path.to_path_buf(), stamp(path)));
                 let uri = format!("file:{}?immutable=1", percent_encoded(path));
@@ -164,6 +165,12 @@ impl Reading {
             .as_ref()
             .map_or(version, |(_, (size, s, ns, inode))| *size as i64 ^ s ^ ns ^ *inode as i64))
     }
+}
+
+/// Returns true for a database beside which SQLite cannot make the files that its readers share.
+fn cannot_be_shared(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
 }
 
 /// Returns a path as it stands in a URI (RFC 3986 section 2.1).

@@ -94,6 +94,27 @@ impl Catalogue {
         })
     }
 
+    /// Adds a job under the first of the names that no other one has, with its run to come.
+    pub fn add_job(
+        &self,
+        names: impl Iterator<Item = String>,
+        text: &str,
+        modified: SystemTime,
+        mut run: runs::Run,
+    ) -> Result<()> {
+        self.write(|tx| {
+            let sql = "INSERT OR IGNORE INTO job (name, text, modified) VALUES (?1, ?2, ?3)";
+            let mut query = tx.prepare_cached(sql)?;
+            for name in names {
+                if query.execute(params![name, text, to_ms(modified)])? > 0 {
+                    run.job = Some(name);
+                    return runs::insert(tx, &run);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Changes how a job's spec is written, but not what it means.
     pub fn set_job_text(&self, name: &str, text: &str, modified: SystemTime) -> Result<()> {
         self.write(|tx| {

@@ -29,6 +29,15 @@ pub struct StoredPartRecord {
     pub is_deleted: bool,
 }
 
+/// What has gone with a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It was not there.
+    Nothing,
+    Part,
+    Artifact,
+}
+
 /// An artifact that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredArtifact {
@@ -146,16 +155,20 @@ impl Catalogue {
         })
     }
 
-    /// Says that one part of an artifact is gone. Returns false if it was not there; with the last part the artifact is
-    /// gone as well. It comes before the file is deleted.
-    pub fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<bool> {
+    /// Says that one part of an artifact is gone: with the last part the artifact is gone as well. It comes before the file
+    /// is deleted.
+    pub fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<Gone> {
         self.write(|tx| {
             let sql = "UPDATE part SET deleted = ?3 WHERE run = ?1 AND name = ?2 AND deleted IS NULL";
             let gone = tx.execute(sql, params![run, name, to_ms(now)])?;
             let sql = "UPDATE run SET present = 0, deleted = ?2 WHERE id = ?1 AND present = 1
                        AND NOT EXISTS (SELECT 1 FROM part WHERE part.run = ?1 AND part.deleted IS NULL)";
-            tx.execute(sql, params![run, to_ms(now)])?;
-            Ok(gone > 0)
+            let is_last = tx.execute(sql, params![run, to_ms(now)])? > 0;
+            Ok(match (gone, is_last) {
+                (0, _) => Gone::Nothing,
+                (_, false) => Gone::Part,
+                (_, true) => Gone::Artifact,
+            })
         })
     }
 
@@ -169,7 +182,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns the parts that were deleted alone, of artifacts that are there.
+    /// Returns the parts that were deleted alone.
     pub fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
         self.read(|c| {
             let mut query = c.prepare_cached("SELECT * FROM part WHERE deleted IS NOT NULL")?;

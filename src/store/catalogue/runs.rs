@@ -436,8 +436,9 @@ impl Catalogue {
     /// Returns the runs not in progress that may have left files which are no parts of an artifact.
     pub fn runs_with_debris(&self) -> Result<Vec<String>> {
         self.read(|c| {
-            let mut query =
-                c.prepare_cached("SELECT id FROM run WHERE debris = 1 AND status <> 'In Progress'")?;
+            let mut query = c.prepare_cached(
+                "SELECT id FROM run WHERE debris = 1 AND present = 0 AND status <> 'In Progress'",
+            )?;
             self.collect(query.query_map([], |row| id_in(row, "id"))?)
         })
     }

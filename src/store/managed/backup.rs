@@ -10,9 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
-use super::{
-    ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir, refuse_what_is_not_empty, sync_dir,
-};
+use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir, sync_dir};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Catalogue, StoredPartRecord};
 
@@ -35,14 +33,14 @@ impl Managed {
     /// Copies the store to a new or empty directory. Parts are linked where that is possible, else copied. What is deleted
     /// meanwhile is deleted in the copy, too.
     pub fn backup(&self, to: &Path, now: SystemTime) -> Result<Copied> {
-        private_dir(to).at(to.display())?;
-        refuse_what_is_not_empty(to)?;
-        if fs::read_dir(to).at(to.display())?.next().is_some() {
+        // Before anything is changed: it may be a directory of others.
+        if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
             let text = format!("{}: there is something already", to.display());
             return Err(
                 Error::new(Kind::Os(libc::ENOTEMPTY), text).with_hint("give a new or empty directory")
             );
         }
+        private_dir(to).at(to.display())?;
         let (unfinished, artifacts) = (to.join(UNFINISHED), to.join(ARTIFACTS));
         private_dir(&artifacts).at(artifacts.display())?;
         self.catalogue.copy_to(&unfinished)?;
