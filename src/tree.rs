@@ -305,7 +305,7 @@ impl Tree {
 
     /// Returns when an export was made, as far as that is known.
     fn made(&self, export: &export::Export) -> SystemTime {
-        export.made(&self.exports).by(self.clock.now()).at
+        export.made(&self.exports, self.clock.now()).at
     }
 
     /// Returns how long the attributes of an export hold: to its end, at most.
@@ -359,7 +359,7 @@ impl Tree {
 
     /// Returns the names of all extended attributes, each closed by a NUL.
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
-        Ok(xattr::list(&self.node(ino)?, &self.exports, self.store.managed().is_some()))
+        Ok(xattr::list(&self.node(ino)?, &self.exports, self.store.managed().is_some(), self.clock.now()))
     }
 }
 

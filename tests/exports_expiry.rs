@@ -198,7 +198,11 @@ fn a_mount_long_after_hides_what_has_expired_and_purge_deletes_it() {
     assert!(!site.parts(&id).is_empty());
     assert_eq!(site.assert_whole(), 2);
     let mut purge = site.place.cddsfs(["purge"]);
-    purge.arg(site.place.store()).env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &wrong.clock);
+    purge
+        .arg(site.place.store())
+        .arg("--yes")
+        .env("LD_PRELOAD", FAKETIME)
+        .env("FAKETIME_TIMESTAMP_FILE", &wrong.clock);
     assert!(purge.status().unwrap().success());
     site.assert_nothing_but(&[&later]);
     assert_eq!(record(&mount, &later)["remaining_days"], 28);

@@ -338,3 +338,29 @@ impl Drop for TakenAway {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
+
+/// A backup makes links to the parts, which changes their change time: that is no other file.
+#[test]
+fn a_backup_keeps_nobody_from_reading() {
+    let site = Site::new(500);
+    let mount = site.mount();
+    let id = site.export(SPLIT).id;
+    let stem = format!("export-{id}");
+    let zip = mount.zip(&stem);
+    let part = mount.path("encrypted").join(&site.parts(&id)[0]);
+    within(5 * SECOND, "the artifact", || zip.exists());
+    let good = fs::read(&part).unwrap();
+    let mut backup = site.place.cddsfs(["backup"]);
+    backup.arg(site.place.store()).arg(site.place.root().join("backup"));
+    assert!(backup.status().unwrap().success());
+    // Neither for whoever looks now nor for the next mount.
+    let manifest = |mount: &Mount| fs::read(mount.path("contents").join(&stem).join("manifest.json"));
+    assert!(!manifest(&mount).unwrap().is_empty());
+    assert!(fs::read(&part).unwrap() == good && fs::read(&zip).is_ok());
+    mount.unmount();
+    let mount = site.mount();
+    within(5 * SECOND, "the artifact", || zip.exists());
+    assert!(fs::read(&part).unwrap() == good && fs::read(&zip).is_ok());
+    assert!(!manifest(&mount).unwrap().is_empty());
+    mount.unmount();
+}

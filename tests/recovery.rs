@@ -345,3 +345,36 @@ fn a_store_of_0_1_0_is_taken_over() {
     assert_eq!(before.len().max(1), due.len().max(1), "the job goes on");
     assert!(verify().status.success());
 }
+
+#[test]
+fn jobs_of_one_title_that_come_at_once_are_all_kept() {
+    let bench = Bench::new(5);
+    let text = r#"{"title":"nightly","type":"Contact","run":{"every":"day","at":"02:00"}}"#;
+    let ids = std::thread::scope(|scope| {
+        let submit = || {
+            let store = cddsfs::store::managed::Managed::open(bench.store.dir()).unwrap();
+            jobs::submit(&store, text.as_bytes(), bench.now()).unwrap()
+        };
+        let threads: Vec<_> = (0..12).map(|_| scope.spawn(submit)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<std::collections::BTreeSet<String>>()
+    });
+    let names: Vec<String> = bench.store.catalogue.jobs().unwrap().into_iter().map(|job| job.name).collect();
+    assert_eq!((ids.len(), names.len()), (12, 12), "{names:?}");
+    assert!(ids.iter().all(|id| bench.run(id).status == Status::Scheduled && bench.run(id).job.is_some()));
+}
+
+#[test]
+fn a_directory_that_is_refused_is_not_touched() {
+    let bench = Bench::new(5);
+    let others = bench.path("others");
+    fs::create_dir(&others).unwrap();
+    fs::write(others.join("holiday.jpg"), "").unwrap();
+    fs::set_permissions(&others, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert!(bench.store.backup(&others, bench.now()).is_err());
+    assert!(cddsfs::store::managed::Managed::init(&others).is_err());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&others).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o755);
+}

@@ -51,7 +51,7 @@ pub const MEANINGS: [(u8, &str); 13] = [
     (Reason::MountPoint as u8, "The mount point cannot be used, or nothing is mounted there."),
     (
         Reason::Refused as u8,
-        "A job spec is wrong; init: artifacts would expire at once, and --yes is not given.",
+        "A job spec is wrong; init, purge: artifacts would be deleted, and --yes is not given.",
     ),
     (Reason::NoData as u8, "export: it has found nothing (No Data)."),
     (Reason::Failed as u8, "export: it has failed (Failed)."),

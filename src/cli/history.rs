@@ -14,7 +14,7 @@ use super::store;
 use super::table::{Align, Cell, Column, Output, Table};
 use crate::error::Result;
 use crate::export::json::Object;
-use crate::store::catalogue::Status;
+use crate::store::catalogue::{INCOMPLETE, Status};
 use crate::tree::Tree;
 
 mod follow;
@@ -32,7 +32,7 @@ pub struct Arguments {
     store: PathBuf,
     /// Only runs of this status (may be given several times)
     #[arg(long, value_name = "STATUS", value_parser = parse_status)]
-    status: Vec<Status>,
+    status: Vec<&'static str>,
     /// Only runs of this type: Interaction or Contact
     #[arg(long = "type", value_name = "TYPE", value_parser = ["Interaction", "Contact"], ignore_case = true)]
     kind: Option<String>,
@@ -80,8 +80,13 @@ const COLUMNS: [Column; 9] = [
 /// Width of the bar of a run in progress.
 const BAR: usize = 8;
 
-fn parse_status(text: &str) -> std::result::Result<Status, String> {
-    text.replace(['-', '_'], " ").parse()
+/// Returns the name of a status.
+fn parse_status(text: &str) -> std::result::Result<&'static str, String> {
+    let text = text.replace(['-', '_'], " ");
+    if text.eq_ignore_ascii_case(INCOMPLETE) {
+        return Ok(INCOMPLETE);
+    }
+    text.parse().map(Status::name).map_err(|names: String| format!("{names}, {INCOMPLETE}"))
 }
 
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
@@ -104,7 +109,7 @@ impl Arguments {
             record.get(key).and_then(Value::as_str).is_some_and(|value| value.eq_ignore_ascii_case(wanted))
         };
         records.retain(|record| {
-            (self.status.is_empty() || self.status.iter().any(|status| is(record, "status", status.name())))
+            (self.status.is_empty() || self.status.iter().any(|status| is(record, "status", status)))
                 && self.kind.as_ref().is_none_or(|kind| is(record, "type", kind))
         });
         if let Some(sort) = self.sort {
@@ -177,8 +182,11 @@ fn status(record: &Object, output: &Output) -> Cell {
     let name = record.get("status").and_then(Value::as_str);
     // A set that somebody else made has its own ways not to be well.
     if record.get("complete") == Some(&Value::Bool(false)) {
-        let text = if name.is_some() { "Incomplete" } else { "Unreadable" };
+        let text = if name.is_some() { INCOMPLETE } else { "Unreadable" };
         return Cell::colored(text.into(), Color::Red);
+    }
+    if name == Some(INCOMPLETE) {
+        return Cell::colored(INCOMPLETE.into(), Color::Red);
     }
     let Some(status) = name.and_then(|name| name.parse::<Status>().ok()) else { return cells::nothing() };
     let color = match status {

@@ -1,7 +1,7 @@
 //! `cddsfs purge STORE`: deletes what has expired, and what deletions and runs that were interrupted have left.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
@@ -14,13 +14,17 @@ use crate::export::record::timestamp;
 use crate::store::managed::{EngineLock, Managed};
 use crate::store::names::stem_of;
 
+/// For so long after it was believed a clock may be ahead of that.
+const BELIEVED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   cddsfs purge store --dry-run
   cddsfs purge store
 
-One line for each thing that goes: its name, its size, and why. A mount does the same by itself, but does \
-not believe a clock that was just put forward; this command does what the clock says. It may run beside a mount: files \
+One line for each thing that goes: its name, its size, and why. A mount does the same by itself, once it has run \
+for an hour or its clock was believed an hour ago; this command believes a clock that is at most a week ahead of that, \
+and any other with --yes. It may run beside a mount: files \
 that are open there stay readable until they are closed.")]
 pub struct Arguments {
     /// Store that was made by cddsfs init
@@ -28,6 +32,9 @@ pub struct Arguments {
     /// Only list what would go
     #[arg(long)]
     dry_run: bool,
+    /// Delete what has expired by a clock that nobody has confirmed
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Something to delete.
@@ -51,6 +58,11 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     // While it is held nobody writes, so that unfinished files belong to nobody. Without it they are left alone.
     let lock = store.lock_engine().because(Reason::Store)?;
     let items = items(&store, now, lock.as_ref()).because(Reason::Store)?;
+    let expires = items.iter().any(|item| matches!(item.what, What::Artifact(_)));
+    if expires && !arguments.dry_run && !arguments.yes {
+        let believed = store.catalogue.confirmed_clock().because(Reason::Store)?;
+        refuse_doubtful_clock(believed, now)?;
+    }
     let (mut total, mut is_read) = (0, true);
     for item in &items {
         if !arguments.dry_run {
@@ -63,6 +75,19 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let what = if arguments.dry_run { "would be deleted" } else { "deleted" };
     eprintln!("cddsfs: {} {what}, {}", items.len(), show::size(total));
     Ok(())
+}
+
+/// What the clock says is believed if somebody has run jobs by it lately: that of a machine that has just started may be wrong.
+fn refuse_doubtful_clock(believed: Option<SystemTime>, now: SystemTime) -> std::result::Result<(), Failure> {
+    if believed.is_some_and(|then| now <= then + BELIEVED_FOR) {
+        return Ok(());
+    }
+    let believed = believed.map_or_else(|| "never".into(), timestamp);
+    let text = format!(
+        "artifacts have expired by a clock that says {}, and was last believed {believed}; nothing has been deleted",
+        timestamp(now)
+    );
+    Err(Failure::new(Reason::Refused, text).with_hint("if the clock is right give --yes"))
 }
 
 fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<Vec<Item>> {

@@ -14,9 +14,6 @@ use crate::store::retention::Retention;
 /// A certificate that a new export was encrypted to is warned of from so many days before it expires.
 pub const WARN_DAYS: i64 = 30;
 
-/// Status of a run whose artifact lacks parts that were deleted.
-const INCOMPLETE: &str = "Incomplete";
-
 /// Returns the record of a run as it is now.
 pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     let spec: Object = serde_json::from_str(&run.spec).unwrap_or_default();
@@ -41,7 +38,7 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     }
     let parts = if run.present { store.catalogue.parts(&run.id)? } else { Vec::new() };
     let (missing, here): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_deleted);
-    put("status", json!(if missing.is_empty() { run.status.name() } else { INCOMPLETE }));
+    put("status", json!(run.shown_status()));
     for (key, instant) in [
         ("scheduled", run.scheduled.filter(|_| run.status == Status::Scheduled)),
         ("queued", run.queued),
@@ -52,7 +49,7 @@ pub fn record(store: &Managed, run: &Run, now: SystemTime) -> Result<Object> {
     }
     put("progress", progress(run));
     if run.present {
-        let suffix = if missing.is_empty() { "" } else { ".incomplete" };
+        let suffix = if run.incomplete { ".incomplete" } else { "" };
         put("artifact", json!(format!("{}.zip{suffix}", run.stem())));
         let part = |p: &StoredPartRecord| json!({"name": p.name, "size": p.size, "sha256": hex(&p.sha256)});
         put("parts", here.iter().map(part).collect());

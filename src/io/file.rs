@@ -42,13 +42,6 @@ impl FileVersion {
         if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
     }
 
-    /// Adds what changes with the bytes.
-    pub fn bytes_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(&self.size.to_le_bytes());
-        hasher.update(&self.mtime.to_le_bytes());
-    }
-
-    /// Adds what changes when it may be another file.
     pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.inode.to_le_bytes());
         hasher.update(&self.size.to_le_bytes());

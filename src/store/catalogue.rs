@@ -30,7 +30,7 @@ use connect::Reading;
 pub use jobs::Job;
 pub use parts::{Gone, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;
-pub use runs::{Made, Progress, Run, RunUpdate, Status};
+pub use runs::{INCOMPLETE, Made, Progress, Run, RunUpdate, Status};
 
 const CLOCK: &str = "confirmed_clock";
 /// Pages that are copied at a time.

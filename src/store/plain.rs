@@ -51,16 +51,6 @@ impl StoredFile {
         self.folder.path.join(&self.name)
     }
 
-    /// Adds what tells its bytes from others. Of a part that we wrote those are its hash, and when it was changed last: other
-    /// links to the file, or another place in the store, change nothing.
-    pub fn identity_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(self.name.as_bytes()).update(&[0]);
-        match &self.written {
-            Some(written) => self.version.bytes_into(hasher.update(&written.root)),
-            None => self.version.hash_into(hasher),
-        }
-    }
-
     pub fn seen(&self) -> Seen {
         Seen { version: self.version, stop: self.folder.stop.clone() }
     }
@@ -92,12 +82,6 @@ impl fmt::Debug for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Written").field("size", &self.size).finish_non_exhaustive()
     }
-}
-
-fn digest_of(hasher: &blake3::Hasher) -> [u8; 16] {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    digest
 }
 
 /// The files of a set by their place, each with whether its name is that of a further download.
@@ -136,7 +120,8 @@ impl StoredSet {
             // The name without a browser's number comes first, then the others in their order.
             versions.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
             for (_, file) in versions.iter() {
-                file.identity_into(&mut hasher);
+                hasher.update(file.name.as_bytes()).update(&[0]);
+                file.version.hash_into(&mut hasher);
             }
             let mut versions = versions.drain(..).map(|(_, file)| file);
             if let Some(file) = versions.next() {
@@ -146,7 +131,8 @@ impl StoredSet {
         for ordinal in &downloading {
             hasher.update(ordinal.to_string().as_bytes()).update(&[1]);
         }
-        let digest = digest_of(&hasher);
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         let made = parts.iter().map(|part| part.file.mtime).min().unwrap_or(SystemTime::UNIX_EPOCH);
         StoredSet { stem, parts, downloading, digest, made, run: None }
     }
@@ -167,9 +153,7 @@ impl StoredSet {
             let written = written(&part.file.name).map(Box::new);
             part.file = Arc::new(StoredFile { mtime: made, written, ..(*part.file).clone() });
         }
-        let mut hasher = blake3::Hasher::new();
-        set.parts.iter().for_each(|part| part.file.identity_into(&mut hasher));
-        (set.digest, set.made, set.run) = (digest_of(&hasher), made, Some(run));
+        (set.made, set.run) = (made, Some(run));
         set
     }
 

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::node::{self, Ino};
 use super::recent::{Key, Recent};
@@ -17,6 +17,8 @@ use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredSet;
 use crate::store::sizes::{Known, Sizes};
 
+/// By so much times without a zone, and clocks that are wrong, may be ahead.
+const AHEAD: Duration = Duration::from_secs(26 * 60 * 60);
 /// More different errors of one export than this are not logged.
 const MAX_LOGGED: usize = 8;
 
@@ -44,13 +46,6 @@ pub struct Made {
     pub at: SystemTime,
     /// Nothing but the times of its files is known: it is as old as they are, or older.
     pub estimated: bool,
-}
-
-impl Made {
-    /// Returns the same, but not in the future.
-    pub fn by(self, now: SystemTime) -> Made {
-        Made { at: self.at.min(now), ..self }
-    }
 }
 
 /// Why a set is not whole.
@@ -108,14 +103,17 @@ impl Export {
     }
 
     /// Returns when it was made, as far as that is known without work.
-    pub fn made(&self, context: &Context) -> Made {
+    ///
+    /// A time that is to come counts as now: clocks differ, and times in zips know no zone. One that is further off than
+    /// that explains tells nothing.
+    pub fn made(&self, context: &Context, now: SystemTime) -> Made {
         if self.set.run.is_some() {
-            return Made { at: self.set.made, estimated: false };
+            return Made { at: self.set.made.min(now), estimated: false };
         }
         let remembered = || context.sizes.get(&self.digest()).filter(|_| !self.indexed)?.made();
-        match self.made.get().copied().unwrap_or_else(remembered) {
-            Some(at) => Made { at, estimated: false },
-            None => Made { at: self.set.made, estimated: true },
+        match self.made.get().copied().unwrap_or_else(remembered).filter(|at| *at <= now + AHEAD) {
+            Some(at) => Made { at: at.min(now), estimated: false },
+            None => Made { at: self.set.made.min(now), estimated: true },
         }
     }
 
@@ -320,7 +318,7 @@ impl Export {
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
         };
-        let members = Members::open_within(zip, self.made(context).at, budget);
+        let members = Members::open_within(zip, self.made(context, SystemTime::now()).at, budget);
         Ok(Arc::new(members.inspect_err(|error| self.log_once(error))?))
     }
 

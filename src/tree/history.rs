@@ -77,7 +77,7 @@ pub fn render(
         (node::Record::OfRun(run), Store::Managed(store)) => of_run(store, &run.id, now),
         (node::Record::OfSet(export), _) => {
             let text = record::pretty(&of_set(export, context, retention, now)?);
-            Ok(Rendered { text, mtime: export.made(context).by(now).at, is_live: false })
+            Ok(Rendered { text, mtime: export.made(context, now).at, is_live: false })
         }
         (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
     }
@@ -99,7 +99,7 @@ impl Tree {
             }
             (node::Record::OfSet(export), _) => {
                 let record = of_set(export, &self.exports, view.retention(), now)?;
-                Ok((export.made(&self.exports).at, record))
+                Ok((export.made(&self.exports, now).at, record))
             }
             (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
         };
@@ -130,7 +130,7 @@ fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
 
 fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Result<Object> {
     let outcome = export.outcome(context);
-    let Made { at: mtime, estimated } = export.made(context).by(now);
+    let Made { at: mtime, estimated } = export.made(context, now);
     let (bytes, missing, error) = match &outcome {
         Outcome::Zip(len) => (Some(*len), Vec::new(), None),
         Outcome::Incomplete(incomplete) => {

@@ -101,7 +101,7 @@ impl Tree {
             return table(dir, runs.iter().map(|run| of_run(run, retention, now)));
         }
         let view = self.view();
-        let made = |export: &Export| export.made(&self.exports).by(now);
+        let made = |export: &Export| export.made(&self.exports, now);
         let mut exports: Vec<(Made, &Arc<Export>)> = view.exports().map(|e| (made(e), e)).collect();
         exports.sort_by_key(|(made, _)| std::cmp::Reverse(made.at));
         let line =
@@ -120,7 +120,7 @@ fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Line {
     line.put("title", text("title"));
     line.put("type", text("type"));
     line.put("job", run.job.as_ref());
-    line.put("status", Some(run.status));
+    line.put("status", Some(run.shown_status()));
     line.put("percent", percent(run));
     line.put("queued", run.queued.map(timestamp));
     line.put("started", run.started.map(timestamp));
@@ -128,7 +128,7 @@ fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Line {
     line.put("rows", progress.map(|progress| progress.rows_total));
     line.put("bytes", run.bytes);
     line.put("stored_bytes", progress.map(|progress| progress.bytes_written));
-    line.put("artifact", made.map(|_| artifact_name(&run.stem(), true)));
+    line.put("artifact", made.map(|_| artifact_name(&run.stem(), !run.incomplete)));
     line.put("made", made.map(timestamp));
     line.put("expires", made.and_then(|made| retention.expires(made)).map(timestamp));
     line.put("remaining_days", made.and_then(|made| retention.remaining_days(made, now)));

@@ -145,7 +145,7 @@ impl Node {
             Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
             Node::History(record) => hasher.update(b"history\0").update(record.stem().as_bytes()),
             Node::Stored(file) => {
-                file.identity_into(hasher.update(b"stored\0"));
+                file.version.hash_into(hasher.update(b"stored\0").update(file.name.as_bytes()));
                 &mut hasher
             }
         };

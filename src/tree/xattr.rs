@@ -88,7 +88,7 @@ fn of_run(store: &Managed, id: &str, name: &str, asked: &Asked<'_>) -> Result<Op
 fn of_export(export: &Export, name: &str, asked: &Asked<'_>) -> Option<String> {
     // Working out what it is tells when it was made.
     let outcome = export.outcome(asked.context);
-    let made = export.made(asked.context).by(asked.now);
+    let made = export.made(asked.context, asked.now);
     Some(match name {
         ESTIMATED => made.estimated.then(|| "true".into())?,
         "run" => record::id_of(export.stem()).to_string(),
@@ -117,8 +117,8 @@ fn of_member(export: &Export, id: NodeId, name: &str, context: &Context) -> Opti
 }
 
 /// Returns the names that [`get`] may know for the node, each closed by a NUL.
-pub fn list(node: &Node, context: &Context, is_managed: bool) -> Vec<u8> {
-    let estimated = |export: &Arc<Export>| export.made(context).estimated;
+pub fn list(node: &Node, context: &Context, is_managed: bool, now: SystemTime) -> Vec<u8> {
+    let estimated = |export: &Arc<Export>| export.made(context, now).estimated;
     let names: Vec<&str> = match node {
         Node::Member { export, id } if *id != ROOT => {
             OF_MEMBER.into_iter().filter(|name| of_member(export, *id, name, context).is_some()).collect()

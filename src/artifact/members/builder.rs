@@ -26,6 +26,8 @@ const SMALL: usize = 2 * PIECE;
 static LARGE: Mutex<()> = Mutex::new(());
 /// How long is waited for memory that others work with.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long for those whose tree is large to be done with theirs.
+const TURN: Duration = Duration::from_secs(25);
 
 pub struct Builder<'a> {
     zip: &'a Arc<Zip>,
@@ -190,11 +192,10 @@ impl<'a> Builder<'a> {
             return Err(too_much());
         }
         if needed > SMALL && self.alone.is_none() {
-            self.alone = Some(LARGE.lock());
+            self.alone = Some(LARGE.try_lock_for(TURN).ok_or_else(no_memory)?);
         }
         if !self.share.resize(needed.next_multiple_of(PIECE), PATIENCE) {
-            let what = "no memory for the names of this zip: those of others that are open take all there is";
-            return Err(Error::new(Kind::Os(libc::ENOMEM), what));
+            return Err(no_memory());
         }
         Ok(())
     }
@@ -234,6 +235,11 @@ impl<'a> Builder<'a> {
         self.enter(link, None);
         Ok(())
     }
+}
+
+fn no_memory() -> Error {
+    let what = "no memory for the names of this zip: those of others that are open take all there is";
+    Error::new(Kind::Os(libc::ENOMEM), what)
 }
 
 fn too_much() -> Error {

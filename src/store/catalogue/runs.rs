@@ -67,6 +67,9 @@ impl FromStr for Status {
     }
 }
 
+/// What is shown of a completed run whose artifact lacks parts.
+pub const INCOMPLETE: &str = "Incomplete";
+
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -112,6 +115,8 @@ pub struct Run {
     pub warnings: Option<String>,
     /// True if the artifact is there.
     pub present: bool,
+    /// True if it is, but lacks parts that were deleted alone.
+    pub incomplete: bool,
     /// When the artifact was removed or had expired.
     pub deleted: Option<SystemTime>,
 }
@@ -147,6 +152,7 @@ impl Run {
             error: None,
             warnings: None,
             present: false,
+            incomplete: false,
             deleted: None,
         }
     }
@@ -154,6 +160,11 @@ impl Run {
     /// What the names of its artifact and of its record begin with.
     pub fn stem(&self) -> String {
         stem_of(&self.id)
+    }
+
+    /// Returns what is shown as its status: that of its artifact, where that has suffered.
+    pub fn shown_status(&self) -> &'static str {
+        if self.incomplete { INCOMPLETE } else { self.status.name() }
     }
 
     fn of(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -192,6 +203,7 @@ impl Run {
             error: row.get("error")?,
             warnings: row.get("warnings")?,
             present: row.get("present")?,
+            incomplete: row.as_ref().column_index("incomplete").is_ok() && row.get("incomplete")?,
             deleted: instant("deleted")?,
         })
     }
@@ -247,7 +259,7 @@ impl Catalogue {
     /// Returns the runs of the history, in the order of their ids.
     pub fn runs(&self) -> Result<Vec<Run>> {
         self.read(|c| {
-            let mut query = c.prepare_cached("SELECT * FROM run WHERE hidden = 0 ORDER BY id")?;
+            let mut query = c.prepare_cached(&format!("{RUNS} WHERE hidden = 0 ORDER BY id"))?;
             self.collect(query.query_map([], Run::of)?)
         })
     }
@@ -261,9 +273,7 @@ impl Catalogue {
     }
 
     pub fn run(&self, id: &str) -> Result<Option<Run>> {
-        self.read(|c| {
-            c.prepare_cached("SELECT * FROM run WHERE id = ?1")?.query_row([id], Run::of).optional()
-        })
+        self.read(|c| c.prepare_cached(&format!("{RUNS} WHERE id = ?1"))?.query_row([id], Run::of).optional())
     }
 
     pub fn add_run(&self, run: &Run) -> Result<()> {
@@ -453,6 +463,9 @@ impl Catalogue {
         })
     }
 }
+
+const RUNS: &str = "SELECT *, present = 1 AND EXISTS (
+    SELECT 1 FROM part WHERE part.run = run.id AND part.deleted IS NOT NULL) AS incomplete FROM run";
 
 const LEFT_CANCELLED: &str = "WHERE status IN ('Scheduled', 'Queued') AND cancel = 1";
 
