@@ -18,10 +18,10 @@
 //! | [`tree`] | what is where: names, inodes, attributes, handles, `jobs/` | |
 //! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (sources) |
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
-//! | [`store`] | files on disk, grouping, the catalogue, watching, retention | notify, rusqlite (catalogue) |
+//! | [`store`] | files on disk, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, rusqlite (catalogue) |
 //! | [`crypto`] | keys, certificates, key transport, decryption of byte ranges, encryption | openssl |
 //! | [`format`](mod@format) | pure codecs, both directions: MIME, base64, BER, CMS, zip | |
-//! | [`io`] | [`io::ReadAt`] and the readers that know no format | |
+//! | [`io`] | [`io::ReadAt`] and the readers that know no format; opening nothing but regular files; budgets of memory, threads that live beside requests ([`io::Background`]), what ends them ([`io::Cancel`]) | |
 //!
 //! [`error`] belongs to all of them: one type, one mapping to errno.
 //!
@@ -78,6 +78,13 @@
 //! be wrong is refused by the write that shows it, and what is complete goes into the catalogue with the write that
 //! completes it, once. What is defined is asked for in the catalogue every time; drafts, and temporary files of editors, are in
 //! memory only. [`export::jobs`] makes runs of specs.
+//!
+//! # What does not last for ever
+//!
+//! A request that takes the store has 30 seconds (`mount::deadline`), and one that changes something takes a permit just
+//! before it counts ([`io::Permit`]): it is done, or time is up, but never both. What the catalogue says is to be done is
+//! compared with what is being done at every look of [`export::engine`], and `tests/support/invariants.rs` says what holds
+//! whatever happens. What comes from outside has a budget; the manual has a table of them.
 
 pub mod artifact;
 pub mod cli;

@@ -163,8 +163,9 @@ fn push_varint(out: &mut Vec<u8>, value: u64) {
     out.push(value as u8);
 }
 
-/// Takes a number of at most 63 bits.
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+/// Takes a number of at most 63 bits: seven of them in each byte, the lowest first, of which all but the last have the
+/// highest bit set. So xz has them, too.
+pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {
         let (&first, rest) = bytes.split_first()?;

@@ -158,7 +158,7 @@ fn not_before_its_time(
                 .iter()
                 .filter(|part| !known.deleted_parts.contains(&part.name))
                 .all(|part| !part.is_deleted && store.artifacts().join(&part.name).exists());
-        if !is_there && !(has_expired && is_believed) {
+        if !(is_there || has_expired && is_believed) {
             wrong.push(format!("the artifact of {run} is gone, and its time has not come"));
         }
     }

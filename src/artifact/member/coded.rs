@@ -13,6 +13,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::error::{Error, Result};
+use crate::format::seek_table::take_varint;
 use crate::format::zip::{u16_at, u32_at};
 
 const DEFLATE64: u16 = 9;
@@ -173,10 +174,10 @@ fn xz_dictionary(head: &[u8]) -> Option<u64> {
     const LZMA2: u64 = 0x21;
     let (flags, mut rest) = head.strip_prefix(b"\xFD7zXZ\0")?.get(7..)?.split_first()?;
     for _ in 0..(flags >> 6 & 1) + (flags >> 7) {
-        number(&mut rest)?;
+        take_varint(&mut rest)?;
     }
     for _ in 0..=flags & 3 {
-        let (id, len) = (number(&mut rest)?, number(&mut rest)?);
+        let (id, len) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
         let (properties, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
         if id == LZMA2 {
             let bits = u32::from(*properties.first()?).min(40);
@@ -187,20 +188,6 @@ fn xz_dictionary(head: &[u8]) -> Option<u64> {
             });
         }
         rest = after;
-    }
-    None
-}
-
-/// Takes a number of as many bytes as have their highest bit set, and one more.
-fn number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..63).step_by(7) {
-        let (&first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7F) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
     }
     None
 }
