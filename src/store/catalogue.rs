@@ -24,6 +24,7 @@ mod connect;
 mod jobs;
 mod parts;
 mod refusals;
+mod rows;
 mod runs;
 
 use connect::Reading;

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Catalogue, from_ms, runs, to_ms};
+use super::rows::{forget_hidden, id_in, unreadable};
+use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
 use crate::store::names;
 
@@ -74,10 +75,10 @@ pub(super) fn insert(
 
 /// Reads a part. Files are reached by its name, so that only one of the right form is taken.
 fn part_in(row: &Row<'_>) -> rusqlite::Result<(String, StoredPartRecord)> {
-    let (run, name): (String, String) = (runs::id_in(row, "run")?, row.get("name")?);
+    let (run, name): (String, String) = (id_in(row, "run")?, row.get("name")?);
     if names::part_of(&run, &name).is_none() {
         let what = format!("{:?} is no name of a part of {run}", name.escape_debug().to_string());
-        return Err(rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into()));
+        return Err(unreadable(what));
     }
     let size: i64 = row.get("size")?;
     let part = StoredPartRecord {
@@ -105,8 +106,7 @@ impl Catalogue {
             let mut query =
                 c.prepare_cached("SELECT id, finished, bytes FROM run WHERE present = 1 ORDER BY id")?;
             let artifact = |row: &Row<'_>| {
-                let (run, made, bytes): (String, i64, i64) =
-                    (runs::id_in(row, "id")?, row.get(1)?, row.get(2)?);
+                let (run, made, bytes): (String, i64, i64) = (id_in(row, "id")?, row.get(1)?, row.get(2)?);
                 let made = from_ms(made).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, made))?;
                 let bytes =
                     u64::try_from(bytes).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(2, bytes))?;
@@ -178,7 +178,7 @@ impl Catalogue {
             let mut query = c.prepare_cached(
                 "SELECT DISTINCT part.run FROM part JOIN run ON run.id = part.run WHERE run.present = 0",
             )?;
-            self.collect(query.query_map([], |row| runs::id_in(row, "run"))?)
+            self.collect(query.query_map([], |row| id_in(row, "run"))?)
         })
     }
 
@@ -201,7 +201,7 @@ impl Catalogue {
             tx.execute(sql, params![run, known as i64])?;
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
             tx.execute("INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, ?2)", params![run, to_ms(now)])?;
-            runs::forget_hidden(tx)
+            forget_hidden(tx)
         })
     }
 

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::parts::{self, Hash, StoredPartRecord};
+use super::rows::{forget_hidden, id_in, unreadable};
 use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
-use crate::store::names::{is_run_id, stem_of};
+use crate::store::names::stem_of;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,20 +207,6 @@ impl Run {
             incomplete: row.as_ref().column_index("incomplete").is_ok() && row.get("incomplete")?,
             deleted: instant("deleted")?,
         })
-    }
-}
-
-fn unreadable(what: impl Into<String>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into().into())
-}
-
-/// Reads the id of a run. File names are made of it, so that only one of the right form is taken.
-pub(super) fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
-    let id: String = row.get(column)?;
-    if is_run_id(&id) {
-        Ok(id)
-    } else {
-        Err(unreadable(format!("{:?} is no id of a run", id.escape_debug().to_string())))
     }
 }
 
@@ -474,17 +461,6 @@ fn cancel(tx: &Transaction<'_>, id: &str, now: SystemTime) -> rusqlite::Result<(
     tx.execute("UPDATE run SET cancel = 1 WHERE id = ?1 AND status = 'In Progress'", [id])?;
     let sql = "UPDATE run SET status = 'Cancelled', finished = ?2 WHERE id = ?1 AND status IN ('Scheduled', 'Queued')";
     tx.execute(sql, params![id, to_ms(now)]).map(drop)
-}
-
-/// Deletes runs that were removed from the history and have nothing in the store any more.
-pub(super) fn forget_hidden(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "DELETE FROM run WHERE hidden = 1 AND present = 0 AND debris = 0
-         AND status NOT IN ('Scheduled', 'Queued', 'In Progress')
-         AND NOT EXISTS (SELECT 1 FROM part WHERE part.run = run.id)",
-    )?
-    .execute([])
-    .map(drop)
 }
 
 /// Has a job do without a run that is still to come: the next one is that after it.
