@@ -36,8 +36,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         copied.linked,
         copied.parts - copied.linked
     );
+    for missing in &copied.missing {
+        eprintln!("cddsfs: not copied: {}", show::clean(missing));
+    }
     if copied.jobs > 0 {
         eprintln!("cddsfs: {} jobs: a mount of the copy runs them as well, unless it is -o ro", copied.jobs);
     }
-    Ok(())
+    if copied.missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Reason::Bad,
+        format!("{} parts could not be copied; the copy has everything else", copied.missing.len()),
+    ))
 }

@@ -97,6 +97,8 @@ pub struct Scheduler {
     stepping: Stepping,
     /// What everything was looked at last for.
     looked: Option<Looked>,
+    /// State of the catalogue when its log was moved into it last.
+    checkpointed: Option<(u64, i64)>,
     /// When files that nobody needs were deleted last.
     swept: Option<Instant>,
     /// When the time of day was written down last, in time that has passed.
@@ -143,6 +145,7 @@ impl Scheduler {
             ended: Vec::new(),
             rests: HashMap::new(),
             looked: None,
+            checkpointed: None,
             swept: None,
             confirmed: None,
             said: None,
@@ -182,6 +185,10 @@ impl Scheduler {
             self.tick(now.clock)?;
             // What was changed on the way may lead to more.
             self.looked = Some(now);
+        } else if self.checkpointed != Some(now.changes) {
+            // Nothing happens at the moment.
+            self.checkpoint();
+            self.checkpointed = Some(now.changes);
         }
         Ok(())
     }
@@ -202,11 +209,11 @@ impl Scheduler {
             all(jobs::schedule_next(&self.store, now));
         }
         all(self.sweep(now));
-        if is_trusted {
+        if self.stepping.is_confirmed() {
             all(self.confirm_clock(now));
-            if self.only.is_none() {
-                all(self.expire(now));
-            }
+        }
+        if is_trusted && self.only.is_none() {
+            all(self.expire(now));
         }
         all(self.start_queued(now));
         failed
@@ -342,6 +349,7 @@ impl Scheduler {
         if self.workers.len() >= PARALLEL {
             return Ok(());
         }
+        let mut failed = Ok(());
         for run in self.store.catalogue.runs_that_are(Status::Queued)? {
             if self.workers.len() >= PARALLEL {
                 break;
@@ -351,13 +359,18 @@ impl Scheduler {
             if !self.wants(&run.id) || is_known || !self.has_rested(&run) {
                 continue;
             }
-            if let Some(run) = self.store.catalogue.start(&run.id, now)? {
-                self.rests.remove(&run.id);
-                let worker = self.start_worker(&run)?;
-                self.workers.insert(run.id, worker);
+            let started = self.store.catalogue.start(&run.id, now);
+            match started.map_err(|error| error.at(run.stem())) {
+                Ok(Some(run)) => {
+                    self.rests.remove(&run.id);
+                    let worker = self.start_worker(&run)?;
+                    self.workers.insert(run.id, worker);
+                }
+                Ok(None) => {}
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
-        Ok(())
+        failed
     }
 
     /// False while a run whose process has died again and again has to wait.

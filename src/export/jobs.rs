@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::schedule::Recurrence;
 use super::spec::{MAX_BYTES, Refusal, Spec};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Job, RefusedSpec, Run, Status};
@@ -15,9 +16,6 @@ use crate::store::managed::Managed;
 
 /// Names of jobs that are derived from a title have at most so many characters.
 const MAX_SLUG: usize = 60;
-
-/// No job runs less often.
-const MAX_PERIOD: Duration = Duration::from_secs(32 * 24 * 60 * 60);
 
 /// Clocks that are only a little ahead are right enough.
 const LEEWAY: Duration = Duration::from_secs(60 * 60);
@@ -133,7 +131,11 @@ pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
         let scheduled = match next_run(&job, now) {
             Ok(Some(run)) => store.catalogue.add_run(&run),
             Ok(None) => Ok(()),
-            Err(error) => Err(error.at(format_args!("jobs/{}.json", job.name))),
+            // Each is named, once; the others go on.
+            Err(error) => {
+                store.catalogue.say_once(&format!("jobs/{}.json: {error}", job.name));
+                Ok(())
+            }
         };
         failed = failed.and(scheduled);
     }
@@ -148,7 +150,7 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     // What was missed since then, while its last run was still under way, is made up for once. A time that is to come is
     // that of a clock that was wrong.
     let due = job.due.filter(|due| *due <= now + LEEWAY).unwrap_or(now);
-    let skipped = job.skipped.filter(|skipped| *skipped <= now + MAX_PERIOD);
+    let skipped = job.skipped.filter(|skipped| is_soon(recurrence, *skipped, now));
     let after = skipped.map_or(due, |skipped| skipped.max(due));
     let after = after + Duration::from_millis(1);
     if recurrence.first_from(start_of(&spec, after)?).is_none() {
@@ -164,21 +166,37 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
+/// Returns true for one of the next times of a job. Nobody leaves out more of them one by one; what is further off was
+/// left out by a clock that was ahead.
+fn is_soon(recurrence: &Recurrence, time: SystemTime, now: SystemTime) -> bool {
+    const TIMES: usize = 8;
+    let mut last = instant(now).ok();
+    for _ in 0..TIMES {
+        last = last.and_then(|last| recurrence.next_after(last));
+    }
+    last.is_some_and(|last| time <= SystemTime::from(last))
+}
+
 /// Runs to come that were written down by a clock that was ahead would come too late.
 fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
     let mut failed = Ok(());
     for run in store.catalogue.runs_that_are(Status::Scheduled)? {
         let is_of_a_wrong_clock = run.made.is_some_and(|made| made > now + LEEWAY);
-        // Without a time it would never come.
-        if (is_of_a_wrong_clock || run.scheduled.is_none())
-            && let Some(job) = run.job.as_deref().map(|name| store.catalogue.job(name)).transpose()?.flatten()
-        {
-            let rescheduled = next_run(&job, now).and_then(|next| match next {
-                Some(next) => store.catalogue.reschedule(&run.id, next.scheduled, now),
-                None => Ok(()),
-            });
-            failed = failed.and(rescheduled.at(format_args!("jobs/{}.json", job.name)));
+        if !is_of_a_wrong_clock && run.scheduled.is_some() {
+            continue;
         }
+        let job = run.job.as_deref().map(|name| store.catalogue.job(name)).transpose()?.flatten();
+        let next = job.as_ref().map(|job| next_run(job, now).at(format_args!("jobs/{}.json", job.name)));
+        let done = match next.transpose() {
+            Ok(Some(Some(next))) => store.catalogue.reschedule(&run.id, next.scheduled, now),
+            // Without a time, and without a job that could give it one, it would never come.
+            Ok(_) if run.scheduled.is_none() => {
+                let why = "when it is to run is no instant; hand the spec in again to have it run";
+                store.catalogue.fail_scheduled(&run.id, why, now)
+            }
+            other => other.map(drop),
+        };
+        failed = failed.and(done);
     }
     failed
 }

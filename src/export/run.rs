@@ -158,7 +158,19 @@ impl Execution<'_> {
         let warnings = snapshot.warnings()?;
         match warnings.is_empty() && run.warnings.is_none() {
             true => Ok(()),
-            false => self.store.catalogue.set_warnings_of(&run.id, &json!(warnings).to_string()),
+            false => {
+                self.patiently(|| self.store.catalogue.set_warnings_of(&run.id, &json!(warnings).to_string()))
+            }
+        }
+    }
+
+    /// Tries again while another process writes to the catalogue: what has been done is worth waiting for.
+    fn patiently(&self, write: impl Fn() -> Result<()>) -> Result<()> {
+        loop {
+            match write() {
+                Err(error) if error.kind() == Kind::TimedOut => self.cancel.check()?,
+                done => return done,
+            }
         }
     }
 
@@ -166,7 +178,7 @@ impl Execution<'_> {
     fn certificate(&self, run: &str) -> Result<Used> {
         let now = self.clock.now();
         let used = Used::load(self.store)?;
-        self.store.catalogue.set_certificate_of(run, &used.description.to_string())?;
+        self.patiently(|| self.store.catalogue.set_certificate_of(run, &used.description.to_string()))?;
         used.certificate.check(now)?;
         if let Some(warning) = expiry_warning(&used.description, now) {
             log::warn!("{warning}");
@@ -190,7 +202,9 @@ impl Execution<'_> {
     /// Puts the parts in their place and completes the run.
     fn publish(&self, run: &Run, made: &Made) -> Result<Outcome> {
         let files = self.store.files()?;
-        let finished = self.clock.now();
+        // By a clock that is behind the artifact would soon seem old.
+        let believed = self.store.catalogue.confirmed_clock()?;
+        let finished = believed.map_or(self.clock.now(), |believed| believed.max(self.clock.now()));
         for part in &made.finished.parts {
             let temporary = part.temporary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             files.open_file(temporary)?.set_times(FileTimes::new().set_modified(finished))?;

@@ -21,13 +21,15 @@ pub struct Stepping {
     last: (Duration, SystemTime),
     /// Since when it has run without a step, in time that has passed.
     steady_since: Duration,
+    is_confirmed: bool,
 }
 
 impl Stepping {
     /// `confirmed` is the time of day that was believed last, in whatever process.
     pub fn new(clock: &dyn Clock, confirmed: Option<SystemTime>) -> Stepping {
         let (passed, now) = (clock.passed(), clock.now());
-        Stepping { believed: confirmed.map(|then| (passed, then)), last: (passed, now), steady_since: passed }
+        let believed = confirmed.map(|then| (passed, then));
+        Stepping { believed, last: (passed, now), steady_since: passed, is_confirmed: false }
     }
 
     /// Compares the clocks; false while the time of day is doubted. One that is behind deletes nothing too early.
@@ -41,12 +43,19 @@ impl Stepping {
             );
         }
         self.last = (passed, now);
-        let is_right = self.believed.is_some_and(|then| !is_ahead(then, (passed, now)));
-        let is_trusted = is_right || passed.saturating_sub(self.steady_since) >= DOUBT;
-        if is_trusted {
+        let is_not_ahead = self.believed.is_some_and(|then| !is_ahead(then, (passed, now)));
+        let is_behind = self.believed.is_some_and(|then| is_ahead((passed, now), then));
+        let is_steady = passed.saturating_sub(self.steady_since) >= DOUBT;
+        self.is_confirmed = is_steady || (is_not_ahead && !is_behind);
+        if self.is_confirmed {
             self.believed = Some((passed, now));
         }
-        is_trusted
+        is_not_ahead || is_steady
+    }
+
+    /// Returns true if the time of day, when it was looked at last, was one to compare others with: not one that is behind.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
     }
 }
 

@@ -26,12 +26,14 @@ mod parts;
 mod refusals;
 mod rows;
 mod runs;
+mod status;
 
 use connect::Reading;
 pub use jobs::Job;
 pub use parts::{Gone, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;
-pub use runs::{INCOMPLETE, Made, Progress, Run, RunUpdate, Status};
+pub use runs::{Made, Progress, Run, RunUpdate};
+pub use status::{INCOMPLETE, Status};
 
 const CLOCK: &str = "confirmed_clock";
 /// Pages that are copied at a time.
@@ -142,7 +144,7 @@ impl Catalogue {
     }
 
     /// Says what is wrong with the catalogue's content, once.
-    fn say_once(&self, text: &str) {
+    pub fn say_once(&self, text: &str) {
         let mut said = self.said.lock();
         if said.len() < MAX_SAID && said.insert(text.into()) {
             log::error!("{text}");

@@ -109,7 +109,7 @@ impl Drop for Listing {
 const HELD: Duration = Duration::from_secs(60);
 
 /// Sets that were listed as a zip before anybody knew what they are. A name that was listed resolves, if only to the
-/// text that says that it is no zip: as long as the listing is open, and then for a while, until one names it rightly.
+/// text that says that it is no zip: as long as the listing is open, and then for a while.
 #[derive(Default)]
 pub struct Named(Mutex<Names>);
 
@@ -125,14 +125,12 @@ struct TooEarly {
     listed: Instant,
     /// Listings that are open.
     open: usize,
-    /// One that came later knew better.
-    is_corrected: bool,
 }
 
 impl Names {
     fn is_held(&self, set: &TooEarly) -> bool {
         let last = self.waited.unwrap_or(set.listed).max(set.listed);
-        set.open > 0 || (!set.is_corrected && last.elapsed() < HELD)
+        set.open > 0 || last.elapsed() < HELD
     }
 }
 
@@ -147,12 +145,10 @@ impl Named {
         let mut names = self.0.lock();
         if is_open && is_whole {
             let listed = Instant::now();
-            let fresh = TooEarly { listed, open: 0, is_corrected: false };
+            let fresh = TooEarly { listed, open: 0 };
             let set = names.sets.entry(export.contents_ino()).or_insert(fresh);
-            (set.listed, set.is_corrected) = (listed, false);
+            set.listed = listed;
             set.open += usize::from(held.lock().insert(export.contents_ino()));
-        } else if let Some(set) = names.sets.get_mut(&export.contents_ino()) {
-            set.is_corrected = true;
         }
         DirEntry { ino: node.ino(), kind: NodeKind::File, name }
     }
@@ -193,14 +189,13 @@ mod tests {
     #[test]
     fn a_name_is_held_as_long_as_somebody_may_be_at_it() {
         let long_ago = Instant::now().checked_sub(2 * HELD).unwrap();
-        let set = |listed, open, is_corrected| TooEarly { listed, open, is_corrected };
+        let set = |listed, open| TooEarly { listed, open };
         let mut names = Names::default();
-        assert!(names.is_held(&set(Instant::now(), 0, false)) && !names.is_held(&set(long_ago, 0, false)));
-        assert!(names.is_held(&set(long_ago, 1, true)), "a listing that is open");
-        assert!(!names.is_held(&set(Instant::now(), 0, true)), "one that came later knew better");
+        assert!(names.is_held(&set(Instant::now(), 0)) && !names.is_held(&set(long_ago, 0)));
+        assert!(names.is_held(&set(long_ago, 1)), "a listing that is open");
         names.waited = Some(Instant::now());
-        assert!(names.is_held(&set(long_ago, 0, false)), "sets are still being worked out for somebody");
+        assert!(names.is_held(&set(long_ago, 0)), "sets are still being worked out for somebody");
         names.waited = Some(long_ago);
-        assert!(!names.is_held(&set(long_ago, 0, false)));
+        assert!(!names.is_held(&set(long_ago, 0)));
     }
 }

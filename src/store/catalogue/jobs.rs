@@ -1,10 +1,11 @@
 //! The defined jobs.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Catalogue, from_ms, runs, to_ms};
+use super::{Catalogue, Status, from_ms, runs, to_ms};
 use crate::error::{Error, Kind, Result};
 
 /// A defined job.
@@ -67,12 +68,15 @@ impl Catalogue {
         })
     }
 
-    /// Returns the jobs that have no run to come and none under way.
+    /// Returns the jobs that have no run to come and none under way. A run that cannot be read is none.
     pub fn jobs_without_a_run(&self) -> Result<Vec<Job>> {
-        self.jobs_by(
-            "SELECT * FROM job WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.job = job.name
-             AND run.status IN ('Scheduled', 'Queued', 'In Progress')) ORDER BY name",
-        )
+        let mut busy = HashSet::new();
+        for status in [Status::Scheduled, Status::Queued, Status::InProgress] {
+            busy.extend(self.runs_that_are(status)?.into_iter().filter_map(|run| run.job));
+        }
+        let mut jobs = self.jobs()?;
+        jobs.retain(|job| !busy.contains(&job.name));
+        Ok(jobs)
     }
 
     /// Defines a job, or changes the one of that name, and puts `run` in the place of its run that is still to come.
@@ -132,6 +136,7 @@ impl Catalogue {
                 return Ok(is_there);
             }
             runs::delete_scheduled(tx, to)?;
+            runs::orphan(tx, to)?;
             tx.execute("DELETE FROM job WHERE name = ?1", [to])?;
             tx.execute("UPDATE job SET name = ?2 WHERE name = ?1", [from, to])?;
             tx.execute(
@@ -148,6 +153,7 @@ impl Catalogue {
     pub fn delete_job(&self, name: &str) -> Result<bool> {
         self.write(|tx| {
             runs::delete_scheduled(tx, name)?;
+            runs::orphan(tx, name)?;
             Ok(tx.execute("DELETE FROM job WHERE name = ?1", [name])? > 0)
         })
     }

@@ -200,7 +200,10 @@ impl Catalogue {
             let sql = "UPDATE run SET debris = 1 WHERE id = ?1 AND (SELECT count(*) FROM part WHERE run = ?1) <> ?2";
             tx.execute(sql, params![run, known as i64])?;
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
-            tx.execute("INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, ?2)", params![run, to_ms(now)])?;
+            // Not earlier than a time that was believed: by a clock that is behind they would go too soon.
+            let sql = "INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, max(?2, coalesce(
+                       (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'confirmed_clock'), 0)))";
+            tx.execute(sql, params![run, to_ms(now)])?;
             forget_hidden(tx)
         })
     }

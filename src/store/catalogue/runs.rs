@@ -1,75 +1,15 @@
 //! The runs of jobs, and how they change from queued to finished.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::parts::{self, Hash, StoredPartRecord};
 use super::rows::{forget_hidden, id_in, unreadable};
+use super::status::{INCOMPLETE, Status};
 use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
 use crate::store::names::stem_of;
-
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Status {
-    Scheduled,
-    Queued,
-    InProgress,
-    Completed,
-    NoData,
-    Failed,
-    Cancelled,
-}
-
-impl Status {
-    pub const ALL: [Status; 7] = [
-        Status::Scheduled,
-        Status::Queued,
-        Status::InProgress,
-        Status::Completed,
-        Status::NoData,
-        Status::Failed,
-        Status::Cancelled,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Scheduled => "Scheduled",
-            Status::Queued => "Queued",
-            Status::InProgress => "In Progress",
-            Status::Completed => "Completed",
-            Status::NoData => "No Data",
-            Status::Failed => "Failed",
-            Status::Cancelled => "Cancelled",
-        }
-    }
-
-    /// Returns true if nothing will change it any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Status::Completed | Status::NoData | Status::Failed | Status::Cancelled)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Status {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Status, String> {
-        let found = Status::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| format!("the statuses are {}", Status::ALL.map(Status::name).join(", ")))
-    }
-}
-
-/// What is shown of a completed run whose artifact lacks parts.
-pub const INCOMPLETE: &str = "Incomplete";
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,11 +109,20 @@ impl Run {
     }
 
     fn of(row: &Row<'_>) -> rusqlite::Result<Run> {
+        let id = id_in(row, "id")?;
+        Run::read(row).map_err(|error| unreadable(format!("run {id}: {error}")))
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         let instant = |name: &str| row.get::<_, Option<i64>>(name).map(|ms| ms.and_then(from_ms));
         let count =
             |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.and_then(|n| u64::try_from(n).ok()));
         let status: String = row.get("status")?;
-        let status = status.parse().map_err(unreadable)?;
+        // As it is compared in the database.
+        let status = Status::ALL
+            .into_iter()
+            .find(|known| known.name() == status)
+            .ok_or_else(|| unreadable(format!("{:?} is no status", status.escape_debug().to_string())))?;
         let progress = match (count("rows_done")?, count("rows_total")?) {
             (Some(rows_done), Some(rows_total)) => Some(Progress {
                 rows_done,
@@ -224,6 +173,12 @@ pub(super) fn insert(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
         ],
     )
     .map(drop)
+}
+
+/// Takes the runs of a job that goes from it: one that comes under its name has nothing to do with them.
+pub(super) fn orphan(tx: &Transaction<'_>, job: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE run SET job = NULL WHERE job = ?1 AND status IN ('Queued', 'In Progress')";
+    tx.execute(sql, [job]).map(drop)
 }
 
 /// Deletes the run of a job that is still to come.
@@ -316,6 +271,16 @@ impl Catalogue {
                  WHERE id = ?1 AND status = 'In Progress' AND cancel = 0 AND attempts = ?2"
             );
             tx.execute(&sql, params![run.id, run.attempts])
+        })
+        .map(drop)
+    }
+
+    /// Ends a run to come that has no time at which it could come.
+    pub fn fail_scheduled(&self, id: &str, error: &str, now: SystemTime) -> Result<()> {
+        self.write(|tx| {
+            let sql = "UPDATE run SET status = 'Failed', error = ?2, finished = ?3
+                       WHERE id = ?1 AND status = 'Scheduled'";
+            tx.execute(sql, params![id, error, to_ms(now)])
         })
         .map(drop)
     }
@@ -413,7 +378,7 @@ impl Catalogue {
     pub fn runs_to_cancel(&self) -> Result<Vec<String>> {
         self.read(|c| {
             let mut query =
-                c.prepare_cached("SELECT id FROM run WHERE status = 'In Progress' AND cancel = 1")?;
+                c.prepare_cached("SELECT id FROM run WHERE status = 'In Progress' AND cancel <> 0")?;
             self.collect(query.query_map([], |row| id_in(row, "id"))?)
         })
     }
@@ -454,7 +419,7 @@ impl Catalogue {
 const RUNS: &str = "SELECT *, present = 1 AND EXISTS (
     SELECT 1 FROM part WHERE part.run = run.id AND part.deleted IS NOT NULL) AS incomplete FROM run";
 
-const LEFT_CANCELLED: &str = "WHERE status IN ('Scheduled', 'Queued') AND cancel = 1";
+const LEFT_CANCELLED: &str = "WHERE status IN ('Scheduled', 'Queued') AND cancel <> 0";
 
 fn cancel(tx: &Transaction<'_>, id: &str, now: SystemTime) -> rusqlite::Result<()> {
     skip_scheduled(tx, id)?;

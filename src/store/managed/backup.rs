@@ -18,7 +18,7 @@ use crate::store::catalogue::{Catalogue, StoredPartRecord};
 const UNFINISHED: &str = "cddsfs.db.unfinished";
 
 /// What was copied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     pub artifacts: usize,
     pub parts: usize,
@@ -27,6 +27,8 @@ pub struct Copied {
     /// Parts that share their bytes on the disk with the store: hard links.
     pub linked: usize,
     pub jobs: usize,
+    /// Why parts could not be copied: artifacts lack them in the copy, too.
+    pub missing: Vec<String>,
 }
 
 impl Managed {
@@ -41,6 +43,21 @@ impl Managed {
             );
         }
         private_dir(to).at(to.display())?;
+        let inside = || Error::new(Kind::Invalid, format!("{}: it is inside of the store", to.display()));
+        let (own, other) = (fs::canonicalize(&self.dir)?, fs::canonicalize(to).at(to.display())?);
+        if other.starts_with(&own) {
+            return Err(inside().with_hint("take a directory elsewhere"));
+        }
+        let done = self.backup_to(to, now);
+        if done.is_err() {
+            // So that it can be tried again; what is there was made here.
+            let _ = fs::remove_file(to.join(UNFINISHED));
+            let _ = fs::remove_dir_all(to.join(ARTIFACTS));
+        }
+        done
+    }
+
+    fn backup_to(&self, to: &Path, now: SystemTime) -> Result<Copied> {
         let (unfinished, artifacts) = (to.join(UNFINISHED), to.join(ARTIFACTS));
         private_dir(&artifacts).at(artifacts.display())?;
         self.catalogue.copy_to(&unfinished)?;
@@ -77,6 +94,10 @@ impl Managed {
                         if error.kind() == Kind::Os(libc::ENOENT) && self.is_gone(&artifact.run, part)? =>
                     {
                         copy.part_is_gone(&artifact.run, &part.name, now)?;
+                    }
+                    // One that is lost keeps nobody from having the others.
+                    Err(error) if matches!(error.kind(), Kind::Os(libc::ENOENT) | Kind::Damaged) => {
+                        copied.missing.push(error.to_string());
                     }
                     Err(error) => return Err(error),
                 }
