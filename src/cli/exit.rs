@@ -56,7 +56,7 @@ pub const MEANINGS: [(u8, &str); 13] = [
     (Reason::NoData as u8, "export: it has found nothing (No Data)."),
     (Reason::Failed as u8, "export: it has failed (Failed)."),
     (Reason::Cancelled as u8, "export: it was cancelled (Cancelled)."),
-    (Reason::Bad as u8, "verify: something is not as it was written."),
+    (Reason::Bad as u8, "verify: something is not as it was written; backup: something could not be copied."),
     (Reason::Unchecked as u8, "verify: something could not be checked, and nothing is bad."),
     (INTERRUPTED, "Interrupted before it was done."),
 ];

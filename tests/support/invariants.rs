@@ -142,11 +142,12 @@ fn whole(store: &Managed, known: &mut Known, moment: &Moment, wrong: &mut Vec<St
 fn not_before_its_time(
     store: &Managed,
     runs: &HashMap<String, Run>,
-    known: &Known,
+    known: &mut Known,
     moment: &Moment,
     wrong: &mut Vec<String>,
 ) -> Result<()> {
     let is_believed = known.never_stepped || moment.passed >= known.steady_since + HOUR;
+    let mut over = Vec::new();
     for (run, made) in &known.made {
         if known.deleted.contains(run) {
             continue;
@@ -161,7 +162,12 @@ fn not_before_its_time(
         if !(is_there || has_expired && is_believed) {
             wrong.push(format!("the artifact of {run} is gone, and its time has not come"));
         }
+        if !is_there {
+            over.push(run.clone());
+        }
     }
+    // What has gone in its time is gone whatever the clock says later.
+    known.deleted.extend(over);
     Ok(())
 }
 
