@@ -443,6 +443,13 @@ fn what_is_to_be_said_of_a_run_stands_in_its_record_and_on_standard_error() {
         (Status::Completed, 1),
         "a segment of this small table is a row"
     );
-    assert!(warnings(&below.id).starts_with("since_last_run: up to 1 rows of interaction may have been"));
+    let again = "since_last_run: up to 1 rows of interaction may have been";
+    assert!(warnings(&below.id).starts_with(again));
+    let change = "INSERT INTO attachment (documentid, entityid) VALUES ('late', 'below')";
+    succeed("sqlite3", [site.source().as_os_str(), change.as_ref()]);
+    site.until("the next", || runs().len() == 1);
+    let late = run_now();
+    assert_eq!((late.status, rows(&late)), (Status::Completed, 2), "the row, and what has come to it");
+    assert!(warnings(&late.id).starts_with(again));
     mount.unmount();
 }

@@ -431,6 +431,8 @@ fn a_date_that_is_not_understood_fails_the_export_by_name() {
     for (value, shown) in [
         ("'15/01/2026 10:30'", "\"15/01/2026 10:30\""),
         ("12", "12"),
+        ("202601151030", "202601151030"),
+        ("639040698000000000", "639040698000000000"),
         ("'x' || char(10, 27) || printf('%.*c', 100, 'y')", "\"x??yyyyyyyyyyyyyyy"),
         ("x'00'", "a blob of 1 bytes"),
         ("0.5", "0.5"),

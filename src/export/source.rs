@@ -26,8 +26,8 @@
 //! # What is new
 //!
 //! [`Timeframe::Since`] gives every row that the runs before have not had; `source/mark.rs` says how that is proved. A
-//! row that was only changed is not new, but for its id and date. Attachments and attributes go with their rows: one
-//! that is added to a row which has been exported is not exported by itself.
+//! row that was only changed is not new, but for its id, date and media type (`source/digest.rs`). Attachments and
+//! attributes go with their rows: when one is added or changed, its row is exported again with all that it has.
 //!
 //! # Files and their order
 //!
@@ -58,6 +58,7 @@ use crate::io::Cancel;
 
 mod database;
 mod dates;
+mod digest;
 mod instant;
 mod json;
 mod mark;

@@ -127,6 +127,7 @@ fn required(connection: &Connection, name: &str) -> Result<Table> {
 struct Planning<'a> {
     connection: &'a Connection,
     parent: Parent<'a>,
+    selection: &'a Selection,
     filter: Filter,
     mark: Option<Mark>,
     warnings: Vec<String>,
@@ -134,54 +135,59 @@ struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(connection: &'a Connection, parent: Parent<'a>, selection: &Selection) -> Result<Planning<'a>> {
+    fn new(connection: &'a Connection, parent: Parent<'a>, selection: &'a Selection) -> Result<Planning<'a>> {
         let mut planning = Planning {
             connection,
             parent,
+            selection,
             filter: Filter::default(),
             mark: None,
             warnings: Vec::new(),
             media: None,
         };
-        let Parent { table, id, date, .. } = planning.parent;
-        match &selection.timeframe {
-            Timeframe::All => {}
-            Timeframe::Between { start, end } => {
-                if let Some(date) = date {
-                    dates::restrict(connection, table, date, (*start, *end), &mut planning.filter)?;
-                }
-            }
-            Timeframe::Since(mark) => {
-                let media_types = selection.media_types.as_deref();
-                let since = Marked { table, id, date, media_types }.since(connection, mark.as_ref())?;
-                planning.filter.only(connection, since.ranges)?;
-                planning.mark = since.mark;
-                planning.warnings.extend(since.warning);
-            }
+        let Parent { table, date, .. } = planning.parent;
+        if let (Timeframe::Between { start, end }, Some(date)) = (&selection.timeframe, date) {
+            dates::restrict(connection, table, date, (*start, *end), &mut planning.filter)?;
         }
         Ok(planning)
     }
 
+    /// Leaves out what was exported before, where that is asked for.
+    fn leave_out(&mut self, child: Option<&Child<'_>>) -> Result<()> {
+        let Timeframe::Since(mark) = &self.selection.timeframe else { return Ok(()) };
+        let Parent { table, id, date, group } = self.parent;
+        let media = group.and_then(|_| table.column("mediatypeid"));
+        let media_types = self.selection.media_types.as_deref();
+        let since =
+            Marked { table, id, date, media, child, media_types }.since(self.connection, mark.as_ref())?;
+        self.filter.only(self.connection, since.ranges)?;
+        self.mark = since.mark;
+        self.warnings.extend(since.warning);
+        Ok(())
+    }
+
     /// `links` is the child's column with the parent's id, and another that it has to have.
     fn plan(
-        self,
+        mut self,
         folder: &str,
         groups: &[(&str, Group)],
-        child: Option<&Table>,
+        child: Option<&'a Table>,
         links: &[&str; 2],
     ) -> Result<Planned> {
         let ranges: Vec<Group> = groups.iter().map(|group| group.1).collect();
         let is_contact = self.parent.group.is_none();
         let (parent_name, child_name) =
             if is_contact { ("contact", "contactattribute") } else { ("interaction", "attachment") };
+        let child = child.map(|table| self.child(table, child_name, parent_name, links)).transpose()?;
+        self.leave_out(child.as_ref())?;
         let own = Walk::of_parents(&self.parent, &self.filter);
         let own_counts = self.counts(&own, &ranges)?;
         let own_columns = self.parent.table.in_order(parent_name)?;
         let mut belonging = None;
-        if let Some(table) = child {
-            let child = self.child(table, child_name, parent_name, links)?;
-            let counting = Walk::counting_children(&self.parent, &child, &self.filter);
-            let walk = Walk::of_children(&self.parent, &child, &self.filter);
+        if let Some(child) = &child {
+            let table = child.table;
+            let counting = Walk::counting_children(&self.parent, child, &self.filter);
+            let walk = Walk::of_children(&self.parent, child, &self.filter);
             belonging = Some((walk, self.counts(&counting, &ranges)?, table, table.in_order(child_name)?));
         }
         let (mut files, mut walks) = (Vec::new(), Vec::new());
@@ -218,13 +224,7 @@ impl<'a> Planning<'a> {
         Ok(Planned { files, walks, values: filter.values, mark, warnings, media })
     }
 
-    fn child<'t>(
-        &'t self,
-        table: &'t Table,
-        name: &str,
-        parent: &str,
-        links: &[&str; 2],
-    ) -> Result<Child<'t>> {
+    fn child(&self, table: &'a Table, name: &str, parent: &str, links: &[&str; 2]) -> Result<Child<'a>> {
         for link in links {
             table.require(link, name)?;
         }

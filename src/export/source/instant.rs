@@ -8,8 +8,10 @@
 //! 2461056.06                      a Julian day
 //! ```
 //!
-//! Numbers are told by their size: what is counted since 1970 must lie between 1973 and 2200, a Julian day between 1900
-//! and 2200, so that no number has two meanings. NULL, an empty text and MySQL's `0000-00-00` are no date.
+//! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the others,
+//! a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and spellings in
+//! use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM, and YYMMDDHHMM
+//! from 2022 on are refused. NULL, an empty text and MySQL's `0000-00-00` are no date.
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
@@ -18,8 +20,8 @@ use jiff::tz::Offset;
 use super::row::Value;
 
 /// What is right where a value is not understood.
-pub const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds, \
-                         milliseconds or microseconds since 1970";
+pub const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \
+                         (of 2000 to 2039), milliseconds or microseconds (of 2000 to 2099) since 1970";
 
 /// How a value is spelled: whether others can be compared with it as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,16 +100,22 @@ fn is_zero_date(text: &[u8]) -> bool {
 
 /// Reads what is counted since 1970, in the unit that its size tells, and `billionths` of one unit more.
 fn number_of(number: i128, billionths: i128) -> Option<DateTime> {
-    /// 1973-03-03 and 2200-01-01 in seconds.
-    const SECONDS: (i128, i128) = (100_000_000, 7_258_118_400);
+    /// How many of a unit make a second, and the seconds that it counts to: 2040-01-01 and 2100-01-01.
+    const UNITS: [(i128, i128); 4] = [
+        (1, 2_208_988_800),
+        (1_000, 4_102_444_800),
+        (1_000_000, 4_102_444_800),
+        (1_000_000_000, 4_102_444_800),
+    ];
+    /// 2000-01-01.
+    const FROM: i128 = 946_684_800;
     if number == 0 && billionths == 0 {
         return Some(Date::constant(1970, 1, 1).at(0, 0, 0, 0));
     }
     if let Some(at) = julian(number, billionths).or_else(|| compact(number, billionths)) {
         return Some(at);
     }
-    let per_second = [1, 1_000, 1_000_000, 1_000_000_000];
-    let unit = per_second.into_iter().find(|n| (SECONDS.0 * n..SECONDS.1 * n).contains(&number))?;
+    let (unit, _) = UNITS.into_iter().find(|(n, until)| (FROM * n..until * n).contains(&number))?;
     let nanoseconds = number * (1_000_000_000 / unit) + billionths / unit;
     jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(|at| Offset::UTC.to_datetime(at))
 }
@@ -380,6 +388,45 @@ mod tests {
         }
         for real in [f64::NEG_INFINITY, f64::INFINITY, -1.0, 3.5, 1e300] {
             assert_eq!(read(Value::Real(real)), Err(()), "{real}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_other_counts_and_spellings_are_refused_and_never_taken_for_another_time() {
+        // 2026-01-15 10:30:00, as others count and spell it.
+        for number in [
+            639_040_698_000_000_000, // .NET's ticks
+            134_129_466_000_000_000, // FILETIME
+            13_412_946_600_000_000,  // microseconds since 1601
+            17_684_730_000_000_000,  // 100 nanoseconds since 1970
+            176_847_300_000,         // hundredths
+            29_474_550,              // minutes
+            790_165_800,             // seconds since 2001
+            3_977_461_800,           // since 1900
+            3_851_317_800,           // since 1904
+            46_037,                  // days since 1899
+            202_601_151_030,
+            2_601_151_030,
+            260_115_103_000,
+            15_012_026_103_000,
+            150_120_261_030,
+            20_260_115_103_000_250,
+        ] {
+            assert_eq!(read(Value::Integer(number)), Err(()), "{number}");
+            assert_eq!(read(Value::Text(number.to_string().as_bytes())), Err(()), "{number}");
+            assert_eq!(read(Value::Real(number as f64)), Err(()), "{number}");
+        }
+        // The first and the last instant of every unit, and what is beside them.
+        for (unit, end, until) in [
+            (1, 2_208_988_800, "2039-12-31T23:59:59"),
+            (1_000, 4_102_444_800, "2099-12-31T23:59:59.999"),
+            (1_000_000, 4_102_444_800, "2099-12-31T23:59:59.999999"),
+            (1_000_000_000, 4_102_444_800, "2099-12-31T23:59:59.999999999"),
+        ] {
+            let found = |number: i64| read(Value::Integer(number)).map(|at| at.unwrap().0);
+            assert_eq!(found(946_684_800 * unit), Ok(at("2000-01-01T00:00:00")));
+            assert_eq!(found(end * unit - 1), Ok(at(until)));
+            assert_eq!((found(946_684_800 * unit - 1), found(end * unit)), (Err(()), Err(())), "{unit}");
         }
     }
 

@@ -3,29 +3,29 @@
 //! Rowids tell nothing by themselves. That of the last row is given again when it is deleted, REPLACE moves a row,
 //! an application may choose them, VACUUM numbers them anew, and the file may be another one. So a mark has a digest:
 //! the table is cut into segments by rowid, and of each it keeps how many rows there were, and the sum of the hashes of
-//! their ids and dates. A segment with the same sum holds what was exported; every other one, and all that lies above
-//! them, is exported. Where a row was deleted, the others of its segment are exported twice, which is said.
+//! them and of what belongs to them (`digest.rs` says of what, and what it costs). A segment with the same sum holds
+//! what was exported; every other one, and all that lies above them, is exported. Where a row was deleted or has got
+//! an attachment, the others of its segment are exported twice, which is said.
 //!
 //! ```json
-//! {"version":2,"table":"interaction","media_types":["chat"],"dated":true,
+//! {"version":3,"table":"interaction","media_types":["chat"],
 //!  "segments":[[5000,"0002AB00000000A1",5000,"9f86d081884c7d659a2feaa0c55ad015"]]}
 //! ```
 //!
-//! Where a segment ends is found by the row that was its last; if that is wrong, more is exported, never less. What it
-//! costs is a pass over the indexes of id and date.
+//! Where a segment ends is found by the row that was its last; if that is wrong, more is exported, never less.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
+use super::digest::Digest;
 use super::open::Sqlite;
-use super::plan::{Ranges, quoted};
+use super::plan::{Child, Ranges, quoted};
 use super::schema::Table;
 use crate::error::{Error, Kind, Result};
 
-/// What 0.1.0 wrote has no version, and proves nothing.
-const VERSION: u32 = 2;
+/// What 0.1.0 wrote has no version; neither that nor version 2 proves anything.
+const VERSION: u32 = 3;
 /// Into so many segments a table is cut at first.
 const PIECES: i128 = 256;
 /// Above so many, neighbours become one.
@@ -47,27 +47,12 @@ struct Proof {
     table: String,
     /// What was exported of these rows.
     media_types: Option<Vec<String>>,
-    /// Dates are in the digests, too.
-    dated: bool,
     segments: Vec<Segment>,
 }
 
 /// The rowid and the id of the last row, the number of rows, and their digest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Segment(i64, Option<String>, u64, String);
-
-/// Of the rows of a segment, in any order: their number, and the sum of their hashes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Digest {
-    rows: u64,
-    sum: u128,
-}
-
-impl Digest {
-    fn plus(self, other: Digest) -> Digest {
-        Digest { rows: self.rows.saturating_add(other.rows), sum: self.sum.wrapping_add(other.sum) }
-    }
-}
 
 impl Segment {
     /// `None` if it is not one that was written here.
@@ -82,6 +67,10 @@ pub struct Marked<'a> {
     pub table: &'a Table,
     pub id: &'a str,
     pub date: Option<&'a str>,
+    /// The column with the media type: a row may get one that is asked for when others were exported.
+    pub media: Option<&'a str>,
+    /// What belongs to the rows.
+    pub child: Option<&'a Child<'a>>,
     pub media_types: Option<&'a [String]>,
 }
 
@@ -111,8 +100,7 @@ impl Marked<'_> {
         let known = known.unwrap_or_default();
         let mut ends = known.clone();
         cut(&mut ends, first, last);
-        let dated = proof.as_ref().map_or_else(|| self.can_be_dated(), |proof| proof.dated);
-        let digests = self.digests(connection, &ends, dated)?;
+        let digests = self.digests(connection, &ends)?;
 
         let mut ranges = Vec::new();
         let (mut exported, mut unproved, mut from) = (0_u64, 0_u64, i64::MIN);
@@ -136,7 +124,8 @@ impl Marked<'_> {
         if again > 0 {
             let text = format!(
                 "since_last_run: up to {again} rows of {} may have been exported before: since the last run some were \
-                 deleted, replaced, changed in id or date, or inserted out of order",
+                 deleted, replaced, changed in id, date or media type, or inserted out of order, or what belongs to \
+                 them changed",
                 table.name
             );
             warning = Some(text);
@@ -144,7 +133,7 @@ impl Marked<'_> {
         let segments = self.segments(connection, &ends, &digests)?;
         let media_types = self.media_types.map(<[String]>::to_vec);
         let table = table.name.to_ascii_lowercase();
-        let proof = Proof { version: VERSION, table, media_types, dated, segments };
+        let proof = Proof { version: VERSION, table, media_types, segments };
         let text = serde_json::to_string(&proof).map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
         Ok(Since { ranges: Ranges::joined(ranges), mark: Some(Mark(text)), warning })
     }
@@ -158,20 +147,12 @@ impl Marked<'_> {
         if !proof.table.eq_ignore_ascii_case(&self.table.name) {
             return Err(format!("the last run exported from the table {}", proof.table));
         }
-        if proof.dated && self.date.is_none() {
-            return Err("the column with the date has gone".to_owned());
-        }
         let covered = match (&proof.media_types, self.media_types) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(before), Some(now)) => now.iter().all(|media| before.contains(media)),
         };
         if covered { Ok(proof) } else { Err("the last run exported fewer media types".to_owned()) }
-    }
-
-    /// Returns true if the date costs no pass over the table itself, or is all that tells a row from an earlier one.
-    fn can_be_dated(&self) -> bool {
-        self.date.is_some_and(|date| self.table.is_rowid(self.id) || self.table.has_index_on(date))
     }
 
     /// Returns the rowids at which segments end now, ascending: where the last row of each has gone to, or where it
@@ -203,37 +184,6 @@ impl Marked<'_> {
         }
         ends.reverse();
         Ok(ends)
-    }
-
-    /// Returns the digests of all segments that end there.
-    fn digests(&self, connection: &Connection, ends: &[i64], dated: bool) -> Result<Vec<Digest>> {
-        let rowid = self.table.rowid.unwrap_or("rowid");
-        let is_rowid = self.table.is_rowid(self.id);
-        let mut digests = vec![Digest::default(); ends.len()];
-        // With its rowid, a date says all that the id would.
-        let id = (!is_rowid || !dated).then_some((b'i', self.id));
-        let date = self.date.filter(|_| dated).map(|date| (b'd', date));
-        for (pass, (tag, column)) in id.into_iter().chain(date).enumerate() {
-            let sql = format!("SELECT {rowid}, {} FROM {}", quoted(column), quoted(&self.table.name));
-            let mut statement = connection.prepare(&sql).sqlite()?;
-            let mut rows = statement.raw_query();
-            let mut bytes = Vec::new();
-            while let Some(row) = rows.next().sqlite()? {
-                let rowid: i64 = row.get(0).sqlite()?;
-                bytes.clear();
-                bytes.push(tag);
-                if is_rowid {
-                    bytes.extend_from_slice(&rowid.to_le_bytes());
-                }
-                append(&mut bytes, row.get_ref(1).sqlite()?);
-                let Some(digest) = digests.get_mut(ends.partition_point(|&end| end < rowid)) else {
-                    continue;
-                };
-                digest.rows += u64::from(pass == 0);
-                digest.sum = digest.sum.wrapping_add(hash(&bytes));
-            }
-        }
-        Ok(digests)
     }
 
     /// Returns what the mark says of the segments: few enough, and none of them empty.
@@ -278,34 +228,6 @@ fn cut(ends: &mut Vec<i64>, first: i64, last: i64) {
     if base < last.into() {
         ends.push(last);
     }
-}
-
-fn append(bytes: &mut Vec<u8>, value: ValueRef<'_>) {
-    match value {
-        ValueRef::Null => bytes.push(b'0'),
-        ValueRef::Integer(number) => {
-            bytes.push(b'1');
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        ValueRef::Real(number) => {
-            bytes.push(b'2');
-            bytes.extend_from_slice(&number.to_bits().to_le_bytes());
-        }
-        ValueRef::Text(text) => {
-            bytes.push(b'3');
-            bytes.extend_from_slice(text);
-        }
-        ValueRef::Blob(blob) => {
-            bytes.push(b'4');
-            bytes.extend_from_slice(blob);
-        }
-    }
-}
-
-fn hash(bytes: &[u8]) -> u128 {
-    let hash = blake3::hash(bytes);
-    let (head, _) = hash.as_bytes().split_at(16);
-    head.iter().rev().fold(0, |sum, &byte| sum << 8 | u128::from(byte))
 }
 
 #[cfg(test)]

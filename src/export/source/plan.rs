@@ -289,6 +289,11 @@ impl Walk {
         }
     }
 
+    /// Returns the statement that gives these columns of all its rows, in no order.
+    pub fn select(&self, columns: &str) -> String {
+        format!("SELECT {columns} FROM {}{}", self.from, self.filter(&[]))
+    }
+
     /// Returns the statements that one after another give the rows of a group.
     pub fn rows(&self, selected: &Selected<'_>, group: Group) -> Vec<Ordered> {
         let select = |condition: String| Ordered {

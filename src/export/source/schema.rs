@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 pub struct Table {
     pub name: String,
     /// In the table's order.
-    columns: Vec<String>,
+    pub columns: Vec<String>,
     /// A name of the rowid that no column takes; `None` for a table WITHOUT ROWID.
     pub rowid: Option<&'static str>,
     /// What the rowid is also called: the column that is declared INTEGER PRIMARY KEY.
@@ -135,11 +135,6 @@ impl Table {
     /// Returns true if a column is what the rowid is also called.
     pub fn is_rowid(&self, column: &str) -> bool {
         self.alias.as_deref() == Some(column)
-    }
-
-    /// Returns true if an index has a column, at any place.
-    pub fn has_index_on(&self, column: &str) -> bool {
-        self.indexes.iter().any(|index| index.parts.iter().any(|part| part.is(column)))
     }
 
     /// The index that is the table, for one without a rowid.

@@ -279,7 +279,9 @@ fn what_proves_nothing_exports_everything_and_says_so() {
         (rows, snapshot.mark(), snapshot.warnings().unwrap())
     };
     let old = r#"Interaction {"table":"interaction","rowid":2,"id":"b","date":"2026-02-01"}"#;
-    for text in [old, "", "5", r#"{"version":3}"#] {
+    let second =
+        r#"{"version":2,"table":"interaction","media_types":null,"dated":true,"segments":[[2,"b",2,"00"]]}"#;
+    for text in [old, second, "", "5", r#"{"version":3}"#] {
         let (ids, _, said) = run(&database, Some(&Mark::from(text.to_owned())));
         assert_eq!((ids.len(), said.len()), (2, 1), "{text}");
         assert!(said[0].contains("everything is exported again: the last run has left no proof"), "{said:?}");

@@ -4,22 +4,30 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The ways in which a table can have its ids.
-const SCHEMAS: [&str; 5] = [
-    "CREATE TABLE t (id TEXT PRIMARY KEY, d); CREATE INDEX td ON t (d)",
-    "CREATE TABLE t (id TEXT PRIMARY KEY, d)",
-    "CREATE TABLE t (id INTEGER PRIMARY KEY, d); CREATE INDEX td ON t (d)",
-    "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, d)",
-    "CREATE TABLE t (id, d); CREATE INDEX td ON t (d)",
+/// The ways in which a table can have its ids, and lead to what belongs to its rows.
+const SCHEMAS: [&str; 6] = [
+    "CREATE TABLE t (id TEXT PRIMARY KEY, d, m, x); CREATE INDEX td ON t (d); CREATE TABLE c (k, p, v)",
+    "CREATE TABLE t (id TEXT PRIMARY KEY, d, m, x); CREATE TABLE c (k PRIMARY KEY, p, v) WITHOUT ROWID; CREATE INDEX cp ON c (p)",
+    "CREATE TABLE t (id INTEGER PRIMARY KEY, d, m, x); CREATE INDEX td ON t (d); CREATE TABLE c (k INTEGER PRIMARY KEY, p, v)",
+    "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, d, m, x); CREATE TABLE c (k, p, v); CREATE INDEX cp ON c (p)",
+    "CREATE TABLE t (id, d, m, x); CREATE INDEX td ON t (d); CREATE TABLE c (k, p, v)",
+    "CREATE TABLE t (id INTEGER PRIMARY KEY, m, x)",
 ];
 
-/// Rows by id and date: one whose id is given to another row later is another row then, where that can be seen.
-type Rows = BTreeSet<(String, i64)>;
+/// Rows by all that makes one another than that which had its id before, with what belongs to them.
+type Rows = BTreeSet<(String, String)>;
 
+/// Those of them that have a media type which is asked for.
 fn rows(connection: &Connection, condition: &str) -> Rows {
     let table = Table::load(connection, "t").unwrap().unwrap();
-    let date = if table.has_index_on("d") || table.is_rowid("id") { "d" } else { "0" };
-    let sql = format!("SELECT coalesce(CAST(id AS TEXT), ''), {date} FROM t WHERE {condition}");
+    let date = table.column("d").unwrap_or("NULL");
+    // Where an id is not unique nothing can belong to it.
+    let children = table.key("id").and(Table::load(connection, "c").unwrap()).map_or("NULL", |_| {
+        "(SELECT group_concat(c.k || ':' || c.v) FROM (SELECT * FROM c ORDER BY k, v) AS c WHERE c.p = t.id)"
+    });
+    let sql = format!(
+        "SELECT quote(id), quote({date}) || quote(x) || quote({children}) FROM t WHERE ({condition}) AND m IS NOT 0"
+    );
     let mut statement = connection.prepare(&sql).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.collect::<rusqlite::Result<_>>().unwrap()
@@ -36,7 +44,17 @@ impl Job {
     /// Runs, and returns how many rows it has exported again, and how many in all.
     fn run(&mut self, connection: &Connection) -> (usize, usize) {
         let table = Table::load(connection, "t").unwrap().unwrap();
-        let marked = Marked { table: &table, id: "id", date: Some("d"), media_types: None };
+        let child = Table::load(connection, "c").unwrap();
+        let child = child.as_ref().zip(table.key("id")).map(|(table, key)| Child { table, parent: "p", key });
+        let asked = ["1".to_owned()];
+        let marked = Marked {
+            table: &table,
+            id: "id",
+            date: table.column("d"),
+            media: Some("m"),
+            child: child.as_ref(),
+            media_types: Some(&asked),
+        };
         let since = marked.since(connection, self.mark.as_ref()).unwrap();
         let ranges = since.ranges.0.iter().map(|(from, until)| format!("rowid BETWEEN {from} AND {until}"));
         let condition = ranges.chain(["FALSE".to_owned()]).collect::<Vec<_>>().join(" OR ");
@@ -64,6 +82,10 @@ enum Step {
     Vacuum,
     Renumber,
     Reload,
+    Reclassify(u8),
+    Attach(u8),
+    Detach,
+    ReplaceAttached,
     Run,
 }
 
@@ -77,36 +99,52 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Vacuum),
         1 => Just(Step::Renumber),
         1 => Just(Step::Reload),
+        2 => any::<u8>().prop_map(Step::Reclassify),
+        2 => any::<u8>().prop_map(Step::Attach),
+        1 => Just(Step::Detach),
+        1 => Just(Step::ReplaceAttached),
         5 => Just(Step::Run),
     ]
 }
 
 impl Step {
-    fn sql(&self, date: usize, is_rowid: bool) -> String {
+    /// `n` is another one for each step.
+    fn sql(&self, n: usize, has_date: bool, is_rowid: bool) -> String {
+        // A day tells no row from another.
+        let date =
+            if n.is_multiple_of(2) { "'2026-01-01'".to_owned() } else { format!("{}", 1_768_478_401 + n) };
+        let columns = if has_date { "d, m, x" } else { "m, x" };
+        let own = format!("{}{}, {n}", if has_date { date + ", " } else { String::new() }, n % 3);
+        let nth = |n: &u8| format!("(SELECT rowid FROM t ORDER BY rowid LIMIT 1 OFFSET {n} % 9)");
+        let through = |order: &str| {
+            format!(
+                "CREATE TABLE u AS SELECT * FROM t ORDER BY {order}; DELETE FROM t; INSERT INTO t SELECT * FROM u; DROP TABLE u"
+            )
+        };
         match self {
-            Step::Insert(_) if is_rowid => format!("INSERT OR IGNORE INTO t (d) VALUES ({date})"),
-            Step::Insert(id) => format!("INSERT OR IGNORE INTO t (id, d) VALUES ('i{id}', {date})"),
-            Step::InsertAt(at) if is_rowid => format!("INSERT OR IGNORE INTO t (id, d) VALUES ({at}, {date})"),
+            Step::Insert(_) if is_rowid => format!("INSERT OR IGNORE INTO t ({columns}) VALUES ({own})"),
+            Step::Insert(id) => format!("INSERT OR IGNORE INTO t (id, {columns}) VALUES ('i{id}', {own})"),
+            Step::InsertAt(at) if is_rowid => {
+                format!("INSERT OR IGNORE INTO t (id, {columns}) VALUES ({at}, {own})")
+            }
             Step::InsertAt(at) => {
-                format!("INSERT OR IGNORE INTO t (rowid, id, d) VALUES ({at}, 'r{at}', {date})")
+                format!("INSERT OR IGNORE INTO t (rowid, id, {columns}) VALUES ({at}, 'r{at}', {own})")
             }
-            Step::Replace(id) if is_rowid => format!("REPLACE INTO t (id, d) VALUES ({id}, {date})"),
-            Step::Replace(id) => format!("REPLACE INTO t (id, d) VALUES ('i{id}', {date})"),
-            Step::Delete(n) => {
-                format!("DELETE FROM t WHERE rowid = (SELECT rowid FROM t ORDER BY rowid LIMIT 1 OFFSET {n} % 9)")
-            }
+            Step::Replace(id) if is_rowid => format!("REPLACE INTO t (id, {columns}) VALUES ({id}, {own})"),
+            Step::Replace(id) => format!("REPLACE INTO t (id, {columns}) VALUES ('i{id}', {own})"),
+            Step::Delete(n) => format!("DELETE FROM t WHERE rowid = {}", nth(n)),
             Step::DeleteLast => "DELETE FROM t WHERE rowid = (SELECT max(rowid) FROM t)".to_owned(),
             Step::Vacuum => "VACUUM".to_owned(),
-            // As VACUUM is free to do.
             Step::Renumber if is_rowid => String::new(),
-            Step::Renumber => {
-                "CREATE TABLE u AS SELECT id, d FROM t ORDER BY rowid; DELETE FROM t; INSERT INTO t SELECT * FROM u; DROP TABLE u"
-                    .to_owned()
+            // As VACUUM is free to do.
+            Step::Renumber => through("rowid"),
+            Step::Reload => through("x * 7919 % 101"),
+            Step::Reclassify(n) => format!("UPDATE t SET m = iif(m IS 0, 1, 0) WHERE rowid = {}", nth(n)),
+            Step::Attach(at) => {
+                format!("INSERT INTO c (k, p, v) SELECT {n}, id, {n} FROM t WHERE rowid = {}", nth(at))
             }
-            Step::Reload => {
-                "CREATE TABLE u AS SELECT id, d FROM t ORDER BY d * 7919 % 101; DELETE FROM t; INSERT INTO t SELECT * FROM u; DROP TABLE u"
-                    .to_owned()
-            }
+            Step::Detach => "DELETE FROM c WHERE k = (SELECT min(k) FROM c)".to_owned(),
+            Step::ReplaceAttached => format!("UPDATE c SET v = {n} WHERE k = (SELECT max(k) FROM c)"),
             Step::Run => String::new(),
         }
     }
@@ -120,11 +158,12 @@ proptest! {
     ) {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMAS[schema]).unwrap();
-        let is_rowid = SCHEMAS[schema].contains("INTEGER PRIMARY");
+        let is_rowid = SCHEMAS[schema].contains("id INTEGER PRIMARY");
+        let has_date = SCHEMAS[schema].contains(" d,");
         let mut job = Job { mark: None, exported: Rows::new(), there: Rows::new() };
-        for (date, step) in steps.iter().enumerate() {
+        for (n, step) in steps.iter().enumerate() {
             // Where the greatest rowid is taken, SQLite tries others, or refuses.
-            let _ = connection.execute_batch(&step.sql(date, is_rowid));
+            let _ = connection.execute_batch(&step.sql(n, has_date, is_rowid));
             if matches!(step, Step::Run) {
                 job.run(&connection);
             }
@@ -189,8 +228,77 @@ fn where_there_is_no_order_of_insertion_that_is_said() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t (id PRIMARY KEY, d) WITHOUT ROWID").unwrap();
     let table = Table::load(&connection, "t").unwrap().unwrap();
-    let marked = Marked { table: &table, id: "id", date: Some("d"), media_types: None };
+    let marked =
+        Marked { table: &table, id: "id", date: Some("d"), media: None, child: None, media_types: None };
     let error = marked.since(&connection, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("no order of insertion"), "{error}");
+}
+
+/// What a job that asks for chats has exported when `change` was made after its first run.
+fn after(schema: &str, change: &str) -> (usize, usize) {
+    let (connection, mut job) = filled(schema, 10);
+    job.run(&connection);
+    connection.execute_batch(change).unwrap();
+    let found = job.run(&connection);
+    assert_eq!(job.run(&connection), (0, 0), "{change}: it is exported once");
+    found
+}
+
+#[test]
+fn a_row_that_is_given_a_rowid_and_an_id_that_were_exported_is_another_one() {
+    for (schema, change) in [
+        (SCHEMAS[0], "REPLACE INTO t (rowid, id, d) VALUES (10, '10', 1768478401)"),
+        (SCHEMAS[1], "REPLACE INTO t (rowid, id, d) VALUES (10, '10', 1768478401)"),
+        (SCHEMAS[2], "REPLACE INTO t (id, d, x) VALUES (10, 10, 'another')"),
+        (SCHEMAS[3], "UPDATE t SET d = '2026-01-01' WHERE id = 10"),
+        (SCHEMAS[1], "REPLACE INTO t (rowid, id, d, x) VALUES (10, '10', 10, zeroblob(300))"),
+    ] {
+        assert_eq!(after(schema, change), (0, 1), "{change}");
+    }
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(&format!("{}; INSERT INTO t (x) VALUES ('A'), ('B')", SCHEMAS[5])).unwrap();
+    let mut job = Job { mark: None, exported: Rows::new(), there: Rows::new() };
+    assert_eq!(job.run(&connection), (0, 2));
+    connection.execute_batch("DELETE FROM t WHERE id = 2; INSERT INTO t (x) VALUES ('C')").unwrap();
+    assert_eq!(job.run(&connection), (0, 1), "no column has a date");
+}
+
+#[test]
+fn a_row_with_an_exact_date_that_was_only_changed_is_no_other_one() {
+    let (connection, mut job) = filled(SCHEMAS[1], 10);
+    connection.execute_batch("UPDATE t SET d = 1768478401").unwrap();
+    job.run(&connection);
+    connection.execute_batch("UPDATE t SET x = 'changed'; ALTER TABLE t ADD COLUMN y").unwrap();
+    job.there = rows(&connection, "TRUE");
+    job.exported = job.there.clone();
+    assert_eq!(job.run(&connection), (0, 0));
+}
+
+#[test]
+fn a_row_that_gets_the_media_type_later_is_exported() {
+    let (connection, mut job) = filled(SCHEMAS[0], 10);
+    connection.execute_batch("UPDATE t SET m = 0, d = 1768478401").unwrap();
+    assert_eq!(job.run(&connection), (0, 0));
+    connection.execute_batch("UPDATE t SET m = 1 WHERE id IN ('3', '7')").unwrap();
+    assert_eq!(job.run(&connection), (0, 2));
+}
+
+#[test]
+fn what_comes_to_a_row_after_it_was_exported_is_exported_with_it() {
+    for schema in &SCHEMAS[..4] {
+        let (connection, mut job) = filled(schema, 10);
+        connection.execute_batch("UPDATE t SET d = 1768478401").unwrap();
+        assert_eq!(job.run(&connection), (0, 10));
+        for change in [
+            "INSERT INTO c SELECT 1, id, 'a' FROM t WHERE rowid = 5",
+            "INSERT INTO c SELECT 2, id, 'b' FROM t WHERE rowid = 5",
+            "UPDATE c SET v = 'c' WHERE k = 2",
+            "UPDATE c SET v = zeroblob(300) WHERE k = 2",
+        ] {
+            connection.execute_batch(change).unwrap();
+            assert_eq!(job.run(&connection), (0, 1), "{schema} {change}");
+            assert_eq!(job.run(&connection), (0, 0), "{schema} {change}: once");
+        }
+    }
 }
