@@ -29,7 +29,7 @@ pub use lru::Lru;
 pub use overlay::Overlay;
 pub use permit::{Permit, check_permit, take_permit, with_permit};
 pub use pool::{Buffer, Pool};
-pub use regular::look_at;
+pub use regular::{directory_as_named, look_at, set_own_device};
 pub use scratch::with_scratch;
 pub use slice::Slice;
 

@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start();
     let is_new = match probe(&arguments.store) {
         Found::Managed => false,
-        Found::Plain => true,
+        Found::Plain | Found::Unfinished => true,
         Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
     };
     if is_new && arguments.cert.is_none() {

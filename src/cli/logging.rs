@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -124,7 +125,8 @@ impl Write for LogFile {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    // It is for whoever mounts.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// From now on lines go to the system log, if there is one.

@@ -27,7 +27,7 @@ pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
     match probe(dir) {
         Found::Managed => {}
         Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
-        Found::Plain => {
+        Found::Plain | Found::Unfinished => {
             let text = format!(
                 "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
                  make a store with: cddsfs init STORE --cert CERT.pem",

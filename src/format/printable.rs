@@ -11,7 +11,8 @@ fn is_harmful(c: char) -> bool {
             // Line and paragraph separators; what embeds, overrides and isolates directions; marks of direction.
             '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
             // What is not seen at all.
-            | '\u{feff}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{feff}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{3164}'
+            | '\u{ffa0}' | '\u{180b}'..='\u{180f}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// Returns a text with everything harmful as an escape, as Rust writes it.

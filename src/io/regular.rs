@@ -8,14 +8,15 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
@@ -25,12 +26,19 @@ use crate::error::{Error, Kind, Result};
 /// As many links in a row as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
+/// The device of the mount that this process serves; 0 is none. Whoever had a file of it open would never end.
+static OWN_DEVICE: AtomicU64 = AtomicU64::new(0);
+
+/// Says which device is that of the mount that this process serves, as (major, minor).
+pub fn set_own_device(major: u32, minor: u32) {
+    OWN_DEVICE.store(nix::libc::makedev(major, minor), Ordering::Relaxed);
+}
+
 /// Opens a regular file.
 pub fn open(path: &Path) -> Result<(File, FileVersion)> {
     let place = follow(path)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let dir = place.dir.as_ref().map_or(AT_FDCWD, File::as_fd);
-    let file = openat(dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
+    let file = openat(&place.dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
         // It has become a link, or a socket, since it was looked at.
         Errno::ELOOP | Errno::ENXIO => changed(),
         other => failed(other),
@@ -38,7 +46,7 @@ pub fn open(path: &Path) -> Result<(File, FileVersion)> {
     let file = File::from(file);
     let meta = file.metadata()?;
     check_is_regular(&meta)?;
-    if place.dir.is_some() {
+    if place.is_target {
         check_owner(&meta, "the target of a symbolic link")?;
     }
     Ok((file, FileVersion::of(&meta)))
@@ -51,24 +59,42 @@ pub fn look_at(path: &Path) -> Result<FileVersion> {
 
 /// Where a file is once all links are followed.
 struct Place {
-    /// Where the last link led; without one, `name` is the path that was given.
-    dir: Option<File>,
+    dir: File,
     name: PathBuf,
     meta: Metadata,
+    /// Links have led there.
+    is_target: bool,
 }
 
 fn follow(path: &Path) -> Result<Place> {
-    let meta = fs::symlink_metadata(path)?;
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = directory_as_named(parent)?;
+    let name = Path::new(path.file_name().ok_or_else(|| not_regular("a directory"))?);
+    let (found, meta) = look(dir.as_fd(), name)?;
     if !meta.is_symlink() {
         check_is_regular(&meta)?;
-        return Ok(Place { dir: None, name: path.into(), meta });
+        return Ok(Place { dir, name: name.into(), meta, is_target: false });
     }
-    let (link, meta) = look(AT_FDCWD, path)?;
     check_owner(&meta, "a symbolic link")?;
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = directory(AT_FDCWD, parent)?;
     check_directory(&dir)?;
-    resolve(dir, &target_of(&link)?)
+    resolve(dir, &target_of(&found)?)
+}
+
+/// Opens a directory by its absolute path, which was canonical when it was chosen: somebody who may write to a directory on
+/// the way must not put a link there that leads elsewhere.
+pub fn directory_as_named(path: &Path) -> Result<File> {
+    if !path.is_absolute() {
+        return directory(AT_FDCWD, path);
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(AT_FDCWD, path, how) {
+        Ok(dir) => Ok(File::from(dir)),
+        Err(Errno::ELOOP) => Err(refused("a symbolic link has come into its path")),
+        // Before Linux 5.6, and where system calls are filtered.
+        Err(Errno::ENOSYS | Errno::EPERM) => directory(AT_FDCWD, path),
+        Err(errno) => Err(failed(errno)),
+    }
 }
 
 /// Walks from a directory to the target of a link.
@@ -96,7 +122,7 @@ fn resolve(start: File, target: &OsStr) -> Result<Place> {
         } else if left.is_empty() {
             check_is_regular(&meta)?;
             check_owner(&meta, "the target of a symbolic link")?;
-            return Ok(Place { dir: Some(dir), name: name.into(), meta });
+            return Ok(Place { dir, name: name.into(), meta, is_target: true });
         } else {
             dir = found;
         }
@@ -115,6 +141,9 @@ fn look(dir: BorrowedFd<'_>, name: &Path) -> Result<(File, Metadata)> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = File::from(openat(dir, name, flags, Mode::empty()).map_err(failed)?);
     let meta = found.metadata()?;
+    if meta.dev() == OWN_DEVICE.load(Ordering::Relaxed) {
+        return Err(refused("it leads into the mount that this process serves"));
+    }
     Ok((found, meta))
 }
 

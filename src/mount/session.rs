@@ -20,7 +20,7 @@ use super::mountinfo::{device_of, is_mounted};
 use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
-use crate::io::{Background, Cancel, Next, Task};
+use crate::io::{Background, Cancel, Next, Task, set_own_device};
 use crate::store::watch::Watch;
 use crate::tree::{Gone, Sizer, Tree};
 
@@ -157,6 +157,12 @@ pub fn serve(
     let device = session.as_fd().try_clone_to_owned()?;
     let serving = session.spawn()?;
     widen_readahead(mountpoint);
+    let number = device_of(mountpoint);
+    if let Some((major, minor)) = number.as_deref().and_then(|device| device.split_once(':'))
+        && let (Ok(major), Ok(minor)) = (major.parse(), minor.parse())
+    {
+        set_own_device(major, minor);
+    }
     tell(Phase::Serving);
     let ended = until_unmounted(serving, &device, mountpoint);
     unmounted();

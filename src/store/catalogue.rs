@@ -29,6 +29,7 @@ mod runs;
 mod status;
 
 use connect::Reading;
+pub use connect::{Looks, look_at};
 pub use jobs::Job;
 pub use parts::{Gone, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use refusals::RefusedSpec;

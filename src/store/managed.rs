@@ -50,7 +50,7 @@ impl Managed {
     pub fn init(dir: &Path) -> Result<Managed> {
         let is_new = match probe(dir) {
             Found::Managed => false,
-            Found::Plain => true,
+            Found::Plain | Found::Unfinished => true,
             // Another's files are not to be made a store of by adding to them.
             Found::Refused(why) => return Err(why),
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 use super::same::same_content;
 use crate::error::{At, Kind, Result};
 use crate::format::part_name::{self, Ordinal};
-use crate::io::{BlockHashes, Cancel, FileReader, FileVersion, Seen, look_at};
+use crate::io::{BlockHashes, Cancel, FileReader, FileVersion, Seen, directory_as_named, look_at};
 
 /// More files that are refused than this are not told of.
 const MAX_REFUSED: usize = 100;
@@ -199,12 +200,15 @@ pub enum Origin {
 /// once `stop` is raised.
 pub fn scan(dir: &Path, origin: Origin, stop: &Cancel) -> Result<Found> {
     let place = dir.display();
-    let mtime = fs::metadata(dir).and_then(|meta| meta.modified()).at(&place)?;
+    let opened = directory_as_named(dir).at(&place)?;
+    let mtime = opened.metadata().and_then(|meta| meta.modified()).at(&place)?;
+    // The directory that was opened, whatever is at its path by now.
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     let folder = Arc::new(Folder { path: dir.into(), stop: stop.clone() });
     let (mut files, mut refused) = (BTreeMap::new(), BTreeMap::new());
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
     let mut unfinished = Vec::new();
-    for entry in fs::read_dir(dir).at(&place)? {
+    for entry in entries.at(&place)? {
         stop.check()?;
         let Ok(name) = entry.at(&place)?.file_name().into_string() else { continue };
         let part = part_name::parse(&name);

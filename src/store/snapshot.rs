@@ -1,6 +1,7 @@
 //! What a store holds at one moment: the encrypted files, grouped into sets, and the runs that are known.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
 use super::plain::{self, Origin, StoredFile, StoredSet, Written};
 use super::retention::Retention;
-use crate::error::Result;
+use crate::error::{At, Result};
 use crate::io::{BlockHashes, Cancel};
 
 /// A store of either kind.
@@ -41,10 +42,19 @@ pub struct Snapshot {
 impl Store {
     /// Opens a directory as what it is. A managed store that is not `writable` is not changed in any way.
     pub fn open(dir: &Path, writable: bool) -> Result<Store> {
+        // From now on nothing on the way to it may be a link.
+        let dir = &fs::canonicalize(dir).at(dir.display())?;
         let store = match probe(dir) {
             Found::Managed if writable => Managed::open(dir)?,
             Found::Managed => Managed::open_read_only(dir)?,
             Found::Plain => return Ok(Store::Plain(dir.to_path_buf())),
+            Found::Unfinished => {
+                log::warn!(
+                    "{}: the making of a store was interrupted there: cddsfs init finishes it",
+                    dir.display()
+                );
+                return Ok(Store::Plain(dir.to_path_buf()));
+            }
             Found::Refused(why) => {
                 log::warn!("{why}: {}", why.hint().unwrap_or_default());
                 return Ok(Store::Plain(dir.to_path_buf()));

@@ -17,6 +17,10 @@ use crate::io::{Background, Cancel, Next, Task, Waker};
 const SETTLE: Duration = Duration::from_millis(100);
 /// While changes go on, as when a part is being written, they are told this often.
 const AT_MOST_EVERY: Duration = Duration::from_millis(250);
+/// Where it takes long to look at everything, it is looked at for a tenth of the time at most, but for changes that would be
+/// told too late.
+const SHARE: u32 = 10;
+const RARELY: Duration = Duration::from_millis(700);
 /// Changes made by other machines raise no events, so a network filesystem is looked at this often.
 const POLL: Duration = Duration::from_millis(800);
 
@@ -41,7 +45,14 @@ impl Watch {
                 POLL.as_millis()
             );
         }
-        let task = Watching { woken: woken.clone(), polls, told: None, is_telling: false, changed };
+        let task = Watching {
+            woken: woken.clone(),
+            polls,
+            told: None,
+            took: Duration::ZERO,
+            is_telling: false,
+            changed,
+        };
         let thread = Background::start("watch", task.next(), task)?;
         let _ = waker.set(thread.waker());
         // What was announced before there was a thread.
@@ -62,6 +73,8 @@ struct Watching<F> {
     woken: Arc<AtomicBool>,
     polls: bool,
     told: Option<Instant>,
+    /// How long whoever was told took.
+    took: Duration,
     /// True after a call that ended with a panic.
     is_telling: bool,
     changed: F,
@@ -79,15 +92,16 @@ impl<F: FnMut() + Send + 'static> Task for Watching<F> {
             return self.next();
         }
         if self.woken.load(Ordering::Relaxed) {
-            let since = self.told.map_or(AT_MOST_EVERY, |told| told.elapsed());
-            thread::sleep(SETTLE.max(AT_MOST_EVERY.saturating_sub(since)));
+            let rest = AT_MOST_EVERY.max(self.took * SHARE).min(RARELY);
+            let since = self.told.map_or(rest, |told| told.elapsed());
+            thread::sleep(SETTLE.max(rest.saturating_sub(since)));
         }
         if !stop.is_cancelled() {
             // What comes from now on is told by the next call.
             self.woken.store(false, Ordering::Relaxed);
             (self.is_telling, self.told) = (true, Some(Instant::now()));
             (self.changed)();
-            self.is_telling = false;
+            (self.is_telling, self.took) = (false, self.told.map_or(Duration::ZERO, |told| told.elapsed()));
         }
         self.next()
     }

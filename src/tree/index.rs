@@ -13,6 +13,7 @@ use super::node::Dir;
 use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
 use crate::export::record::{id_of, percent, timestamp};
+use crate::format::printable::printable;
 use crate::store::catalogue::{Run, Status};
 use crate::store::retention::Retention;
 
@@ -132,7 +133,7 @@ fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Line {
     line.put("made", made.map(timestamp));
     line.put("expires", made.and_then(|made| retention.expires(made)).map(timestamp));
     line.put("remaining_days", made.and_then(|made| retention.remaining_days(made, now)));
-    line.put("error", run.error.as_ref());
+    line.put("error", run.error.as_ref().map(|error| printable(error)));
     line
 }
 
@@ -148,7 +149,7 @@ fn of_set(export: &Export, made: Made, context: &Context, retention: Retention, 
                 line.put("bytes", Some(bytes));
             }
             Outcome::Incomplete(_) => line.put("error", Some("parts are missing")),
-            Outcome::Failed(error) => line.put("error", Some(error)),
+            Outcome::Failed(error) => line.put("error", Some(printable(&error.to_string()))),
         }
     }
     line.put("finished", Some(timestamp(made)));

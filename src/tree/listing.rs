@@ -21,10 +21,10 @@ pub struct DirEntry {
 
 /// The entries of a directory, `.` and `..` included.
 pub enum Listing {
-    Fixed(Vec<DirEntry>),
+    Fixed(Arc<Vec<DirEntry>>),
     /// `artifacts/`. What a set is may become known while it is listed: each name is as true as can be when it is read.
     Artifacts {
-        exports: Vec<Arc<Export>>,
+        exports: Arc<Vec<Arc<Export>>>,
         /// `.`, `..` and the table.
         others: [DirEntry; 3],
         named: Arc<Named>,

@@ -128,17 +128,19 @@ impl Tree {
 
     /// Lists a directory of a view; `jobs` are what a view does not have.
     pub(super) fn list(&self, view: &View, dir: Dir, jobs: Vec<DirEntry>) -> Listing {
-        let mut entries = view.list(dir);
-        entries.extend(jobs);
-        match <[DirEntry; 3]>::try_from(entries) {
-            Ok(others) if dir == Dir::Artifacts => {
-                self.named.tidy();
-                let exports = view.exports().cloned().collect();
-                Listing::Artifacts { exports, others, named: self.named.clone(), held: Default::default() }
-            }
-            Ok(entries) => Listing::Fixed(entries.into()),
-            Err(entries) => Listing::Fixed(entries),
+        let entries = view.list(dir);
+        if dir == Dir::Artifacts
+            && let [own, parent, table] = &entries[..]
+        {
+            self.named.tidy();
+            let others = [own, parent, table].map(Clone::clone);
+            let (exports, named) = (view.all_exports(), self.named.clone());
+            return Listing::Artifacts { exports, others, named, held: Default::default() };
         }
+        if jobs.is_empty() {
+            return Listing::Fixed(entries);
+        }
+        Listing::Fixed(Arc::new(entries.iter().cloned().chain(jobs).collect()))
     }
 
     /// Returns what an open directory lists.

@@ -1,7 +1,9 @@
 //! The tree at one moment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 use std::time::SystemTime;
 
 use super::export::{Context, Export, Outcome, artifact_name};
@@ -31,6 +33,9 @@ pub struct View {
     nodes: Vec<(Ino, Node)>,
     /// By the inode number of the root of their contents.
     contents: HashMap<Ino, Arc<Export>>,
+    /// What has been listed, for the next who lists it.
+    lists: Mutex<HashMap<Dir, Arc<Vec<DirEntry>>>>,
+    all: OnceLock<Arc<Vec<Arc<Export>>>>,
 }
 
 impl View {
@@ -61,6 +66,8 @@ impl View {
             refused: snapshot.refused,
             nodes: Vec::new(),
             contents: HashMap::new(),
+            lists: Mutex::default(),
+            all: OnceLock::new(),
         };
         view.index();
         view
@@ -101,6 +108,8 @@ impl View {
             refused: self.refused.clone(),
             nodes: Vec::new(),
             contents: HashMap::new(),
+            lists: Mutex::default(),
+            all: OnceLock::new(),
             ..*self
         };
         if let Some(slot) = view.exports.get_mut(export.stem()).filter(|current| current.is_of(export.set()))
@@ -223,8 +232,17 @@ impl View {
         }
     }
 
-    /// Lists a directory from what is known without work.
-    pub fn list(&self, dir: Dir) -> Vec<DirEntry> {
+    /// Lists a directory from what is known without work: all who have it open share one listing.
+    pub fn list(&self, dir: Dir) -> Arc<Vec<DirEntry>> {
+        self.lists.lock().entry(dir).or_insert_with(|| Arc::new(self.entries(dir))).clone()
+    }
+
+    /// Returns all exports, in the order of their names.
+    pub fn all_exports(&self) -> Arc<Vec<Arc<Export>>> {
+        self.all.get_or_init(|| Arc::new(self.exports.values().cloned().collect())).clone()
+    }
+
+    fn entries(&self, dir: Dir) -> Vec<DirEntry> {
         let file = |node: Node, name: String| DirEntry { ino: node.ino(), kind: NodeKind::File, name };
         let directory = |node: Node, name: &str| DirEntry {
             ino: node.ino(),

@@ -24,8 +24,8 @@ pub fn check(
     parts: &[StoredPartRecord],
     watch: &dyn Watch,
 ) -> Result<Vec<(String, String)>> {
-    let total: u64 = parts.iter().map(|part| part.size).sum();
-    watch.stage("stored parts", 2 * total);
+    let total = parts.iter().fold(0u64, |total, part| total.saturating_add(part.size));
+    watch.stage("stored parts", total.saturating_mul(2));
     let found = on_all_cores(2 * parts.len(), |i| {
         let part = &parts[i / 2];
         let file = match FileReader::open(&dir.join(&part.name)) {

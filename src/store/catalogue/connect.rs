@@ -32,6 +32,45 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// What a file is that is called like a catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looks {
+    Catalogue,
+    /// A database without a table: one that was being made when the process died.
+    Empty,
+    SomethingElse,
+}
+
+/// Looks at a file without changing anything. What cannot be looked at now (it is locked, or damaged) is taken for a
+/// catalogue: whoever opens it is told.
+pub fn look_at(path: &Path) -> Looks {
+    use rusqlite::ErrorCode::NotADatabase;
+    if fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
+        return Looks::Empty;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0);
+    let opened = match has_log {
+        true => Connection::open_with_flags(path, flags),
+        false => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),
+    };
+    let count = |connection: Connection| {
+        let sql = "SELECT count(*), sum(type = 'table' AND name IN ('setting', 'job', 'run', 'part')) FROM sqlite_schema";
+        connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))
+    };
+    match opened.and_then(count) {
+        Ok((0, _)) => Looks::Empty,
+        Ok((_, Some(4))) => Looks::Catalogue,
+        Ok(_) => Looks::SomethingElse,
+        Err(error) if error.sqlite_error_code() == Some(NotADatabase) => Looks::SomethingElse,
+        Err(_) => Looks::Catalogue,
+    }
+}
+
+fn immutable(path: &Path) -> String {
+    format!("file:{}?immutable=1", percent_encoded(path))
+}
+
 /// Opens a database for writing, and brings it to the latest version of the schema.
 pub fn writable(path: &Path) -> Result<Connection> {
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -122,9 +161,9 @@ impl Reading {
             Err(error) if !cannot_be_shared(&error) => return Err(place(error)),
             Err(_) => {
                 let frozen = Some((path.to_path_buf(), stamp(path)));
-                let uri = format!("file:{}?immutable=1", percent_encoded(path));
                 let connection =
-                    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(place)?;
+                    Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)
+                        .map_err(place)?;
                 if fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0) {
                     log::warn!(
                         "{}: its log cannot be read here: the last changes are not seen",

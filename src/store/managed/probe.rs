@@ -1,8 +1,7 @@
 //! Is a directory a managed store? Only what `cddsfs init` has made for whoever asks is one: what is in a catalogue says
 //! which files are deleted, so that nobody else may be able to write it.
 
-use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,14 +9,14 @@ use nix::unistd::geteuid;
 
 use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
 use crate::error::{Error, Kind};
-
-/// What the first bytes of an SQLite database are (its file format, section 1.3.1).
-const MAGIC: &[u8] = b"SQLite format 3\0";
+use crate::store::catalogue::{Looks, look_at};
 
 /// What a directory is.
 #[derive(Debug)]
 pub enum Found {
     Managed,
+    /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are read.
+    Unfinished,
     /// Files that are only ever read.
     Plain,
     /// There is a catalogue, but it is not to be believed: it is taken for a plain store.
@@ -53,12 +52,10 @@ pub fn probe(dir: &Path) -> Found {
             return refused(format!("{shown} {wrong}"));
         }
     }
-    let mut magic = [0; MAGIC.len()];
-    match File::open(&catalogue).and_then(|mut file| file.read_exact(&mut magic)) {
-        // One that was being made when the process died.
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Found::Managed,
-        Ok(()) if magic != MAGIC => refused(format!("{CATALOGUE} is no SQLite database")),
-        _ => Found::Managed,
+    match look_at(&catalogue) {
+        Looks::Catalogue => Found::Managed,
+        Looks::Empty => Found::Unfinished,
+        Looks::SomethingElse => refused(format!("{CATALOGUE} is no catalogue of cddsfs")),
     }
 }
 
@@ -116,7 +113,20 @@ mod tests {
         assert!(why(&dir).contains("no regular file"));
         let dir = made("h");
         fs::write(dir.join(CATALOGUE), "this is not what anybody would call a database").unwrap();
-        assert!(why(&dir).contains("no SQLite database"));
+        assert!(why(&dir).contains("no catalogue of cddsfs"));
+        // Somebody else's database is not migrated, and what was never finished can be.
+        let dir = made("i");
+        for name in ["cddsfs.db", "cddsfs.db-wal", "cddsfs.db-shm"] {
+            let _ = fs::remove_file(dir.join(name));
+        }
+        let other = rusqlite::Connection::open(dir.join(CATALOGUE)).unwrap();
+        other.execute_batch("CREATE TABLE song (title TEXT)").unwrap();
+        assert!(why(&dir).contains("no catalogue of cddsfs"), "{}", why(&dir));
+        drop(other);
+        fs::write(dir.join(CATALOGUE), "").unwrap();
+        assert!(matches!(probe(&dir), Found::Unfinished));
+        drop(Managed::init(&dir).unwrap());
+        assert!(matches!(probe(&dir), Found::Managed));
         let dir = root.path().join("downloads");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(CATALOGUE), "junk").unwrap();
