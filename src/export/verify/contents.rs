@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Place, Report, Watch, on_all_cores};
+use super::{MAX_FAULTS, Place, Report, Watch, on_all_cores};
 use crate::artifact::Zip;
 use crate::artifact::audit::Audit;
 use crate::crypto::Sha256;
@@ -22,7 +22,7 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
     let listed = manifest_of(&audit)?;
     watch.stage("contents", audit.content());
     let found: Mutex<BTreeMap<String, Listed>> = Mutex::default();
-    let wrong: Mutex<Vec<(usize, Error)>> = Mutex::default();
+    let wrong: Mutex<Wrong> = Mutex::default();
     let order = audit.largest_first();
     on_all_cores(order.len(), |n| {
         let i = order[n];
@@ -38,22 +38,22 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
                     found.lock().insert(name, sum.finish());
                 }
             }
-            (Err(error), _) => wrong.lock().push((i, error)),
+            (Err(error), _) => wrong.lock().add(i, error),
         }
     });
-    let mut wrong = wrong.into_inner();
-    if let Some((_, error)) = wrong.iter().find(|(_, error)| error.kind() == Kind::Irregular) {
-        return Err(error.clone());
+    let wrong = wrong.into_inner();
+    if let Some(error) = wrong.irregular {
+        return Err(error);
     }
-    wrong.sort_by_key(|(i, _)| *i);
     let member = |i: usize| Place::Member { number: i + 1, name: audit.name(i).unwrap_or_default() };
-    for (i, error) in &wrong {
+    for (i, error) in &wrong.first {
         report.add_error(member(*i), error);
     }
+    report.more += wrong.more;
     report.members = audit.members();
     report.content = audit.content();
     // A file that could not be read has been told; that it is not the manifest's is no news.
-    if let (Some(listed), true) = (listed, wrong.is_empty()) {
+    if let (Some(listed), true) = (listed, wrong.first.is_empty()) {
         report.has_manifest = true;
         let mut found = found.into_inner();
         found.retain(|name, _| name != manifest::NAME && !name.ends_with('/'));
@@ -68,6 +68,29 @@ pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<(
         report.add_error(Place::Zip, &error);
     }
     Ok(())
+}
+
+/// What is wrong with members: the first ones in their order, and how many more there are.
+#[derive(Default)]
+struct Wrong {
+    first: BTreeMap<usize, Error>,
+    more: usize,
+    /// The zip has to be opened anew.
+    irregular: Option<Error>,
+}
+
+impl Wrong {
+    fn add(&mut self, member: usize, error: Error) {
+        if error.kind() == Kind::Irregular {
+            self.irregular = Some(error);
+            return;
+        }
+        self.first.insert(member, error);
+        if self.first.len() > MAX_FAULTS {
+            self.first.pop_last();
+            self.more += 1;
+        }
+    }
 }
 
 /// Returns the files of the manifest, if there is one of ours that can be read.
