@@ -11,7 +11,7 @@
 //! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the others,
 //! a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and spellings in
 //! use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM, and YYMMDDHHMM
-//! from 2022 on are refused. NULL, an empty text and MySQL's `0000-00-00` are no date.
+//! from 2022 on are refused, and what begins with the digits of a year of 2000 to 2039 but is neither of the above. NULL, an empty text and MySQL's `0000-00-00` are no date.
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
@@ -21,7 +21,8 @@ use super::row::Value;
 
 /// What is right where a value is not understood.
 pub const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \
-                         (of 2000 to 2039), milliseconds or microseconds (of 2000 to 2099) since 1970";
+                         (of 2000 to 2039), milliseconds or microseconds (of 2000 to 2099) since 1970 that do not begin as a year of 2000 \
+                         to 2039 does";
 
 /// How a value is spelled: whether others can be compared with it as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,12 @@ fn number_of(number: i128, billionths: i128) -> Option<DateTime> {
     if let Some(at) = julian(number, billionths).or_else(|| compact(number, billionths)) {
         return Some(at);
     }
+    /// As digits these begin with a year, which YYYYMMDDHH and YYYYDDDHHMMSS do, too: 2033-05-18 to 2034-08-23.
+    const YEARS: std::ops::Range<i128> = 2_000_000_000..2_040_000_000;
     let (unit, _) = UNITS.into_iter().find(|(n, until)| (FROM * n..until * n).contains(&number))?;
+    if YEARS.contains(&(number / unit)) {
+        return None;
+    }
     let nanoseconds = number * (1_000_000_000 / unit) + billionths / unit;
     jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(|at| Offset::UTC.to_datetime(at))
 }
@@ -411,6 +417,10 @@ mod tests {
             15_012_026_103_000,
             150_120_261_030,
             20_260_115_103_000_250,
+            2_026_011_510,             // YYYYMMDDHH
+            2_026_015_103_000,         // YYYYDDDHHMMSS
+            2_026_015_103_000_250,     // with milliseconds
+            2_026_015_103_000_250_000, // with microseconds
         ] {
             assert_eq!(read(Value::Integer(number)), Err(()), "{number}");
             assert_eq!(read(Value::Text(number.to_string().as_bytes())), Err(()), "{number}");
