@@ -5,7 +5,7 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use super::directory::{broken_off, each_entry, entry_at};
+use super::directory::entry_at;
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ impl Audit {
     pub fn open(zip: Arc<Zip>) -> Result<Audit> {
         let mut entries = Vec::new();
         let mut content = 0u64;
-        let end = each_entry(&zip, |entry, at| {
+        let end = zip.each_entry(|entry, at| {
             if entries.len() == MAX_MEMBERS {
                 return Err(Error::unsupported(format!("a zip with more than {MAX_MEMBERS} members")));
             }
@@ -48,7 +48,7 @@ impl Audit {
         })?;
         let place = zip.directory();
         let mut wrong = Vec::new();
-        if let Some(error) = broken_off(&zip, end)? {
+        if let Some(error) = zip.broken_off(end)? {
             wrong.push(error);
         } else if !place.announces(entries.len() as u64) {
             wrong.push(Error::damaged(format!(
@@ -85,7 +85,7 @@ impl Audit {
     /// Finds the last member of that name.
     pub fn find(&self, name: &str) -> Result<Option<usize>> {
         let (mut found, mut i) = (None, 0);
-        each_entry(&self.zip, |entry, _| {
+        self.zip.each_entry(|entry, _| {
             if entry.name == name.as_bytes() {
                 found = Some(i);
             }

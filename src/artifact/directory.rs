@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::set::Zip;
 use crate::error::{Error, Result};
 use crate::format::zip::{self, DIGITAL_SIGNATURE, Entry};
 use crate::io::{ReadAt, available};
@@ -12,14 +11,32 @@ const STEP: usize = 256 << 10;
 /// One that is larger is refused, so that reading it ends: 46 bytes and a name for each member.
 const MAX_DIRECTORY: u64 = 1 << 30;
 
-/// Calls `each` with every header and its position in the zip. Returns where the list ends: at the directory's end,
-/// or at the first thing that is no header.
-pub fn each_entry(zip: &Zip, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
-    let place = zip.directory();
-    if place.size > MAX_DIRECTORY {
-        return Err(too_large(place.size, MAX_DIRECTORY));
+/// Where the central directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Directory {
+    pub start: u64,
+    pub size: u64,
+    /// What has to be added to the offsets of local headers, because something stands in front of the zip.
+    pub shift: u64,
+    /// How many headers the end record announces.
+    pub entries: u64,
+    /// True if that number has not wrapped at 65,536.
+    pub is_zip64: bool,
+}
+
+impl Directory {
+    /// Returns the stretch of the zip that it takes, unless that is too long to be read.
+    pub fn place(&self) -> Result<Range<u64>> {
+        if self.size > MAX_DIRECTORY {
+            return Err(too_large(self.size, MAX_DIRECTORY));
+        }
+        Ok(self.start..self.start.saturating_add(self.size))
     }
-    each_header(zip, place.start..place.start.saturating_add(place.size), each)
+
+    /// Returns true if that many headers are what the end record announces.
+    pub fn announces(&self, found: u64) -> bool {
+        zip::counts_agree(self.entries, self.is_zip64, found)
+    }
 }
 
 pub fn too_large(size: u64, most: u64) -> Error {
@@ -31,7 +48,8 @@ pub fn too_large(size: u64, most: u64) -> Error {
     ))
 }
 
-/// The same for the directory in some place of an archive.
+/// Calls `each` with every header of the directory in some place of an archive, and its position. Returns where the list
+/// ends: at the directory's end, or at the first thing that is no header.
 pub fn each_header(
     archive: &dyn ReadAt,
     place: Range<u64>,
@@ -54,15 +72,9 @@ pub fn each_header(
     Ok(at)
 }
 
-/// Says what is wrong if the list ends at `end`, as `each_entry` returned it: before the directory's end there may be a
+/// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be a
 /// signature, and nothing else.
-pub fn broken_off(zip: &Zip, end: u64) -> Result<Option<Error>> {
-    let place = zip.directory();
-    broken_off_in(zip, &(place.start..place.start.saturating_add(place.size)), end)
-}
-
-/// The same for the directory in some place of an archive.
-pub fn broken_off_in(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
+pub fn broken_off(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
     if end == place.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
         return Ok(None);
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::directory::{broken_off, each_entry, entry_at};
+use super::directory::entry_at;
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Kind, Result};
@@ -50,9 +50,9 @@ impl Members {
     /// The same, with memory out of a budget.
     pub fn open_within(zip: Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Result<Members> {
         let mut builder = Builder::new(&zip, mtime, budget);
-        let end = each_entry(&zip, |entry, at| builder.add(entry, at))?;
+        let end = zip.each_entry(|entry, at| builder.add(entry, at))?;
         // A tree that lacks what comes behind the damage would pass for the whole one.
-        broken_off(&zip, end)?.map_or(Ok(()), Err)?;
+        zip.broken_off(end)?.map_or(Ok(()), Err)?;
         let (nodes, order, share) = builder.finish()?;
         Ok(Members { zip, nodes, order, share })
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::{broken_off_in, each_header, entry_at, too_large};
+use super::directory::{Directory, broken_off, each_header, entry_at, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
 use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
@@ -31,26 +31,6 @@ pub struct Whole {
     pub share: Share,
     /// Bytes of the first segment that are not part of it.
     pub cut: u64,
-}
-
-/// Where the central directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Directory {
-    pub start: u64,
-    pub size: u64,
-    /// What has to be added to the offsets of local headers, because something stands in front of the zip.
-    pub shift: u64,
-    /// How many headers the end record announces.
-    pub entries: u64,
-    /// True if that number has not wrapped at 65,536.
-    pub is_zip64: bool,
-}
-
-impl Directory {
-    /// Returns true if that many headers are what the end record announces.
-    pub fn announces(&self, found: u64) -> bool {
-        zip::counts_agree(self.entries, self.is_zip64, found)
-    }
 }
 
 /// Makes one zip of the segments of a set, in their order.
@@ -323,7 +303,7 @@ impl Listed<'_> {
         let end = each_header(joined, self.place.clone(), |entry, header| {
             each(entry, header, self.set.position(self.end, entry.disk, entry.offset)?)
         })?;
-        broken_off_in(joined, &self.place, end)?.map_or(Ok(()), Err)
+        broken_off(joined, &self.place, end)?.map_or(Ok(()), Err)
     }
 
     /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns how

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::directory::{Directory, broken_off, each_header};
 use super::part::{Mode, Part};
-use super::rejoined::{Directory, Rejoined, Whole, last_disk, rejoin_within};
+use super::rejoined::{Rejoined, Whole, last_disk, rejoin_within};
 use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
+use crate::format::zip::Entry;
 use crate::io::{BlockHashes, Budget, FileReader, ReadAt, Reader, Seen, Share};
 
 /// Below this many parts a thread more costs more than it brings.
@@ -58,6 +60,17 @@ impl Zip {
     /// Where its central directory is.
     pub fn directory(&self) -> Directory {
         self.directory
+    }
+
+    /// Calls `each` with every header of the central directory and its position. Returns where the list ends: at the
+    /// directory's end, or at the first thing that is no header.
+    pub fn each_entry(&self, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
+        each_header(self, self.directory.place()?, each)
+    }
+
+    /// Says what is wrong if that list ends at `end`.
+    pub fn broken_off(&self, end: u64) -> Result<Option<Error>> {
+        broken_off(self, &self.directory.place()?, end)
     }
 
     /// Returns the parts that a stretch of it needs and that are not there.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::directory::{each_entry, entry_at};
+use super::directory::entry_at;
 use super::member::{self, Shared};
 use super::set::Zip;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct Survey {
 /// Reads the central directory once. `name` is a member at the top of the tree.
 pub fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result<Survey> {
     let (mut newest, mut named) = (UNIX_EPOCH + FIRST, None);
-    each_entry(zip, |entry, at| {
+    zip.each_entry(|entry, at| {
         newest = newest.max(zip_time::modified(entry));
         if entry.name == name.as_bytes() {
             named = Some(at);
