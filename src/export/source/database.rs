@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params_from_iter};
 
-use super::mark::Marked;
+use super::digest::Marked;
 use super::media::Media;
 use super::open::{Sqlite, WIDE, open};
 use super::plan::{Child, Filter, Group, Ordered, Parent, Selected, Walk, check};

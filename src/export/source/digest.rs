@@ -13,7 +13,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::instant;
-use super::mark::Marked;
 use super::open::{Sqlite, value};
 use super::plan::{Child, Filter, Parent, Walk, check, quoted};
 use super::schema::Table;
@@ -33,6 +32,19 @@ impl Digest {
     pub fn plus(self, other: Digest) -> Digest {
         Digest { rows: self.rows.saturating_add(other.rows), sum: self.sum.wrapping_add(other.sum) }
     }
+}
+
+/// The table that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    pub table: &'a Table,
+    pub id: &'a str,
+    pub date: Option<&'a str>,
+    /// The column with the media type: a row may get one that is asked for when others were exported.
+    pub media: Option<&'a str>,
+    /// What belongs to the rows.
+    pub child: Option<&'a Child<'a>>,
+    pub media_types: Option<&'a [String]>,
 }
 
 impl Marked<'_> {

@@ -18,10 +18,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use super::digest::Digest;
+use super::digest::{Digest, Marked};
 use super::open::Sqlite;
-use super::plan::{Child, Ranges, quoted};
-use super::schema::Table;
+use super::plan::{Ranges, quoted};
 use crate::error::{Error, Kind, Result};
 
 /// What 0.1.0 wrote has no version; neither that nor version 2 proves anything.
@@ -59,19 +58,6 @@ impl Segment {
     fn digest(&self) -> Option<Digest> {
         Some(Digest { rows: self.2, sum: u128::from_str_radix(&self.3, 16).ok()? })
     }
-}
-
-/// The table that is asked about.
-#[derive(Debug, Clone, Copy)]
-pub struct Marked<'a> {
-    pub table: &'a Table,
-    pub id: &'a str,
-    pub date: Option<&'a str>,
-    /// The column with the media type: a row may get one that is asked for when others were exported.
-    pub media: Option<&'a str>,
-    /// What belongs to the rows.
-    pub child: Option<&'a Child<'a>>,
-    pub media_types: Option<&'a [String]>,
 }
 
 impl Marked<'_> {

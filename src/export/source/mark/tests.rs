@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::export::source::plan::Child;
+use crate::export::source::schema::Table;
 
 /// The ways in which a table can have its ids, and lead to what belongs to its rows.
 const SCHEMAS: [&str; 6] = [
