@@ -25,7 +25,7 @@ mod transfer;
 mod verified;
 
 pub use part::{Mode, Part};
-pub use rejoined::{Rejoined, rejoin, rejoin_within};
-pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest, open_rest_within, open_within};
+pub use rejoined::{Rejoined, rejoin};
+pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
 pub use survey::{Survey, survey};
 pub use verified::Verified;

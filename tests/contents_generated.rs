@@ -130,10 +130,14 @@ fn one_archive(seed: u64) {
 
     let mut expected = BTreeMap::new();
     files(&dir.path().join("extracted"), &dir.path().join("extracted"), &mut expected);
-    let opened =
-        artifact::open(&corpus::parts(&dir.path().join("store")), &corpus::identities(&["k1.pem"]), false);
+    let opened = artifact::open(
+        &corpus::parts(&dir.path().join("store")),
+        &corpus::identities(&["k1.pem"]),
+        false,
+        &cddsfs::io::Budget::unlimited(),
+    );
     let Ok(Opened::Zip(zip)) = opened else { panic!("seed {seed}, {producer}: not opened") };
-    let members = Members::open(Arc::new(zip), SystemTime::now()).unwrap();
+    let members = Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
     let mut found = BTreeMap::new();
     members_of(&members, ROOT, "", &mut found);
     let names = |paths: Vec<&String>| paths.into_iter().cloned().collect::<Vec<_>>();

@@ -236,10 +236,17 @@ fn names_that_are_alike_are_told_apart_in_time_in_proportion_to_their_number() {
         fs::create_dir(&store).unwrap();
         let part = format!("export-{name}.zip.smime");
         fs::rename(place.store().join(&part), store.join(&part)).unwrap();
-        let opened = artifact::open(&corpus::parts(&store), &corpus::identities(&["k1.pem"]), false).unwrap();
+        let opened = artifact::open(
+            &corpus::parts(&store),
+            &corpus::identities(&["k1.pem"]),
+            false,
+            &cddsfs::io::Budget::unlimited(),
+        )
+        .unwrap();
         let Opened::Zip(zip) = opened else { panic!("{name} is not whole") };
         let started = Instant::now();
-        let members = Members::open(Arc::new(zip), SystemTime::now()).unwrap();
+        let members =
+            Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
         // It takes a second; if each name were compared with all others it would be many minutes.
         assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
         let children = members.children(ROOT).unwrap();

@@ -26,10 +26,13 @@ fn every_member_of_every_set_has_its_size_and_bytes() {
     for row in corpus::table("expected/JOINED.tsv") {
         let set = &row[0];
         let parts = corpus::parts(&corpus::dir().join("split").join(set).join("smime"));
-        let Ok(Opened::Zip(zip)) = artifact::open(&parts, &identities, false) else {
+        let Ok(Opened::Zip(zip)) =
+            artifact::open(&parts, &identities, false, &cddsfs::io::Budget::unlimited())
+        else {
             panic!("{set} does not open");
         };
-        let members = Members::open(Arc::new(zip), SystemTime::now()).unwrap();
+        let members =
+            Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
         let shared = Arc::new(Shared::default());
         // The mixed set has the parts of another, and no table of its own.
         let expected = if set == "mixed" { "z4-basic" } else { set };
@@ -68,8 +71,9 @@ fn members_that_lie_in_parts_that_are_there_can_be_saved() {
     for lacking in 0..3 {
         let mut parts = corpus::parts(&corpus::dir().join("split/lite/smime"));
         let removed = parts.remove(lacking).ordinal.to_string();
-        let zip = artifact::open_rest(&parts, &identities, false).unwrap();
-        let members = Members::open(Arc::new(zip), SystemTime::now()).unwrap();
+        let zip = artifact::open_rest(&parts, &identities, false, &cddsfs::io::Budget::unlimited()).unwrap();
+        let members =
+            Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
         let shared = Arc::new(Shared::default());
         let (mut saved, mut lost) = (0, 0);
         for member in corpus::table("expected/lite.tsv") {

@@ -38,9 +38,16 @@ fn open_first_member(zip: &Path, shared: &Arc<Shared>) -> Reader {
         .status()
         .unwrap();
     assert!(status.success());
-    let opened = artifact::open(&corpus::parts(&dir), &corpus::identities(&["k1.pem"]), false).unwrap();
+    let opened = artifact::open(
+        &corpus::parts(&dir),
+        &corpus::identities(&["k1.pem"]),
+        false,
+        &cddsfs::io::Budget::unlimited(),
+    )
+    .unwrap();
     let Opened::Zip(opened) = opened else { panic!("not whole") };
-    let members = Members::open(Arc::new(opened), SystemTime::now()).unwrap();
+    let members =
+        Members::open(Arc::new(opened), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
     members.open_member(members.children(ROOT).unwrap()[0], shared).unwrap()
 }
 

@@ -11,7 +11,12 @@ use cddsfs::error::{Error, Kind};
 use cddsfs::io::FileReader;
 
 fn open_part(path: &std::path::Path, keys: &[&str], mode: Mode) -> Result<Part, Error> {
-    Part::open(Arc::new(FileReader::open(path)?), corpus::identities(keys), mode)
+    Part::open(
+        Arc::new(FileReader::open(path)?),
+        corpus::identities(keys),
+        mode,
+        &cddsfs::io::Budget::unlimited(),
+    )
 }
 
 #[test]
@@ -55,7 +60,12 @@ fn every_set_is_the_one_zip_that_it_was_split_from() {
     for row in corpus::table("expected/JOINED.tsv") {
         let (set, size, sha256) = (&row[0], &row[4], &row[5]);
         let parts = corpus::parts(&corpus::dir().join("split").join(set).join("smime"));
-        match artifact::open(&parts, &corpus::identities(&["k1.pem"]), false) {
+        match artifact::open(
+            &parts,
+            &corpus::identities(&["k1.pem"]),
+            false,
+            &cddsfs::io::Budget::unlimited(),
+        ) {
             Ok(Opened::Zip(zip)) => {
                 let bytes = corpus::read_all(&zip).unwrap();
                 if corpus::sha256(&bytes) != *sha256 {

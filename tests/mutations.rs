@@ -82,7 +82,12 @@ impl Random {
 fn cost(file: Vec<u8>, identities: &Arc<[Identity]>) -> (Result<Vec<u8>>, Duration, isize) {
     let (before, held) = (processor_time(), HELD.get());
     MOST.set(held);
-    let part = Part::open(Arc::new(file) as Reader, identities.clone(), Mode::Regular);
+    let part = Part::open(
+        Arc::new(file) as Reader,
+        identities.clone(),
+        Mode::Regular,
+        &cddsfs::io::Budget::unlimited(),
+    );
     let result = part.and_then(|part| corpus::read_all(&part));
     (result, processor_time() - before, MOST.get() - held)
 }
@@ -166,7 +171,8 @@ static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
 /// Opens a file and reads all of it, once in one piece and once in small ones from the back.
 fn read(file: Vec<u8>, mode: Mode) -> Result<Vec<u8>> {
     const STEP: usize = 333;
-    let part = Part::open(Arc::new(file) as Reader, IDENTITIES.clone(), mode)?;
+    let part =
+        Part::open(Arc::new(file) as Reader, IDENTITIES.clone(), mode, &cddsfs::io::Budget::unlimited())?;
     let whole = corpus::read_all(&part)?;
     for start in (0..whole.len()).step_by(STEP).rev() {
         let piece = part.read_vec(start as u64, STEP)?;

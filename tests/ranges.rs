@@ -100,7 +100,9 @@ fn open(split: Split, encoding: Encoding, cipher: Cipher) -> Zip {
         fs::write(&path, encrypt(bytes, encoding, cipher, &keys, &dir.path().join("work"))).unwrap();
     }
     let parts = corpus::parts(dir.path());
-    match artifact::open(&parts, &corpus::identities(&["k1.pem"]), false).unwrap() {
+    match artifact::open(&parts, &corpus::identities(&["k1.pem"]), false, &cddsfs::io::Budget::unlimited())
+        .unwrap()
+    {
         Opened::Zip(zip) => zip,
         Opened::Incomplete(gaps) => panic!("{gaps:?}"),
     }

@@ -42,13 +42,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Reads the central directory. `mtime` is for directories that have none of their own.
-    pub fn open(zip: Arc<Zip>, mtime: SystemTime) -> Result<Members> {
-        Members::open_within(zip, mtime, &Budget::unlimited())
-    }
-
-    /// The same, with memory out of a budget.
-    pub fn open_within(zip: Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Result<Members> {
+    /// Reads the central directory, with memory out of a budget. `mtime` is for directories that have none of their own.
+    pub fn open(zip: Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Result<Members> {
         let mut builder = Builder::new(&zip, mtime, budget);
         let end = zip.each_entry(|entry, at| builder.add(entry, at))?;
         // A tree that lacks what comes behind the damage would pass for the whole one.

@@ -42,17 +42,8 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn open(file: Reader, identities: Arc<[Identity]>, mode: Mode) -> Result<Part> {
-        Part::open_within(file, identities, mode, &Budget::unlimited())
-    }
-
-    /// The same, with memory for an index out of a budget.
-    pub fn open_within(
-        file: Reader,
-        identities: Arc<[Identity]>,
-        mode: Mode,
-        budget: &Arc<Budget>,
-    ) -> Result<Part> {
+    /// Opens a part, with memory for an index out of a budget.
+    pub fn open(file: Reader, identities: Arc<[Identity]>, mode: Mode, budget: &Arc<Budget>) -> Result<Part> {
         let quick = match open_stack(&file, &identities, mode, budget) {
             Err(error) if error.kind() == Kind::Irregular => {
                 open_stack(&file, &identities, Mode::Indexed, budget)?

@@ -33,13 +33,8 @@ pub struct Whole {
     pub cut: u64,
 }
 
-/// Makes one zip of the segments of a set, in their order.
-pub fn rejoin(segments: Vec<Reader>) -> Result<Rejoined> {
-    rejoin_within(segments, &Budget::unlimited())
-}
-
-/// The same, with memory out of a budget.
-pub fn rejoin_within(segments: Vec<Reader>, budget: &Arc<Budget>) -> Result<Rejoined> {
+/// Makes one zip of the segments of a set, in their order, with memory out of a budget.
+pub fn rejoin(segments: Vec<Reader>, budget: &Arc<Budget>) -> Result<Rejoined> {
     let count = segments.len();
     let joined = Arc::new(Joined::new(segments)?);
     let starts = joined.starts();
@@ -406,7 +401,9 @@ mod tests {
     #[test]
     fn an_empty_directory_said_to_begin_inside_the_marker_is_no_overflow() {
         let zip = [&zip::SPANNING_MARKERS[0][..], &zip::END_RECORD, &[0; 18]].concat();
-        let Ok(Rejoined::Zip(whole)) = rejoin(vec![Arc::new(zip.clone())]) else { panic!("not a zip") };
+        let Ok(Rejoined::Zip(whole)) = rejoin(vec![Arc::new(zip.clone())], &Budget::unlimited()) else {
+            panic!("not a zip")
+        };
         assert_eq!(whole.reader.read_vec(0, 100).unwrap(), zip[4..]);
     }
 }

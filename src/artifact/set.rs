@@ -8,7 +8,7 @@ use std::thread;
 
 use super::directory::{Directory, broken_off, each_header};
 use super::part::{Mode, Part};
-use super::rejoined::{Rejoined, Whole, last_disk, rejoin_within};
+use super::rejoined::{Rejoined, Whole, last_disk, rejoin};
 use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
@@ -109,25 +109,20 @@ pub enum Opened {
 /// Opens a set. `parts` are in the order of their ordinals, each ordinal once.
 ///
 /// The work is in proportion to the number of parts, plus the central directory; with `indexed` set, which is for
-/// parts that turned out to be irregular, to their bytes.
-pub fn open(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Opened> {
-    open_within(parts, identities, indexed, &Budget::unlimited())
-}
-
-/// The same, with memory out of a budget.
-pub fn open_within(
+/// parts that turned out to be irregular, to their bytes. What it holds in memory is out of the budget.
+pub fn open(
     parts: &[PartFile],
     identities: &Arc<[Identity]>,
     indexed: bool,
     budget: &Arc<Budget>,
 ) -> Result<Opened> {
-    let how = How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget };
+    let how = How::new(identities, indexed, budget);
     if let Some(gaps) = gaps_in_names(parts) {
         return with_count_of_last(gaps, parts, &how).map(Opened::Incomplete);
     }
     let segments = open_all(parts, &how)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
-    match rejoin_within(segments, budget) {
+    match rejoin(segments, budget) {
         Ok(Rejoined::Zip(whole)) => Ok(Opened::Zip(Zip::new(whole, parts.len()))),
         Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
         // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
@@ -145,6 +140,12 @@ struct How<'a> {
     identities: &'a Arc<[Identity]>,
     mode: Mode,
     budget: &'a Arc<Budget>,
+}
+
+impl<'a> How<'a> {
+    fn new(identities: &'a Arc<[Identity]>, indexed: bool, budget: &'a Arc<Budget>) -> How<'a> {
+        How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget }
+    }
 }
 
 /// A part that is not there, or cannot be read. How long it is nobody knows: offsets within the other parts count
@@ -176,18 +177,13 @@ impl ReadAt for Missing {
 /// Opens what is there of a split set that is incomplete or damaged, for the members that lie wholly in it.
 ///
 /// The result is no zip for others to read: what is missing has some length or other.
-pub fn open_rest(parts: &[PartFile], identities: &Arc<[Identity]>, indexed: bool) -> Result<Zip> {
-    open_rest_within(parts, identities, indexed, &Budget::unlimited())
-}
-
-/// The same, with memory out of a budget.
-pub fn open_rest_within(
+pub fn open_rest(
     parts: &[PartFile],
     identities: &Arc<[Identity]>,
     indexed: bool,
     budget: &Arc<Budget>,
 ) -> Result<Zip> {
-    let how = How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget };
+    let how = How::new(identities, indexed, budget);
     let last = parts.iter().find(|part| part.ordinal == Ordinal::Last);
     let last = last.ok_or_else(|| {
         Error::new(Kind::MissingPart, "the last part (.zip) is missing: it has the directory")
@@ -211,7 +207,7 @@ pub fn open_rest_within(
         segments.push(segment);
     }
     segments.push(last_segment);
-    let Rejoined::Zip(whole) = rejoin_within(segments, budget)? else {
+    let Rejoined::Zip(whole) = rejoin(segments, budget)? else {
         return Err(Error::damaged("the last part does not say how many there are"));
     };
     let cut = whole.cut;
@@ -297,7 +293,7 @@ fn open_part(part: &PartFile, how: &How<'_>) -> Result<Reader> {
     if let Some((size, hashes)) = &part.written {
         file = Arc::new(Verified::open(file, hashes.clone(), *size).at(&part.name)?);
     }
-    let opened = Part::open_within(file, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
+    let opened = Part::open(file, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
     Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
 }
 

@@ -9,6 +9,7 @@ use crate::artifact::{self, PartFile, Zip};
 use crate::crypto::Identity;
 use crate::error::{Error, Result};
 use crate::format::part_name::Ordinal;
+use crate::io::Budget;
 use crate::store::plain::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
@@ -50,7 +51,7 @@ pub fn made_by_last(
     if last.is_empty() {
         return Ok(None);
     }
-    let rest = artifact::open_rest(&last, identities, false);
+    let rest = artifact::open_rest(&last, identities, false, &Budget::unlimited());
     unless_transient(rest.and_then(|zip| made(&Arc::new(zip), shared)))
 }
 

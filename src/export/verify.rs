@@ -18,7 +18,7 @@ use super::parts::part_files;
 use crate::artifact::{self, Gaps, Opened};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::io::Cancel;
+use crate::io::{Budget, Cancel};
 use crate::store::Store;
 use crate::store::catalogue::StoredPartRecord;
 use crate::store::names::stem_of;
@@ -184,7 +184,7 @@ fn decrypted(
     let parts = part_files(set);
     let parts_are_bad = !report.faults.is_empty();
     for indexed in [false, true] {
-        let zip = match artifact::open(&parts, identities, indexed) {
+        let zip = match artifact::open(&parts, identities, indexed, &Budget::unlimited()) {
             Ok(Opened::Zip(zip)) => Arc::new(zip),
             // What the parts lack has been told.
             Ok(Opened::Incomplete(_)) | Err(_) if parts_are_bad => break,

@@ -206,7 +206,7 @@ impl Export {
             return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
         let (parts, budget) = (part_files(&self.set), &context.recent.budget);
-        match artifact::open_within(&parts, &context.identities, self.indexed, budget) {
+        match artifact::open(&parts, &context.identities, self.indexed, budget) {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
                 let made = self.find_made(|| parts::made(&zip, &context.recent.shared))?;
@@ -314,11 +314,11 @@ impl Export {
             Outcome::Zip(_) => self.open(context)?,
             Outcome::Incomplete(_) | Outcome::Failed(_) => {
                 let parts = part_files(&self.set);
-                let rest = artifact::open_rest_within(&parts, &context.identities, self.indexed, budget);
+                let rest = artifact::open_rest(&parts, &context.identities, self.indexed, budget);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
         };
-        let members = Members::open_within(zip, self.made(context, SystemTime::now()).at, budget);
+        let members = Members::open(zip, self.made(context, SystemTime::now()).at, budget);
         Ok(Arc::new(members.inspect_err(|error| self.log_once(error))?))
     }
 

@@ -129,14 +129,14 @@ impl Set {
             written: None,
         };
         let files: Vec<PartFile> = self.finished.parts.iter().map(file).collect();
-        match artifact::open(&files, &keys().identities, false).unwrap() {
+        match artifact::open(&files, &keys().identities, false, &cddsfs::io::Budget::unlimited()).unwrap() {
             Opened::Zip(zip) => Arc::new(zip),
             Opened::Incomplete(gaps) => panic!("{gaps:?}"),
         }
     }
 
     pub fn members(&self) -> Members {
-        Members::open(self.open(), SystemTime::now()).unwrap()
+        Members::open(self.open(), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap()
     }
 }
 

@@ -281,7 +281,8 @@ fn read_ranges(reader: &dyn ReadAt, whole: Option<&[u8]>, seed: u64) {
 pub fn part(data: &[u8]) {
     let file: Reader = Arc::new(data.to_vec());
     let [regular, indexed] = [Mode::Regular, Mode::Indexed].map(|mode| {
-        let part = Part::open(file.clone(), IDENTITIES.clone(), mode).ok()?;
+        let part =
+            Part::open(file.clone(), IDENTITIES.clone(), mode, &cddsfs::io::Budget::unlimited()).ok()?;
         assert!(part.len() <= data.len() as u64);
         let whole = read_all(&part);
         // What is not regular may show only in a read of the whole.
@@ -307,7 +308,7 @@ pub fn rejoin_set(data: &[u8]) {
     }
     segments.push(Arc::new(rest.to_vec()));
 
-    let Ok(Rejoined::Zip(zip)) = rejoin(segments) else { return };
+    let Ok(Rejoined::Zip(zip)) = rejoin(segments, &cddsfs::io::Budget::unlimited()) else { return };
     let (reader, memory) = (zip.reader, zip.share.bytes());
     assert!(memory <= 2 * data.len() + 100 && reader.len() <= (data.len() + memory) as u64);
     let whole = read_all(&*reader).expect("all of a zip in memory");
@@ -319,7 +320,7 @@ pub fn rejoin_set(data: &[u8]) {
     if begins_with_marker || occurs(zip::END_RECORD) > 1 || occurs(zip::ZIP64_LOCATOR) > 0 {
         return;
     }
-    match rejoin(vec![Arc::new(whole.clone())]) {
+    match rejoin(vec![Arc::new(whole.clone())], &cddsfs::io::Budget::unlimited()) {
         Ok(Rejoined::Zip(again)) => assert_eq!(read_all(&*again.reader), Some(whole), "another zip"),
         Ok(Rejoined::OtherDisk(disk)) => panic!("the rejoined zip says disk {disk}"),
         Err(error) => panic!("the rejoined zip is none: {error}"),
