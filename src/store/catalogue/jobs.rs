@@ -70,12 +70,14 @@ impl Catalogue {
 
     /// Returns the jobs that have no run to come and none under way. A run that cannot be read is none.
     pub fn jobs_without_a_run(&self) -> Result<Vec<Job>> {
+        let mut jobs = self.jobs()?;
         let mut busy = HashSet::new();
         for status in [Status::Scheduled, Status::Queued, Status::InProgress] {
             busy.extend(self.runs_that_are(status)?.into_iter().filter_map(|run| run.job));
         }
-        let mut jobs = self.jobs()?;
-        jobs.retain(|job| !busy.contains(&job.name));
+        // One that was defined, or had a run removed, in the meantime is looked at the next time.
+        let now = self.jobs()?;
+        jobs.retain(|job| !busy.contains(&job.name) && now.contains(job));
         Ok(jobs)
     }
 
