@@ -29,3 +29,7 @@ pub use rejoined::{Rejoined, rejoin};
 pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
 pub use survey::{Survey, survey};
 pub use verified::Verified;
+
+/// Bytes that archives which are open together may take in memory: the largest tree, and some more for rewritten directories
+/// and the indexes of irregular parts.
+pub const MAX_OPEN: usize = members::MAX_TREE + (8 << 20);

@@ -129,7 +129,7 @@ pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     let mut failed = reschedule_what_a_wrong_clock_has_made(store, now);
     for job in store.catalogue.jobs_without_a_run()? {
         let scheduled = match next_run(&job, now) {
-            Ok(Some(run)) => store.catalogue.add_run(&run),
+            Ok(Some(run)) => store.catalogue.schedule(&job, &run),
             Ok(None) => Ok(()),
             // Each is named, once; the others go on.
             Err(error) => {
@@ -276,6 +276,51 @@ mod tests {
         assert_eq!((run.status, run.scheduled), (Status::Scheduled, Some(at("2026-11-24T02:00:00Z"))));
         schedule_next(&store, at(NOON)).unwrap();
         assert_eq!(store.catalogue.runs().unwrap().len(), 2, "there is one to come for each");
+    }
+
+    #[test]
+    fn what_happens_while_the_engine_looks_leads_to_no_second_run() {
+        let (_dir, store) = store();
+        let (catalogue, spec) = (&store.catalogue, |title: &str| {
+            format!(r#"{{"title":"{title}","type":"Contact","run":{{"every":"day","at":"02:00"}}}}"#)
+        });
+        let cancelled = |id: &str| catalogue.cancel(id, at(NOON)).unwrap();
+        let pending = || {
+            let runs = catalogue.runs_that_are(Status::Scheduled).unwrap();
+            runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        };
+        let first = submit(&store, spec("nightly").as_bytes(), at(NOON)).unwrap();
+        cancelled(&first);
+        let looked = catalogue.jobs_without_a_run().unwrap();
+        assert_eq!(looked.len(), 1);
+        let late = next_run(&looked[0], at(NOON)).unwrap().unwrap();
+
+        // Changed meanwhile: it has its run.
+        define(&store, "nightly", spec("other").as_bytes(), at(NOON)).unwrap();
+        let defined = pending();
+        catalogue.schedule(&looked[0], &late).unwrap();
+        assert_eq!(pending(), defined);
+
+        // Scheduled by somebody else.
+        cancelled(&defined[0]);
+        let looked = catalogue.jobs_without_a_run().unwrap();
+        let run = |n: u64| next_run(&looked[0], at(NOON) + Duration::from_secs(n)).unwrap().unwrap();
+        catalogue.schedule(&looked[0], &run(0)).unwrap();
+        let scheduled = pending();
+        assert_eq!(scheduled.len(), 1);
+        catalogue.schedule(&looked[0], &run(1)).unwrap();
+        assert_eq!(pending(), scheduled);
+
+        // Its run to come was removed: that one is left out, and not made again.
+        cancelled(&scheduled[0]);
+        catalogue.schedule(&looked[0], &run(2)).unwrap();
+        assert!(pending().is_empty());
+
+        // Deleted.
+        let looked = catalogue.jobs_without_a_run().unwrap();
+        catalogue.delete_job("nightly").unwrap();
+        catalogue.schedule(&looked[0], &late).unwrap();
+        assert!(pending().is_empty());
     }
 
     #[test]

@@ -46,12 +46,13 @@ pub fn made_by_last(
     set: &StoredSet,
     identities: &Arc<[Identity]>,
     shared: &Arc<Shared>,
+    budget: &Arc<Budget>,
 ) -> Result<Option<SystemTime>> {
     let last: Vec<PartFile> = part_files(set).into_iter().filter(|p| p.ordinal == Ordinal::Last).collect();
     if last.is_empty() {
         return Ok(None);
     }
-    let rest = artifact::open_rest(&last, identities, false, &Budget::unlimited());
+    let rest = artifact::open_rest(&last, identities, false, budget);
     unless_transient(rest.and_then(|zip| made(&Arc::new(zip), shared)))
 }
 

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use super::parts::part_files;
-use crate::artifact::{self, Gaps, Opened};
+use crate::artifact::{self, Gaps, MAX_OPEN, Opened};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Budget, Cancel};
@@ -182,9 +182,10 @@ fn decrypted(
     mut report: Report,
 ) -> Result<Report> {
     let parts = part_files(set);
+    let budget = Budget::new(MAX_OPEN, || false);
     let parts_are_bad = !report.faults.is_empty();
     for indexed in [false, true] {
-        let zip = match artifact::open(&parts, identities, indexed, &Budget::unlimited()) {
+        let zip = match artifact::open(&parts, identities, indexed, &budget) {
             Ok(Opened::Zip(zip)) => Arc::new(zip),
             // What the parts lack has been told.
             Ok(Opened::Incomplete(_)) | Err(_) if parts_are_bad => break,

@@ -215,7 +215,14 @@ impl Export {
                 Ok(zip)
             }
             Ok(Opened::Incomplete(gaps)) => {
-                let by_last = || parts::made_by_last(&self.set, &context.identities, &context.recent.shared);
+                let by_last = || {
+                    parts::made_by_last(
+                        &self.set,
+                        &context.identities,
+                        &context.recent.shared,
+                        &context.recent.budget,
+                    )
+                };
                 self.find_made(by_last)?;
                 Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps, conflict: None })))
             }

@@ -6,16 +6,14 @@
 
 use std::sync::Arc;
 
-use crate::artifact::Zip;
 use crate::artifact::member::Shared;
-use crate::artifact::members::{MAX_TREE, Members, NodeId};
+use crate::artifact::members::{Members, NodeId};
+use crate::artifact::{MAX_OPEN, Zip};
 use crate::io::{self, Budget, Lru, Reader};
 
 /// Hash of a set's files, and how they are read.
 pub type Key = ([u8; 16], bool);
 
-/// Bytes of trees, rewritten directories, and indexes of irregular parts: the largest tree, and some more.
-const MAX_ARCHIVES: usize = MAX_TREE + (8 << 20);
 /// Every part of an open zip holds a file descriptor, so they are what is counted.
 const MAX_PARTS: usize = 256;
 /// Members; what they keep of decoders has a bound of its own.
@@ -47,7 +45,7 @@ impl Recent {
         Recent {
             kept,
             shared: Arc::new(Shared::new(cache)),
-            budget: Budget::new(MAX_ARCHIVES, move || {
+            budget: Budget::new(MAX_OPEN, move || {
                 let Kept { zips, trees, members } = &*reclaimed;
                 trees.drop_oldest() || zips.drop_oldest() || members.drop_oldest()
             }),

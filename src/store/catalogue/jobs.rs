@@ -75,10 +75,22 @@ impl Catalogue {
         for status in [Status::Scheduled, Status::Queued, Status::InProgress] {
             busy.extend(self.runs_that_are(status)?.into_iter().filter_map(|run| run.job));
         }
-        // One that was defined, or had a run removed, in the meantime is looked at the next time.
-        let now = self.jobs()?;
-        jobs.retain(|job| !busy.contains(&job.name) && now.contains(job));
+        jobs.retain(|job| !busy.contains(&job.name));
         Ok(jobs)
+    }
+
+    /// Gives a job the run to come. Nothing happens if it is not any more what it was when it was looked at: it may have been
+    /// changed, deleted, or have a run by now.
+    pub fn schedule(&self, job: &Job, run: &runs::Run) -> Result<()> {
+        self.write(|tx| {
+            let unsaid = |row: &Row<'_>| Job::of(row, &|_| ());
+            let sql = "SELECT * FROM job WHERE name = ?1";
+            let now = tx.prepare_cached(sql)?.query_row([&job.name], unsaid).optional()?;
+            if now.as_ref() != Some(job) || runs::is_pending(tx, &job.name)? {
+                return Ok(());
+            }
+            runs::insert(tx, run)
+        })
     }
 
     /// Defines a job, or changes the one of that name, and puts `run` in the place of its run that is still to come.

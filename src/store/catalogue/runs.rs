@@ -186,6 +186,13 @@ pub(super) fn delete_scheduled(tx: &Transaction<'_>, job: &str) -> rusqlite::Res
     tx.execute("DELETE FROM run WHERE job = ?1 AND status = 'Scheduled'", [job]).map(drop)
 }
 
+/// Returns true if a job has a run to come or under way. A run that cannot be read is none.
+pub(super) fn is_pending(tx: &Transaction<'_>, job: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT * FROM run WHERE job = ?1 AND status IN ('Scheduled', 'Queued', 'In Progress')";
+    let mut query = tx.prepare_cached(sql)?;
+    Ok(query.query_map([job], Run::of)?.any(|run| run.is_ok()))
+}
+
 /// What a run has come to.
 pub struct Made<'a> {
     pub finished: SystemTime,
