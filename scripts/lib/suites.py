@@ -22,6 +22,7 @@ import suites_clients
 import suites_faults
 import suites_fio
 import suites_foreign
+import suites_kills
 import suites_overlay
 import suites_soak
 import suites_trees
@@ -37,6 +38,7 @@ SUITES = {
     "overlay": [suites_overlay.fsx, suites_overlay.pjdfstest],
     "faults": [suites_faults.failing_reads],
     "soak": [suites_soak.soak],
+    "kills": [suites_kills.kills],
     "zips": [suites_foreign.odd_zips],
     "vectors": [suites_foreign.cms_vectors],
 }
