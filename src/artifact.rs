@@ -16,6 +16,7 @@ pub mod audit;
 mod directory;
 pub mod member;
 pub mod members;
+mod mode;
 mod part;
 mod rejoined;
 mod segments;
@@ -24,7 +25,8 @@ mod survey;
 mod transfer;
 mod verified;
 
-pub use part::{Mode, Part};
+pub use mode::Mode;
+pub use part::Part;
 pub use rejoined::{Rejoined, rejoin};
 pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
 pub use survey::{Survey, survey};

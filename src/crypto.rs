@@ -2,6 +2,7 @@
 
 mod cbc;
 mod certificate;
+mod cipher;
 mod content;
 mod digest;
 mod envelope;
@@ -10,9 +11,10 @@ mod identity;
 mod transport;
 
 pub use certificate::Certificate;
-pub use content::{Authentication, open_content};
+pub use content::open_content;
 pub use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
+pub use gcm::Authentication;
 pub use identity::{Identity, Passphrase};
 pub use transport::{ContentKey, unwrap_keys};
 

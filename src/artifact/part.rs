@@ -3,6 +3,7 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 
+use super::mode::Mode;
 use super::{segments, transfer};
 use crate::crypto::{Authentication, Identity, open_content, unwrap_keys};
 use crate::error::{Error, Kind, Result};
@@ -18,15 +19,6 @@ const SMALL_ENVELOPE: usize = 64 << 10;
 static LARGE: Mutex<()> = Mutex::new(());
 /// What follows the content is at most this long: attributes and an authentication tag.
 const MAX_CLOSING: usize = 64 << 10;
-
-/// How lines and segments are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Learnt from beginning and end, checked wherever a read steps on them.
-    Regular,
-    /// All of them looked at beforehand.
-    Indexed,
-}
 
 /// The plaintext of a part.
 ///

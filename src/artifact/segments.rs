@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::part::Mode;
+use super::mode::Mode;
 use super::transfer::hold;
 use crate::error::{Error, Kind, Result};
 use crate::format::ber::{self, Fault};

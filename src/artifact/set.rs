@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::directory::{Directory, broken_off, each_header};
-use super::part::{Mode, Part};
+use super::mode::Mode;
+use super::part::Part;
 use super::rejoined::{Rejoined, Whole, last_disk, rejoin};
 use super::verified::Verified;
 use crate::crypto::Identity;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::part::Mode;
+use super::mode::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::format::base64::{Index, Indexer, Irregular, Lines, decode_quanta};
 use crate::format::mime::{Body, Coding};

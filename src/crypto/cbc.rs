@@ -7,7 +7,7 @@
 use openssl::cipher_ctx::CipherCtx;
 
 use super::ContentKey;
-use super::content::{Operation, evp, failed};
+use super::cipher::{Operation, evp, failed};
 use crate::error::{Error, Result};
 use crate::format::cms::Cipher;
 use crate::io::{ReadAt, Reader, available, with_scratch};

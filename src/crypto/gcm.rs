@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use openssl::cipher_ctx::CipherCtx;
 
 use super::ContentKey;
-use super::content::{Authentication, Operation, evp, failed};
+use super::cipher::{Operation, evp, failed};
 use crate::error::{Error, Kind, Result};
 use crate::format::cms::Cipher;
 use crate::io::{ReadAt, Reader, available, with_scratch};
@@ -17,6 +17,14 @@ const BLOCK: u64 = 16;
 const MAX_LEN: u64 = (u32::MAX as u64 - 1) * BLOCK;
 /// How much is verified at a time.
 const STEP: usize = 256 << 10;
+
+/// What AES-GCM is verified against (RFC 5083).
+#[derive(Debug, Clone, Default)]
+pub struct Authentication {
+    pub tag: Vec<u8>,
+    /// DER of the authenticated attributes; empty where there are none.
+    pub attributes: Vec<u8>,
+}
 
 pub struct GcmReader {
     cipher: Cipher,

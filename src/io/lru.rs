@@ -1,7 +1,9 @@
 //! Things that were used lately, bounded by what they cost together.
 
+use std::hash::Hash;
+
+use hashlink::LinkedHashMap;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 
 /// Keeps the last used of its values, as many as the limit allows; the newest stays whatever it costs.
 pub struct Lru<K, V> {
@@ -10,65 +12,54 @@ pub struct Lru<K, V> {
 }
 
 struct State<K, V> {
-    /// Key, value and cost, the last used at the back.
-    values: VecDeque<(K, V, usize)>,
+    /// With what each costs, the last used at the back.
+    values: LinkedHashMap<K, (V, usize)>,
     cost: usize,
 }
 
-impl<K: PartialEq, V: Clone> Lru<K, V> {
+impl<K: Eq + Hash, V> State<K, V> {
+    fn take_oldest(&mut self) -> Option<(K, V)> {
+        let (key, (value, cost)) = self.values.pop_front()?;
+        self.cost -= cost;
+        Some((key, value))
+    }
+}
+
+/// What goes is dropped without the lock: that may close files.
+impl<K: Eq + Hash, V: Clone> Lru<K, V> {
     pub fn new(limit: usize) -> Lru<K, V> {
-        Lru { limit, state: Mutex::new(State { values: VecDeque::new(), cost: 0 }) }
+        Lru { limit, state: Mutex::new(State { values: LinkedHashMap::new(), cost: 0 }) }
     }
 
     pub fn get(&self, key: &K) -> Option<V> {
-        let mut state = self.state.lock();
-        let at = state.values.iter().rposition(|(k, ..)| k == key)?;
-        let found = state.values.remove(at)?;
-        let value = found.1.clone();
-        state.values.push_back(found);
-        Some(value)
+        self.state.lock().values.to_back(key).map(|(value, _)| value.clone())
     }
 
     pub fn insert(&self, key: K, value: V, cost: usize) {
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
-        if let Some(at) = state.values.iter().position(|(k, ..)| *k == key)
-            && let Some(old) = state.values.remove(at)
-        {
-            state.cost -= old.2;
-            dropped.push(old);
-        }
+        let replaced = state.values.insert(key, (value, cost));
+        state.cost -= replaced.as_ref().map_or(0, |(_, cost)| *cost);
         state.cost += cost;
-        state.values.push_back((key, value, cost));
         while state.cost > self.limit && state.values.len() > 1 {
-            if let Some(oldest) = state.values.pop_front() {
-                state.cost -= oldest.2;
-                dropped.push(oldest);
-            }
+            dropped.extend(state.take_oldest());
         }
-        // What goes is dropped without the lock: that may close files.
         drop(state);
     }
 
     /// Drops the value that was not used for the longest time; false if there is none.
     pub fn drop_oldest(&self) -> bool {
-        let mut state = self.state.lock();
-        let oldest = state.values.pop_front();
-        if let Some((.., cost)) = &oldest {
-            state.cost -= cost;
-        }
-        drop(state);
+        let oldest = self.state.lock().take_oldest();
         oldest.is_some()
     }
 
     /// Keeps only values whose key passes.
     pub fn retain(&self, keep: impl Fn(&K) -> bool) {
         let mut state = self.state.lock();
-        let (kept, dropped): (VecDeque<_>, VecDeque<_>) =
-            state.values.drain(..).partition(|(key, ..)| keep(key));
-        state.cost = kept.iter().map(|(.., cost)| cost).sum();
+        let all = std::mem::take(&mut state.values).into_iter();
+        let (kept, dropped): (LinkedHashMap<_, _>, LinkedHashMap<_, _>) = all.partition(|(key, _)| keep(key));
+        state.cost = kept.values().map(|(_, cost)| cost).sum();
         state.values = kept;
-        // As above.
         drop(state);
         drop(dropped);
     }
