@@ -100,11 +100,23 @@ fn mount_within(place: &Place, group: Option<&MemoryGroup>) -> Mount {
     Mount::start(command, &place.point())
 }
 
-/// Counts what is below a directory, looking at each name as find(1) does.
+/// How often is asked again where others have the memory.
+const TRIES: usize = 5;
+
+/// Counts what is below a directory, looking at each name as find(1) does. On a machine that has much else to do a tree may not
+/// get its turn, or its memory, in the time that an answer may take: then it is asked for again.
 fn count(dir: &Path) -> usize {
-    let find = ["-mindepth", "1", "!", "-type", "d", "-printf", "%s\n"];
-    let found = mount::succeed("find", [dir.as_os_str()].into_iter().chain(find.map(AsRef::as_ref)));
-    found.lines().count()
+    let mut command = Command::new("find");
+    command.arg(dir).args(["-mindepth", "1", "!", "-type", "d", "-printf", "%s\n"]).env("LC_ALL", "C");
+    for _ in 0..TRIES {
+        let output = mount::run(&mut command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            return String::from_utf8(output.stdout).unwrap().lines().count();
+        }
+        assert!(said.contains("Cannot allocate memory"), "{said}");
+    }
+    panic!("{}: never any memory", dir.display());
 }
 
 fn read_to_end(path: &Path) -> u64 {

@@ -1,29 +1,30 @@
-//! From FUSE requests to the tree and back; no policy of its own.
+//! From FUSE requests to the tree and back; no policy of its own. Handlers stand in the order of their trait.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use nix::sys::statvfs::statvfs;
 
-use super::deadline::{Answer, Deadline, Pending};
-use crate::tree::{Asked, Caching, Needs, Place, Tree};
+use super::deadline::{Answer, Pending};
+use crate::error::{Error, Kind, Result};
+use crate::tree::{Asked, Caching, Changes, Needs, OpenMode, Place, Tree};
 
 mod answer;
-mod change;
+mod ask;
 mod directory;
 
-use answer::{answer_attr, answer_empty, answer_entry, answer_xattr, errno};
-use change::may_change;
+use answer::{Created, Opened, Reply, ReplySized, errno};
+pub use ask::Adapter;
+use ask::send;
 
 /// Requests that the kernel sends ahead of readers, of all files together: those that hang must not be all there are, for then
 /// it sends no others.
@@ -31,69 +32,65 @@ const MAX_BACKGROUND: u16 = u16::MAX;
 
 /// Nothing that is read has anything to say when it is closed; and who ends need not wait for an answer to that.
 const READ: FopenFlags = FopenFlags::FOPEN_NOFLUSH;
+/// What is written is read back as it is, and sizes are not to be believed: nothing of it is kept by the kernel.
+const WRITTEN: FopenFlags = FopenFlags::FOPEN_DIRECT_IO;
 
-pub struct Adapter {
-    tree: Arc<Tree>,
-    deadline: Deadline,
+fn open_mode(flags: OpenFlags) -> OpenMode {
+    OpenMode {
+        writes: flags.acc_mode() != OpenAccMode::O_RDONLY,
+        truncates: flags.0 & libc::O_TRUNC != 0,
+        appends: flags.0 & libc::O_APPEND != 0,
+        is_new: flags.0 & libc::O_EXCL != 0,
+    }
 }
 
-impl Adapter {
-    pub fn new(tree: Arc<Tree>, deadline: Deadline) -> Adapter {
-        Adapter { tree, deadline }
+fn open_flags(caching: Caching) -> FopenFlags {
+    match caching {
+        Caching::Finished => READ | FopenFlags::FOPEN_KEEP_CACHE,
+        // The kernel would cut what it reads at the size that it knows.
+        Caching::Live => READ | FopenFlags::FOPEN_DIRECT_IO,
     }
+}
 
-    /// Answers with what `ask` finds. `needs` tells what it takes.
-    fn answer<R: Answer, T>(
-        &self,
-        reply: R,
-        needs: impl FnOnce(&Tree) -> Needs,
-        ask: impl FnOnce(&Tree) -> T + Send + 'static,
-        tell: impl FnOnce(R, T) + Send + 'static,
-    ) {
-        let tree = self.tree.clone();
-        self.deadline.run(
-            reply,
-            || needs(&self.tree),
-            move |reply| {
-                let found = ask(&tree);
-                reply.send(|reply| tell(reply, found));
-            },
-        );
+/// The offset of what is looked for by SEEK_DATA or SEEK_HOLE: all is data, and behind it is a hole.
+fn seek(size: u64, offset: i64, whence: i32) -> Result<i64> {
+    match size as i64 {
+        size if !(0..size).contains(&offset) => {
+            Err(Error::new(Kind::Os(libc::ENXIO), "it is behind the end"))
+        }
+        size if whence == libc::SEEK_HOLE => Ok(size),
+        _ => Ok(offset),
     }
 }
 
 /// Handlers that refuse. What fuser says of its own (ENOSYS) the kernel takes for every node and for ever; and a mount
 /// that is read-only can be remounted otherwise by root.
 macro_rules! refuse {
-    ($($name:ident($($arg:ty),*) -> $reply:ty;)*) => { $(
+    ($($name:ident($($arg:ty),*) -> $reply:ty: $errno:expr;)*) => { $(
         fn $name(&self, _req: &Request, $(_: $arg,)* reply: $reply) {
-            reply.error(errno(&self.tree.refusal()));
+            let errno: fn(&Adapter) -> Errno = $errno;
+            reply.error(errno(self));
         }
     )* };
+}
+
+fn refusal(adapter: &Adapter) -> Errno {
+    errno(&adapter.tree.refusal())
 }
 
 type Time = Option<SystemTime>;
 
 impl Filesystem for Adapter {
     refuse! {
-        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
-        rmdir(INodeNo, &OsStr) -> ReplyEmpty;
-        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
-        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
-    }
-
-    fn ioctl(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _flags: IoctlFlags,
-        _command: u32,
-        _in_data: &[u8],
-        _out_size: u32,
-        reply: ReplyIoctl,
-    ) {
-        reply.error(Errno::ENOTTY);
+        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry: refusal;
+        rmdir(INodeNo, &OsStr) -> ReplyEmpty: refusal;
+        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry: refusal;
+        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry: refusal;
+        ioctl(INodeNo, FileHandle, IoctlFlags, u32, &[u8], u32) -> ReplyIoctl: |_| Errno::ENOTTY;
+        fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty: |_| Errno::EOPNOTSUPP;
+        // The kernel then copies by itself.
+        copy_file_range(INodeNo, FileHandle, u64, INodeNo, FileHandle, u64, u64, CopyFileRangeFlags) -> ReplyWrite:
+            |_| Errno::EOPNOTSUPP;
     }
 
     fn setattr(
@@ -114,7 +111,12 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.change(ino, size, mtime, fh, reply);
+        let mtime = mtime.map(|mtime| match mtime {
+            TimeOrNow::SpecificTime(time) => time,
+            TimeOrNow::Now => SystemTime::now(),
+        });
+        let changes = Changes { size, mtime };
+        self.change(reply, move |tree| tree.change(ino.0, fh.map(|fh| fh.0), changes));
     }
 
     fn mknod(
@@ -127,7 +129,11 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.make_file(parent, name, mode, reply);
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return reply.error(errno(&self.tree.refusal()));
+        }
+        let name = name.to_owned();
+        self.change(reply, move |tree| tree.make(parent.0, &name));
     }
 
     fn create(
@@ -140,7 +146,11 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        self.create_file(parent, name, flags, reply);
+        let (name, mode) = (name.to_owned(), open_mode(OpenFlags(flags)));
+        self.change(reply, move |tree| {
+            let (handle, attr, ttl) = tree.create(parent.0, &name, mode)?;
+            Ok(Created { opened: Opened { handle, flags: WRITTEN }, attr, ttl })
+        });
     }
 
     fn rename(
@@ -153,11 +163,19 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.move_file((parent, name), (newparent, newname), flags, reply);
+        if !RenameFlags::RENAME_NOREPLACE.contains(flags) {
+            return reply.error(Errno::EINVAL);
+        }
+        let has_to_be_new = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let (name, newname) = (name.to_owned(), newname.to_owned());
+        self.change(reply, move |tree| {
+            tree.rename((parent.0, &name), (newparent.0, &newname), has_to_be_new)
+        });
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.delete(parent, name, reply);
+        let name = name.to_owned();
+        self.change(reply, move |tree| tree.unlink(parent.0, &name));
     }
 
     fn write(
@@ -172,7 +190,10 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.write_at(fh, offset, data, reply);
+        let data = data.to_vec();
+        self.write_through(fh, reply, move |tree| {
+            tree.write(fh.0, offset, &data).map(|()| data.len() as u32)
+        });
     }
 
     fn setxattr(
@@ -185,41 +206,13 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.change_xattr(ino, reply);
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.change_xattr(ino, reply);
-    }
-
-    fn copy_file_range(
-        &self,
-        _req: &Request,
-        _ino_in: INodeNo,
-        _fh_in: FileHandle,
-        _offset_in: u64,
-        _ino_out: INodeNo,
-        _fh_out: FileHandle,
-        _offset_out: u64,
-        _len: u64,
-        _flags: CopyFileRangeFlags,
-        reply: ReplyWrite,
-    ) {
-        // The kernel then copies by itself.
-        reply.error(Errno::EOPNOTSUPP);
-    }
-
-    fn fallocate(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::EOPNOTSUPP);
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -242,32 +235,24 @@ impl Filesystem for Adapter {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let owned = name.to_owned();
         let needs = |tree: &Tree| tree.needs_of_name(parent.0, name);
-        self.answer(reply, needs, move |tree| tree.lookup(parent.0, &owned), answer_entry);
+        self.answer(reply, needs, move |tree| tree.lookup(parent.0, &owned));
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
-        self.answer(reply, needs, move |tree| tree.getattr(ino.0, fh.map(|fh| fh.0)), answer_attr);
+        self.answer(reply, needs, move |tree| tree.getattr(ino.0, fh.map(|fh| fh.0)));
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if may_change(flags) {
-            return self.open_for_writing(ino, flags, reply);
+        let mode = open_mode(flags);
+        if mode.writes || mode.truncates {
+            return self.change(reply, move |tree| {
+                tree.open_for_writing(ino.0, mode).map(|handle| Opened { handle, flags: WRITTEN })
+            });
         }
-        let tree = self.tree.clone();
-        let needs = || self.tree.needs(ino.0, Asked::Open);
-        self.deadline.run(reply, needs, move |reply| match tree.open(ino.0) {
-            Ok((handle, caching)) => {
-                let flags = match caching {
-                    Caching::Finished => READ | FopenFlags::FOPEN_KEEP_CACHE,
-                    // The kernel would cut what it reads at the size that it knows.
-                    Caching::Live => READ | FopenFlags::FOPEN_DIRECT_IO,
-                };
-                if !reply.send(|reply| reply.opened(FileHandle(handle), flags)) {
-                    tree.release(handle);
-                }
-            }
-            Err(error) => drop(reply.send(|reply| reply.error(errno(&error)))),
+        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        self.answer(reply, needs, move |tree| {
+            tree.open(ino.0).map(|(handle, caching)| Opened { handle, flags: open_flags(caching) })
         });
     }
 
@@ -282,12 +267,21 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let needs = self.tree.needs_of_handle(fh.0);
-        if needs == Needs::Store(Place::Changes) {
-            return self.read_written(fh, offset, size, reply);
-        }
         let tree = self.tree.clone();
-        self.deadline.run_at(reply, needs, move |reply| read(&tree, fh, offset, size, reply));
+        // Bytes are lent: the reply is sent while they are there.
+        let work = move |reply: &Pending<ReplyData>| {
+            let mut lent = |bytes: &[u8]| {
+                reply.send(|reply| reply.data(bytes));
+            };
+            if let Err(error) = tree.read(fh.0, offset, size as usize, &mut lent) {
+                reply.send(|reply| reply.fail(&error));
+            }
+        };
+        match self.tree.needs_of_handle(fh.0) {
+            // Behind a spec that is complete, which is handed in for that, is the id of its run.
+            Needs::Store(Place::Changes) => self.deadline.change(reply, self.giving_up(fh), work),
+            needs => self.deadline.run_at(reply, needs, work),
+        }
     }
 
     fn lseek(
@@ -299,15 +293,9 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        // Only SEEK_DATA and SEEK_HOLE come here. All is data, and behind it is a hole.
+        // Only SEEK_DATA and SEEK_HOLE come here.
         let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
-        let ask = move |tree: &Tree| tree.getattr(ino.0, Some(fh.0));
-        self.answer(reply, needs, ask, move |reply, found| match found {
-            Ok((attr, _)) if !(0..attr.size as i64).contains(&offset) => reply.error(Errno::ENXIO),
-            Ok((attr, _)) if whence == libc::SEEK_HOLE => reply.offset(attr.size as i64),
-            Ok(_) => reply.offset(offset),
-            Err(error) => reply.error(errno(&error)),
-        });
+        self.answer(reply, needs, move |tree| seek(tree.getattr(ino.0, Some(fh.0))?.0.size, offset, whence));
     }
 
     fn poll(
@@ -325,7 +313,11 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        self.hand_in(fh, reply);
+        match self.is_written(fh) {
+            true => self.write_through(fh, reply, move |tree| tree.flush(fh.0)),
+            // What is only read has nothing to hand in.
+            false => reply.ok(),
+        }
     }
 
     fn release(
@@ -338,11 +330,14 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.close(fh, reply);
+        let (tree, needs) = (self.tree.clone(), self.tree.needs_of_handle(fh.0));
+        // What has been written and not handed in is, or is kept; nobody waits for that, nor for what is closed in the store.
+        reply.ok();
+        self.deadline.spawn(needs, move || tree.release(fh.0));
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.hand_in(fh, reply);
+    fn fsync(&self, req: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.flush(req, ino, fh, LockOwner(0), reply);
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -350,11 +345,23 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_directory(ino, reply);
+        let opened = |handle| Opened { handle, flags: FopenFlags::empty() };
+        let (tree, known) = (self.tree.clone(), self.tree.clone());
+        let work = move |reply: &Pending<ReplyOpen>| send(reply, &tree, tree.open_dir(ino.0).map(opened));
+        match self.tree.needs(ino.0, Asked::List) {
+            // Of what only the catalogue knows there is an older listing.
+            needs @ Needs::Store(Place::Catalogue) => {
+                let stand_in = move |reply: ReplyOpen| {
+                    reply.answer(known.open_dir_as_known(ino.0).map(opened));
+                };
+                self.deadline.run_or(reply, needs, stand_in, work);
+            }
+            needs => self.deadline.run_at(reply, needs, work),
+        }
     }
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        self.list(fh, offset, reply);
+        self.fill(fh, offset, reply);
     }
 
     fn readdirplus(
@@ -365,7 +372,7 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.list_with_attributes(fh, offset, reply);
+        self.fill_with_attributes(fh, offset, reply);
     }
 
     fn releasedir(
@@ -382,20 +389,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let needs = |_: &Tree| Needs::Store(Place::Disk);
-        let ask = |tree: &Tree| statvfs(tree.store().dir());
-        self.answer(reply, needs, ask, |reply, found| match found {
-            Ok(fs) => reply.statfs(
-                fs.blocks(),
-                fs.blocks_free(),
-                fs.blocks_available(),
-                fs.files(),
-                fs.files_free(),
-                fs.block_size() as u32,
-                fs.name_max() as u32,
-                fs.fragment_size() as u32,
-            ),
-            Err(error) => reply.error(Errno::from_i32(error as i32)),
-        });
+        self.answer(reply, needs, |tree| Ok(statvfs(tree.store().dir()).map_err(io::Error::from)?));
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -405,50 +399,25 @@ impl Filesystem for Adapter {
         }
         let name = name.to_owned();
         let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
-        self.answer(
-            reply,
-            needs,
-            move |tree| tree.xattr(ino.0, &name),
-            move |reply, value| answer_xattr(reply, size, value),
-        );
+        self.answer(ReplySized { reply, size }, needs, move |tree| tree.xattr(ino.0, &name));
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
-        let ask = move |tree: &Tree| tree.xattr_names(ino.0);
-        self.answer(reply, needs, ask, move |reply, names| answer_xattr(reply, size, names));
+        self.answer(ReplySized { reply, size }, needs, move |tree| tree.xattr_names(ino.0));
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
-        let ask = move |tree: &Tree| {
-            tree.exists(ino.0).and_then(|()| match tree.is_writable() {
-                false if mask.contains(AccessFlags::W_OK) => Err(tree.refusal()),
-                _ => Ok(()),
-            })
-        };
-        self.answer(reply, needs, ask, answer_empty);
+        self.answer(reply, needs, move |tree| {
+            tree.exists(ino.0)?;
+            let is_refused = mask.contains(AccessFlags::W_OK) && !tree.is_writable();
+            if is_refused { Err(tree.refusal()) } else { Ok(()) }
+        });
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
         let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
-        self.answer(
-            reply,
-            needs,
-            move |tree| tree.readlink(ino.0),
-            |reply, target| match target {
-                Ok(target) => reply.data(&target),
-                Err(error) => reply.error(errno(&error)),
-            },
-        );
-    }
-}
-
-fn read(tree: &Tree, fh: FileHandle, offset: u64, size: u32, reply: &Pending<ReplyData>) {
-    let mut answer = |bytes: &[u8]| {
-        reply.send(|reply| reply.data(bytes));
-    };
-    if let Err(error) = tree.read(fh.0, offset, size as usize, &mut answer) {
-        reply.send(|reply| reply.error(errno(&error)));
+        self.answer(reply, needs, move |tree| tree.readlink(ino.0));
     }
 }

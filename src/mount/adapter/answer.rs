@@ -1,15 +1,56 @@
-//! Answers in the terms of FUSE.
+//! Answers in the terms of FUSE: what each kind of reply says.
 
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Errno, FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr,
 };
+use nix::sys::statvfs::Statvfs;
 
 use crate::error::{Error, Result};
 use crate::mount::deadline::Answer;
-use crate::tree::{Attr, NodeKind};
+use crate::tree::{Attr, Handle, NodeKind};
+
+/// A reply that says something when all went well.
+pub trait Reply: Answer + Sized {
+    type Value: Send;
+
+    fn tell(self, value: Self::Value);
+
+    fn answer(self, found: Result<Self::Value>) {
+        match found {
+            Ok(value) => self.tell(value),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Returns what is open only for whoever gets this answer.
+    fn opened(_value: &Self::Value) -> Option<Handle> {
+        None
+    }
+}
+
+/// What a file or directory was opened as.
+pub struct Opened {
+    pub handle: Handle,
+    pub flags: FopenFlags,
+}
+
+/// A file that was made and opened.
+pub struct Created {
+    pub opened: Opened,
+    pub attr: Attr,
+    pub ttl: Duration,
+}
+
+/// The reply to a question for an extended attribute, or for the names of all, with the size of the asker's buffer
+/// (getxattr(2), listxattr(2)).
+pub struct ReplySized {
+    pub reply: ReplyXattr,
+    pub size: u32,
+}
 
 pub fn errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
@@ -54,44 +95,135 @@ answers!(
     ReplyAttr,
     ReplyCreate,
     ReplyData,
+    ReplyDirectory,
+    ReplyDirectoryPlus,
     ReplyEmpty,
     ReplyEntry,
     ReplyLseek,
     ReplyOpen,
     ReplyStatfs,
-    ReplyWrite,
-    ReplyXattr,
-    ReplyDirectory,
-    ReplyDirectoryPlus
+    ReplyWrite
 );
 
-pub fn answer_entry(reply: ReplyEntry, found: Result<(Attr, Duration)>) {
-    match found {
-        Ok((attr, ttl)) => reply.entry(&ttl, &file_attr(&attr), Generation(0)),
-        Err(error) => reply.error(errno(&error)),
+impl Answer for ReplySized {
+    fn fail(self, error: &Error) {
+        self.reply.error(errno(error));
     }
 }
 
-pub fn answer_attr(reply: ReplyAttr, found: Result<(Attr, Duration)>) {
-    match found {
-        Ok((attr, ttl)) => reply.attr(&ttl, &file_attr(&attr)),
-        Err(error) => reply.error(errno(&error)),
+impl Reply for ReplyEntry {
+    type Value = (Attr, Duration);
+
+    fn tell(self, (attr, ttl): (Attr, Duration)) {
+        self.entry(&ttl, &file_attr(&attr), Generation(0));
     }
 }
 
-/// Answers with a value, its size, or that the buffer is too small (getxattr(2)).
-pub fn answer_xattr(reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(error) => reply.error(errno(&error)),
+impl Reply for ReplyAttr {
+    type Value = (Attr, Duration);
+
+    fn tell(self, (attr, ttl): (Attr, Duration)) {
+        self.attr(&ttl, &file_attr(&attr));
     }
 }
 
-pub fn answer_empty(reply: ReplyEmpty, done: Result<()>) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
+impl Reply for ReplyEmpty {
+    type Value = ();
+
+    fn tell(self, (): ()) {
+        self.ok();
+    }
+}
+
+impl Reply for ReplyDirectory {
+    type Value = ();
+
+    fn tell(self, (): ()) {
+        self.ok();
+    }
+}
+
+impl Reply for ReplyDirectoryPlus {
+    type Value = ();
+
+    fn tell(self, (): ()) {
+        self.ok();
+    }
+}
+
+impl Reply for ReplyData {
+    type Value = Vec<u8>;
+
+    fn tell(self, data: Vec<u8>) {
+        self.data(&data);
+    }
+}
+
+impl Reply for ReplyWrite {
+    type Value = u32;
+
+    fn tell(self, written: u32) {
+        self.written(written);
+    }
+}
+
+impl Reply for ReplyLseek {
+    type Value = i64;
+
+    fn tell(self, offset: i64) {
+        self.offset(offset);
+    }
+}
+
+impl Reply for ReplyOpen {
+    type Value = Opened;
+
+    fn tell(self, Opened { handle, flags }: Opened) {
+        self.opened(FileHandle(handle), flags);
+    }
+
+    fn opened(value: &Opened) -> Option<Handle> {
+        Some(value.handle)
+    }
+}
+
+impl Reply for ReplyCreate {
+    type Value = Created;
+
+    fn tell(self, Created { opened, attr, ttl }: Created) {
+        self.created(&ttl, &file_attr(&attr), Generation(0), FileHandle(opened.handle), opened.flags);
+    }
+
+    fn opened(value: &Created) -> Option<Handle> {
+        Some(value.opened.handle)
+    }
+}
+
+impl Reply for ReplyStatfs {
+    type Value = Statvfs;
+
+    fn tell(self, fs: Statvfs) {
+        self.statfs(
+            fs.blocks(),
+            fs.blocks_free(),
+            fs.blocks_available(),
+            fs.files(),
+            fs.files_free(),
+            fs.block_size() as u32,
+            fs.name_max() as u32,
+            fs.fragment_size() as u32,
+        );
+    }
+}
+
+impl Reply for ReplySized {
+    type Value = Vec<u8>;
+
+    fn tell(self, value: Vec<u8>) {
+        match self.size as usize {
+            0 => self.reply.size(value.len() as u32),
+            size if value.len() > size => self.reply.error(Errno::ERANGE),
+            _ => self.reply.data(&value),
+        }
     }
 }

@@ -1,59 +1,30 @@
-//! Requests for what is in a directory.
+//! Filling replies with what a directory lists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyOpen};
+use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use super::Adapter;
-use super::answer::{errno, file_attr, file_type};
+use super::answer::{Reply, file_attr, file_type};
+use super::{Adapter, send};
 use crate::error::{Kind, Result};
-use crate::mount::deadline::Pending;
-use crate::tree::{Asked, Attr, DirEntry, Listing, Needs, Place, Tree};
+use crate::tree::{Attr, DirEntry, Listing, Tree};
 
 impl Adapter {
-    pub fn open_directory(&self, ino: INodeNo, reply: ReplyOpen) {
-        fn tell(reply: ReplyOpen, opened: Result<u64>) {
-            match opened {
-                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-                Err(error) => reply.error(errno(&error)),
-            }
-        }
-        let (tree, known) = (self.tree.clone(), self.tree.clone());
-        let work = move |reply: &Pending<ReplyOpen>| {
-            let opened = tree.open_dir(ino.0);
-            let handle = opened.as_ref().ok().copied();
-            if !reply.send(|reply| tell(reply, opened)) {
-                handle.into_iter().for_each(|handle| tree.release(handle));
-            }
-        };
-        match self.tree.needs(ino.0, Asked::List) {
-            // Of what only the catalogue knows there is an older listing.
-            needs @ Needs::Store(Place::Catalogue) => {
-                let stand_in = move |reply| tell(reply, known.open_dir_as_known(ino.0));
-                self.deadline.run_or(reply, needs, stand_in, work);
-            }
-            needs => self.deadline.run_at(reply, needs, work),
-        }
-    }
-
     /// Fills the reply with the entries from `offset` on, as far as there is room.
-    pub fn list(&self, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    pub fn fill(&self, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.deadline.now(reply, |reply| {
             let done = each_entry(&self.tree, fh, offset, |_, next, entry| {
                 let (ino, kind) = (INodeNo(entry.ino), file_type(entry.kind));
                 reply.with(|reply| reply.add(ino, next, kind, &entry.name)).unwrap_or(true)
             });
-            reply.send(|reply| match done {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
-            });
+            send(reply, &self.tree, done);
         });
     }
 
     /// The same, with those attributes that are there to be had.
-    pub fn list_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    pub fn fill_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (tree, known) = (self.tree.clone(), self.tree.clone());
         // Of the next entry, once one is in the reply.
         let reached = Arc::new(AtomicU64::new(offset));
@@ -62,7 +33,7 @@ impl Adapter {
             let done = each_entry(&known, fh, from.load(Ordering::Acquire), |_, next, entry| {
                 add(&mut reply, next, entry, known.attributes_as_known(entry))
             });
-            tell(reply, done);
+            reply.answer(done);
         };
         self.deadline.run_or(reply, self.tree.needs_of_listing(fh.0), stand_in, move |reply| {
             let done = each_entry(&tree, fh, offset, |listing, next, entry| {
@@ -79,7 +50,7 @@ impl Adapter {
                 });
                 is_full.unwrap_or(true)
             });
-            reply.send(|reply| tell(reply, done));
+            send(reply, &tree, done);
         });
     }
 }
@@ -87,13 +58,6 @@ impl Adapter {
 /// Returns true if there was no room for it.
 fn add(reply: &mut ReplyDirectoryPlus, next: u64, entry: &DirEntry, (attr, ttl): (Attr, Duration)) -> bool {
     reply.add(INodeNo(entry.ino), next, &entry.name, &ttl, &file_attr(&attr), Generation(0))
-}
-
-fn tell(reply: ReplyDirectoryPlus, done: Result<()>) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
-    }
 }
 
 /// Calls back with the entries from `offset` on, each with the offset of the next, until that returns true.
