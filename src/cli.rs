@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod artifacts;
 mod background;
@@ -13,13 +13,15 @@ mod cells;
 mod completions;
 mod exit;
 mod export;
+mod help;
 mod helper;
 mod history;
 mod init;
 mod interrupt;
 mod keys;
 mod logging;
-mod manual;
+mod man;
+mod markdown;
 mod mount;
 mod options;
 mod output;
@@ -37,13 +39,8 @@ mod watcher;
 
 use exit::Failure;
 
-#[derive(Parser)]
-#[command(
-    name = "cddsfs",
-    version,
-    long_version = version::long(),
-    about = "Mounts a store of encrypted contact-centre data exports, so that any program can read them.",
-    after_help = "Look into what was downloaded:
+const EXAMPLES: &str = "\
+Look into what was downloaded:
   cddsfs mount ~/Downloads ~/exports --key private.pem
   unzip -l ~/exports/artifacts/export-*.zip
 
@@ -53,9 +50,16 @@ Make exports, with or without a mount:
   cp spec.json ~/exports/jobs/new
   cddsfs export store spec.json
   cddsfs history store
-  cddsfs unmount ~/exports
+  cddsfs unmount ~/exports";
 
-cddsfs COMMAND --help says more, man cddsfs everything; cddsfs help exit-codes lists the exit codes."
+#[derive(Parser)]
+#[command(
+    name = "cddsfs",
+    version,
+    long_version = version::long(),
+    about = "Mounts a store of encrypted contact-centre data exports, so that any program can read them.",
+    disable_help_subcommand = true,
+    after_help = help::below(EXAMPLES)
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -93,15 +97,22 @@ enum Command {
     Sample(sample::Arguments),
     /// Write completions for a shell to standard output
     Completions(completions::Arguments),
-    /// Write the manual page to standard output
-    Man(manual::Arguments),
+    /// Write a manual page to standard output
+    Man(man::Arguments),
+    /// Say what a command does, or show a page of the manual
+    Help(help::Arguments),
     /// List the exit codes
     #[command(name = "exit-codes", hide = true, long_about = exit::table())]
     ExitCodes,
 }
 
 fn is_command(word: &OsStr) -> bool {
-    word == "help" || Arguments::command().get_subcommands().any(|command| word == command.get_name())
+    Arguments::command().get_subcommands().any(|command| word == command.get_name())
+}
+
+/// The whole command line, as it is parsed.
+fn program() -> clap::Command {
+    help::with_words(Arguments::command())
 }
 
 fn is_option_of_mount(name: &str) -> bool {
@@ -122,7 +133,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 }
 
 fn start(args: Vec<OsString>) -> Result<(), Failure> {
-    match Arguments::try_parse_from(&args)?.command {
+    let given = program().try_get_matches_from(&args)?;
+    match Arguments::from_arg_matches(&given)?.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Mount(arguments) => mount::run(&arguments, &args),
         Command::WatchMount => {
@@ -139,8 +151,9 @@ fn start(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Ls(arguments) => browse::list(&arguments),
         Command::Cat(arguments) => browse::cat(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
-        Command::Man(_) => manual::run(Arguments::command()),
+        Command::Completions(arguments) => completions::run(&arguments, program()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
+        Command::Help(arguments) => help::run(&arguments, program()),
         Command::ExitCodes => {
             println!("{}", exit::table());
             Ok(())

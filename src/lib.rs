@@ -3,6 +3,9 @@
 //! An export is a zip of JSON Lines, often split into `.z01 ... .zip`, each part encrypted on its own as an S/MIME
 //! message. Mounted, each set is one plain zip with random access.
 //!
+//! [`manual`] is what users are told, and [`manual::developing`] where to begin with a change: how tests are run, and how
+//! to add a directory, a source, a cipher, a command. What follows is how it is built.
+//!
 //! # Layers
 //!
 //! ```text
@@ -23,7 +26,7 @@
 //! | [`format`](mod@format) | pure codecs, both directions: MIME, base64, BER, CMS, zip | |
 //! | [`io`] | [`io::ReadAt`] and the readers that know no format; opening nothing but regular files; budgets of memory, threads that live beside requests ([`io::Background`]), what ends them ([`io::Cancel`]) | |
 //!
-//! [`error`] belongs to all of them: one type, one mapping to errno.
+//! [`error`] belongs to all of them: one type, one mapping to errno. [`manual`] is texts alone, and `cli` shows them.
 //!
 //! # How a byte is read
 //!
@@ -84,7 +87,7 @@
 //! A request that takes the store has 30 seconds (`mount::deadline`), and one that changes something takes a permit just
 //! before it counts ([`io::Permit`]): it is done, or time is up, but never both. What the catalogue says is to be done is
 //! compared with what is being done at every look of [`export::engine`], and `tests/support/invariants.rs` says what holds
-//! whatever happens. What comes from outside has a budget; the manual has a table of them.
+//! whatever happens. What comes from outside has a budget: see [`manual::limits`].
 
 pub mod artifact;
 pub mod cli;
@@ -93,6 +96,7 @@ pub mod error;
 pub mod export;
 pub mod format;
 pub mod io;
+pub mod manual;
 pub mod mount;
 pub mod store;
 pub mod tree;

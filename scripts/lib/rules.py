@@ -17,6 +17,7 @@ BASE = ["error"]
 CODECS = ["format", "io", *BASE]
 ARROWS = {
     "error": [],
+    "manual": [],
     "io": BASE,
     "format": BASE,
     "crypto": CODECS,
@@ -25,7 +26,7 @@ ARROWS = {
     "export": ["store", "artifact", "crypto", *CODECS],
     "tree": ["artifact", "export", "store", "crypto", *CODECS],
     "mount": ["tree", "artifact", "export", "store", "crypto", *CODECS],
-    "cli": ["mount", "tree", "artifact", "export", "store", "crypto", *CODECS],
+    "cli": ["mount", "tree", "artifact", "export", "store", "crypto", "manual", *CODECS],
     "main": ["cli", *BASE],
     "lib": [],
 }
@@ -36,6 +37,7 @@ HOMES = {
     "openssl": ["crypto"],
     **dict.fromkeys(["bzip2", "deflate64", "lzma_rust2", "ppmd_rust", "zstd"], ["artifact"]),
     "clap": ["cli", "main"],
+    **dict.fromkeys(["pulldown_cmark", "textwrap", "comfy_table"], ["cli"]),
     "notify": ["store"],
 }
 # `format` has no I/O: bytes come in as slices. (Writing into a Vec<u8> is none.)

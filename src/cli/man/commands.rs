@@ -1,19 +1,17 @@
-//! `cddsfs man`: the manual page, made of the same texts as --help.
+//! cddsfs(1): the commands as --help has them, and pages of the manual.
 
 use std::io;
 
-use clap::{Args, Command};
+use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::exit::{Because, Failure, MEANINGS, Reason};
-use super::output;
+use super::roff::{self, Levels, verbatim};
+use crate::cli::exit::MEANINGS;
+use crate::manual;
 
-#[derive(Args)]
-#[command(after_help = "Example:
-  cddsfs man | man -l -
-  cddsfs man > ~/.local/share/man/man1/cddsfs.1")]
-pub struct Arguments {}
+/// The pages of the manual that stand below the commands.
+const TOPICS: [&str; 5] = ["mounting", "errors", "troubleshooting", "limits", "security"];
 
 const DESCRIPTION: [&str; 3] = [
     "A store is a directory with encrypted exports: a folder of downloads (.smime files), or one that cddsfs init has \
@@ -45,7 +43,7 @@ const ENVIRONMENT: [(&str, &str); 3] = [
     ),
 ];
 
-pub const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 4] = [
     (
         "Look into what was downloaded:",
         "cddsfs mount ~/Downloads ~/exports --key private.pem\n\
@@ -68,11 +66,17 @@ pub const EXAMPLES: [(&str, &str); 4] = [
     ),
 ];
 
-pub fn run(command: Command) -> Result<(), Failure> {
-    page(command).and_then(|text| output::write(&text)).because(Reason::Other)
-}
+const SEE_ALSO: [(&str, &str); 7] = [
+    ("cddsfs-job", "(5)"),
+    ("cddsfs-semantics", "(7)"),
+    ("mount", "(8)"),
+    ("fstab", "(5)"),
+    ("fusermount3", "(1)"),
+    ("systemd.mount", "(5)"),
+    ("openssl-cms", "(1)"),
+];
 
-fn page(mut command: Command) -> io::Result<Vec<u8>> {
+pub fn page(mut command: Command) -> io::Result<String> {
     // Fills in what is derived, such as the usage of subcommands.
     command.build();
     let whole = Man::new(command.clone()).date("").source(concat!("cddsfs ", env!("CARGO_PKG_VERSION")));
@@ -98,6 +102,9 @@ fn page(mut command: Command) -> io::Result<Vec<u8>> {
         describe(&mut out, sub)?;
     }
     let mut roff = Roff::new();
+    for page in TOPICS.iter().filter_map(|topic| manual::page(topic)) {
+        roff::append(&mut roff, page.text, Levels::Section);
+    }
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in MEANINGS {
         entry(&mut roff, &code.to_string(), meaning);
@@ -117,12 +124,13 @@ fn page(mut command: Command) -> io::Result<Vec<u8>> {
         verbatim(&mut roff, lines);
     }
     roff.control("SH", ["SEE ALSO"]);
-    let pages = ["mount", "fstab", "fusermount3", "systemd.mount", "openssl-cms"];
-    for (page, section) in pages.into_iter().zip(["(8), ", "(5), ", "(1), ", "(5), ", "(1)"]) {
-        roff.text([bold(page), roman(section)]);
-    }
+    roff::see(&mut roff, SEE_ALSO);
+    roff.control("PP", []);
+    roff.text([roman(
+        "cddsfs help topics lists the pages of the manual, of which some are no manual pages.",
+    )]);
     out.extend(roff.to_roff().into_bytes());
-    Ok(out)
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn is_shown(command: &Command) -> bool {
@@ -168,14 +176,4 @@ fn entry(roff: &mut Roff, term: &str, text: &str) {
     roff.control("TP", []);
     roff.text([bold(term)]);
     roff.text([roman(text)]);
-}
-
-/// Lines that are not filled.
-fn verbatim(roff: &mut Roff, text: &str) {
-    roff.control("PP", []);
-    roff.control("nf", []);
-    for line in text.lines() {
-        roff.text([roman(line)]);
-    }
-    roff.control("fi", []);
 }

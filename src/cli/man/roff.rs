@@ -1,0 +1,118 @@
+//! Pages of the manual as text for man(1).
+
+use std::fmt::Write;
+
+use clap_mangen::roff::{Inline, Roff, bold, italic, line_break, roman};
+
+use super::topic;
+use crate::cli::markdown::{Block, Style, Text, blocks, plain};
+
+/// What the headings of a page become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Levels {
+    /// The page is a manual page of its own: it has sections where it is divided.
+    Own,
+    /// The page is a section of another one.
+    Section,
+}
+
+/// Appends a page of the manual.
+pub fn append(roff: &mut Roff, page: &str, levels: Levels) {
+    for block in blocks(page) {
+        match block {
+            Block::Heading(level, text) => heading(roff, level + u8::from(levels == Levels::Section), &text),
+            Block::Paragraph(text) => {
+                roff.control("PP", []);
+                roff.text(inlines(&text));
+            }
+            Block::Item(text) => {
+                roff.control("IP", [r"\(bu", "2"]);
+                roff.text(inlines(&text));
+            }
+            Block::Code(code) => {
+                roff.control("RS", ["4"]);
+                verbatim(roff, &code);
+                roff.control("RE", []);
+            }
+            Block::Table { header, rows } => rows.iter().for_each(|row| table_row(roff, &header, row)),
+        }
+    }
+}
+
+/// The title of a page of its own is not said again below its NAME.
+fn heading(roff: &mut Roff, level: u8, text: &Text) {
+    let text = plain(text);
+    match level {
+        1 => {}
+        2 => drop(roff.control("SH", [text.to_uppercase().as_str()])),
+        3 => drop(roff.control("SS", [text.as_str()])),
+        _ => {
+            roff.control("PP", []);
+            roff.text([bold(text)]);
+        }
+    }
+}
+
+/// A row is a list entry: tables of the width of a screen cannot be had from every man.
+fn table_row(roff: &mut Roff, header: &[Text], row: &[Text]) {
+    let Some((term, rest)) = row.split_first() else { return };
+    roff.control("TP", []);
+    roff.text(inlines(term));
+    let mut cells = Vec::new();
+    for (name, cell) in header.iter().skip(1).zip(rest).filter(|(_, cell)| !cell.is_empty()) {
+        if !cells.is_empty() {
+            cells.push(line_break());
+        }
+        if rest.len() > 1 && !name.is_empty() {
+            cells.push(roman(format!("{}: ", plain(name))));
+        }
+        cells.extend(inlines(cell));
+    }
+    roff.text(cells);
+}
+
+fn inlines(text: &Text) -> Vec<Inline> {
+    let inline = |(style, text): (&Style, &str)| match style {
+        Style::Plain => roman(text),
+        Style::Emphasis => italic(text),
+        Style::Strong | Style::Code => bold(text),
+        Style::Page(page) => bold(topic::named(page).unwrap_or_else(|| format!("cddsfs help {page}"))),
+    };
+    text.iter().map(|span| inline((&span.style, &span.text))).collect()
+}
+
+/// Lines that are not filled.
+pub fn verbatim(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    roff.control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+}
+
+/// Other manual pages, with their sections.
+pub fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    let pages: Vec<_> = pages.into_iter().collect();
+    for (i, (page, section)) in pages.iter().enumerate() {
+        let comma = if i + 1 < pages.len() { "," } else { "" };
+        roff.text([bold(*page), roman(format!("{section}{comma}"))]);
+    }
+}
+
+/// Has every man show the characters that are meant: ASCII is read as typographic signs, and the rest by some not at all.
+pub fn portable(roff: &str) -> String {
+    let mut out = String::with_capacity(roff.len());
+    for c in roff.chars() {
+        match c {
+            '\'' => out.push_str(r"\(aq"),
+            '`' => out.push_str(r"\(ga"),
+            '~' => out.push_str(r"\(ti"),
+            '^' => out.push_str(r"\(ha"),
+            c if c.is_ascii() => out.push(c),
+            // Writing into a text cannot fail.
+            c => drop(write!(out, r"\[u{:04X}]", u32::from(c))),
+        }
+    }
+    out
+}
