@@ -126,15 +126,21 @@ fn what_goes_wrong_comes_with_what_would_be_right() {
     }
 }
 
-#[test]
-fn the_manual_page_renders_without_warnings_and_has_everything() {
+/// Returns what man(1) shows of a manual page.
+fn manual_page(name: &str) -> String {
     let place = Place::new();
-    let page = place.root().join("cddsfs.1");
-    fs::write(&page, succeed(PROGRAM, ["man"])).unwrap();
+    let page = place.root().join(name);
+    fs::write(&page, succeed(PROGRAM, ["man", name])).unwrap();
     let output =
         run(Command::new("groff").args(["-ww", "-man", "-Tutf8", "-P-c", "-P-b", "-P-u"]).arg(&page));
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_manual_page_renders_without_warnings_and_has_everything() {
+    assert_eq!(succeed(PROGRAM, ["man"]), succeed(PROGRAM, ["man", "cddsfs"]));
+    let text = manual_page("cddsfs");
     for section in
         ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES"]
     {
@@ -148,6 +154,28 @@ fn the_manual_page_renders_without_warnings_and_has_everything() {
         !text.contains("watch-mount") && !text.contains("in-background") && !text.contains("--namespace")
     );
     assert!(text.contains("--passphrase-file") && text.contains("/etc/fstab"), "{text}");
+    // Pages of the manual.
+    for section in ["MOUNTING", "ERRORS", "TROUBLESHOOTING", "LIMITS", "SECURITY", "SEE ALSO"] {
+        assert!(text.lines().any(|line| line == section), "no {section} in {text}");
+    }
+}
+
+#[test]
+fn the_pages_of_job_specs_and_semantics_are_manual_pages_too() {
+    let pages = [
+        ("cddsfs-job", "(5)", ["NAME", "DESCRIPTION", "JOB SPECS", "WHAT AN EXPORT HOLDS"]),
+        ("cddsfs-semantics", "(7)", ["NAME", "DESCRIPTION", "BYTES", "EXAMPLES"]),
+    ];
+    for (name, number, sections) in pages {
+        let text = manual_page(name);
+        assert!(text.trim_start().starts_with(&format!("{name}{number}")), "{text}");
+        for section in sections {
+            assert!(text.lines().any(|line| line == section), "no {section} in {text}");
+        }
+    }
+    // Signs are those of the source: what is shown can be typed.
+    let text = manual_page("cddsfs-semantics");
+    assert!(text.contains(r#"echo '{"titel": "Chats"}' > mnt/jobs/new"#), "{text}");
 }
 
 #[test]
