@@ -12,6 +12,8 @@ const WIDEST: usize = 100;
 const WITHOUT_TERMINAL: usize = 80;
 const INDENT: &str = "  ";
 const CODE_INDENT: &str = "      ";
+/// A column of a table has so many columns of the terminal, or it is shown as a list.
+const NARROWEST: usize = 13;
 
 pub struct Look {
     columns: usize,
@@ -63,15 +65,18 @@ pub fn render(page: &str, look: &Look) -> String {
     let mut was_item = false;
     for block in blocks(page) {
         let is_item = matches!(block, Block::Item(_));
-        if !out.is_empty() && !(is_item && was_item) {
+        if !out.is_empty() && (!is_item || !was_item) {
             out.push('\n');
         }
         was_item = is_item;
         match block {
-            Block::Heading(_, text) => out += &bold.apply_to(plain.text(&text)).to_string(),
+            Block::Heading(_, text) => out += &bold.apply_to(plain.wrap(&text, "", "")).to_string(),
             Block::Paragraph(text) => out += &look.wrap(&text, INDENT, INDENT),
             Block::Item(text) => out += &look.wrap(&text, "  * ", "    "),
             Block::Code(code) => out += indented(&code, CODE_INDENT).trim_end(),
+            Block::Table { header, rows } if look.columns < NARROWEST * header.len() => {
+                out += list(&header, &rows, look).trim_end()
+            }
             Block::Table { header, rows } => {
                 out += indented(&table(&header, &rows, &plain), INDENT).trim_end()
             }
@@ -95,6 +100,25 @@ fn table(header: &[Text], rows: &[Vec<Text>], look: &Look) -> String {
     table.set_header(header.iter().map(|cell| look.text(cell)));
     table.add_rows(rows.iter().map(|row| row.iter().map(|cell| look.text(cell))));
     table.trim_fmt()
+}
+
+/// A row is an item: the first cell, and below it the others with their headers.
+fn list(header: &[Text], rows: &[Vec<Text>], look: &Look) -> String {
+    let mut out = String::new();
+    for row in rows {
+        for (i, (name, cell)) in header.iter().zip(row).enumerate() {
+            let (first, title) = match (i, name.is_empty()) {
+                (0, _) => ("  * ", String::new()),
+                (_, true) => ("    ", String::new()),
+                (_, false) => ("    ", look.text(name) + ": "),
+            };
+            if i == 0 || !cell.is_empty() {
+                out += &fill(&(title + &look.text(cell)), look.columns, first, "    ");
+                out.push('\n');
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]
