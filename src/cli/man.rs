@@ -8,6 +8,7 @@ use super::output;
 mod commands;
 mod roff;
 mod topic;
+mod topics;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -33,8 +34,8 @@ enum Page {
 pub fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     let text = match arguments.page {
         Page::Cddsfs => commands::page(command).because(Reason::Other)?,
-        Page::CddsfsJob => topic::page(&topic::JOB),
-        Page::CddsfsSemantics => topic::page(&topic::SEMANTICS),
+        Page::CddsfsJob => topic::page(&topics::JOB),
+        Page::CddsfsSemantics => topic::page(&topics::SEMANTICS),
     };
     output::write(roff::portable(&text).as_bytes()).because(Reason::Other)
 }

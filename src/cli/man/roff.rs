@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, line_break, roman};
 
-use super::topic;
+use super::topics;
 use crate::cli::markdown::{Block, Style, Text, blocks, plain};
 
 /// What the headings of a page become.
@@ -76,7 +76,7 @@ fn inlines(text: &Text) -> Vec<Inline> {
         Style::Plain => roman(text),
         Style::Emphasis => italic(text),
         Style::Strong | Style::Code => bold(text),
-        Style::Page(page) => bold(topic::named(page).unwrap_or_else(|| format!("cddsfs help {page}"))),
+        Style::Page(page) => bold(topics::named(page).unwrap_or_else(|| format!("cddsfs help {page}"))),
     };
     text.iter().map(|span| inline((&span.style, &span.text))).collect()
 }
