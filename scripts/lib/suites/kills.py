@@ -11,8 +11,8 @@ import subprocess
 import threading
 import time
 
-from bench_common import CDDSFS, run
-from suites_common import Check, output
+from bench.common import CDDSFS, run
+from suites.common import Check, output
 
 KILLS, QUICK_KILLS = 200, 20
 SPECS = [

@@ -6,9 +6,9 @@ import pathlib
 import re
 import tempfile
 
-from bench_common import run
-from suites_common import Check, files_below, output
-import suites_tools
+from bench.common import run
+from suites.common import Check, files_below, output
+from suites import tools
 
 # Seconds between calls whose times must differ, what Linux has, and users that the tests of permissions become.
 SETTINGS = """
@@ -66,7 +66,7 @@ def fsx(place):
 
     def work(merged):
         victim = max(files_below(merged), key=lambda path: (path.stat().st_size, path))
-        status, out, err = output(suites_tools.program("fsx"), "-N", operations, "-S", 42, victim, cwd=place.root)
+        status, out, err = output(tools.program("fsx"), "-N", operations, "-S", 42, victim, cwd=place.root)
         return status, (out + err).decode(errors="replace").replace(str(merged), ""), digests(merged)
 
     ours, plain = both(place, work)
@@ -82,7 +82,7 @@ def pjdfstest(place):
         """Results by the names of the tests. They run in a directory of the lower layer."""
         below = merged / "UCS"
         below.chmod(0o755)
-        _, out, err = output(suites_tools.program("pjdfstest"), "-c", settings, "-p", below)
+        _, out, err = output(tools.program("pjdfstest"), "-c", settings, "-p", below)
         text = re.sub(r"\x1b\[[0-9;]*m", "", out.decode(errors="replace"))
         return dict(re.findall(r"^(\S+::\S+)\s+(\w+)", text, re.M)), (text + err.decode(errors="replace"))[-300:]
 

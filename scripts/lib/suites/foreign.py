@@ -10,8 +10,8 @@ import shutil
 import stat
 import zipfile
 
-from suites_common import Check, log_of, output
-import suites_tools
+from suites.common import Check, log_of, output
+from suites import tools
 
 PATIENCE = 30
 ERRNOS = ["EIO", "ENOKEY", "EKEYREJECTED", "EOPNOTSUPP", "EACCES", "EBADMSG"]
@@ -112,7 +112,7 @@ def one_zip(mount, plain, stem):
 def cms_vectors(place):
     """The plaintexts of these messages are no zips: that one is decrypted shows in that this is what is refused of it."""
     store, key = place.new("vectors"), place.root / "vectors-key.pem"
-    vectors = suites_tools.vectors()
+    vectors = tools.vectors()
     shutil.copyfile(vectors / "x509/custom/ca/rsa_key.pem", key)
     key.chmod(stat.S_IRUSR)
     good_one(place, store)

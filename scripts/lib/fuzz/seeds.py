@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the inputs that fuzzing begins with.  usage: fuzz_seeds.py CORPUS KEY OUT
+"""Makes the inputs that fuzzing begins with.  usage: seeds.py CORPUS KEY OUT
 
 CORPUS is the test corpus, KEY the key and certificate of the target `part`. OUT/TARGET/N is written for each target of
 tests/fuzz/src/lib.rs, in the form that it describes; whole messages are made by openssl.

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """What the suites need and no distribution has. Run by scripts/suites, installs what is missing.
 
-suites.tsv is about these versions, so each is in a directory of its own: an older one that is there is not taken for it."""
+expected.tsv is about these versions, so each is in a directory of its own: an older one that is there is not taken for it."""
+import pathlib
 import subprocess
 import sys
 
-from bench_common import RELEASE
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from bench.common import RELEASE
 
 CRATES = {"pjdfstest": "0.2.2", "fsx": "0.3.2"}
 VECTORS = "50.0.2"

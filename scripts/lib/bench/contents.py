@@ -18,8 +18,8 @@ import sys
 import time
 import zipfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bench_common import CDDSFS, MEMFS, MIB, MNT, ROOT, Mount, Report, clean_up_on_termination, median, read_all, require_space, run, say, seconds, warm
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from bench.common import CDDSFS, MEMFS, MIB, MNT, ROOT, Mount, Report, clean_up_on_termination, median, read_all, require_space, run, say, seconds, warm
 
 SAMPLE = 64 << 10
 # archivemount needs minutes for a large member. It is given up after so many seconds, which then count as what it took.

@@ -184,7 +184,7 @@ def report(name, line, what, right):
 def check_uses(source):
     family = source.family
     if family not in ARROWS:
-        right = "one of the families in src/lib.rs, or a row in ARROWS of scripts/lib/rules.py"
+        right = "one of the families in src/lib.rs, or a row in ARROWS of scripts/lib/check/rules.py"
         report(source.name, 1, f"no module family is called {family}", right)
         return
     seen = set()
@@ -275,7 +275,7 @@ def files():
 
 
 def main():
-    os.chdir(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../.."))
+    os.chdir(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../../.."))
     for name in files():
         with open(name, encoding="utf-8", errors="replace", newline="") as f:
             text = f.read()

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from bench_common import CDDSFS, MNT, Mount, run
+from bench.common import CDDSFS, MNT, Mount, run
 
 FORMS = [["-outform", "DER"], ["-outform", "SMIME"], ["-stream", "-outform", "SMIME"]]
 

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 
-PROGRAM = pathlib.Path(sys.argv[0]).stem.partition("-")[0]  # bench or suites
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(sys.argv[0]).resolve().parent.name  # bench or suites
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 CDDSFS = os.environ.get("CDDSFS", RELEASE / "cddsfs")
 MEMFS = os.environ.get("MEMFS", RELEASE / "examples" / "memfs")

@@ -19,7 +19,7 @@ import uuid
 import zipfile
 import zlib
 
-from bench_common import MIB, require_space, run, say
+from bench.common import MIB, require_space, run, say
 
 MEMBERS = 64
 SAMPLES = 500

@@ -3,9 +3,9 @@ while the mount and they themselves have little memory."""
 import os
 import subprocess
 
-from suites_cgroup import MemoryGroup, NoControlGroup
-import suites_fio
-from suites_common import Check, output
+from suites.cgroup import MemoryGroup, NoControlGroup
+from suites import fio
+from suites.common import Check, output
 
 # Run by bash in the mount, and in a directory of the same layout that holds plain copies. $zip, $json, $tree, $file and $db
 # are paths in it, $scratch is an empty directory.
@@ -125,8 +125,8 @@ def limited(place, group):
         wrong = [f"{name}: {said}" for name, said in compared(mount, place.forest, wrapper) if said != "as on a plain copy"]
         _, small = mount.memory()
     with place.mount(place.fio_store, wrapper=wrapper) as mount:
-        wrong += filter(None, [suites_fio.verify(path, place.fio_blocks, "psync", "read", 0, wrapper=wrapper)
-                               for path in suites_fio.members(mount).values()])
+        wrong += filter(None, [fio.verify(path, place.fio_blocks, "psync", "read", 0, wrapper=wrapper)
+                               for path in fio.members(mount).values()])
         _, large = mount.memory()
     if killed := group.killed():
         wrong.append(f"{killed} processes killed")

@@ -16,9 +16,10 @@ import subprocess
 import sys
 import time
 
-from bench_common import CDDSFS, MEMFS, MIB, MNT, ROOT, Mount, ReadCounter, Report
-from bench_common import clean_up_on_termination, median, read_all, run, say, seconds, touch_memory, warm
-from bench_inputs import SETS, Inputs, set_name
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from bench.common import CDDSFS, MEMFS, MIB, MNT, ROOT, Mount, ReadCounter, Report
+from bench.common import clean_up_on_termination, median, read_all, run, say, seconds, touch_memory, warm
+from bench.inputs import SETS, Inputs, set_name
 
 RANGE = 64 << 10
 STEP = 32 * MIB  # half a part

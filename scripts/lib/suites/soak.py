@@ -16,8 +16,8 @@ import threading
 import time
 import zipfile
 
-from bench_common import CDDSFS, run
-from suites_common import Check, output
+from bench.common import CDDSFS, run
+from suites.common import Check, output
 
 READERS = 16
 SECONDS, QUICK_SECONDS, LONG_SECONDS = 300, 60, 3600

@@ -85,7 +85,7 @@ def circles(graph):
 
 
 def main():
-    os.chdir(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../.."))
+    os.chdir(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../../.."))
     sources = []
     for name in files():
         if name.startswith("src/") and name.endswith(".rs"):

@@ -9,8 +9,8 @@ import shutil
 import sqlite3
 import time
 
-from bench_common import run
-from suites_common import Check, files_below, output, random_tree
+from bench.common import run
+from suites.common import Check, files_below, output, random_tree
 
 FILES = 500
 # Each makes x.zip, maybe with other parts, of what is in the directory `tree`.

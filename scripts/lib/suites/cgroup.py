@@ -3,7 +3,7 @@ import os
 import pathlib
 import time
 
-from bench_common import MIB, say
+from bench.common import MIB, say
 
 BASE = pathlib.Path("/sys/fs/cgroup")
 # The limit, what came of it, and the most that was used.

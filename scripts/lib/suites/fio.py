@@ -11,8 +11,8 @@ import subprocess
 import time
 import zipfile
 
-from bench_common import MNT, Mount, run
-from suites_common import Check, output
+from bench.common import MNT, Mount, run
+from suites.common import Check, output
 
 BLOCK = 4096
 ENGINES = [("psync", "read"), ("psync", "randread"), ("mmap", "read"), ("libaio", "read"), ("io_uring", "read")]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripts/suites: test suites that others wrote, against a mounted store; what each comes to is compared with scripts/lib/suites.tsv.
+"""scripts/suites: test suites that others wrote, against a mounted store; what each comes to is compared with scripts/lib/suites/expected.tsv.
 
 A row of that table is a check, or with * at its end several; where more than one row fits, the first one counts. A check that
 comes to anything else than its row says is a difference, better or worse; so are a check without a row, and a row without a check.
@@ -16,35 +16,29 @@ import tempfile
 import time
 import traceback
 
-from bench_common import clean_up_on_termination, say
-from suites_common import Check, Place, has_space
-import suites_clients
-import suites_faults
-import suites_fio
-import suites_foreign
-import suites_kills
-import suites_overlay
-import suites_soak
-import suites_trees
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from bench.common import clean_up_on_termination, say
+from suites.common import Check, Place, has_space
+from suites import clients, faults, fio, foreign, kills, overlay, soak, trees
 
 # In the order in which they run: some use what earlier ones have made.
 SUITES = {
-    "fio": [suites_fio.verified, suites_fio.control],
-    "stress": [suites_fio.under_stress],
-    "load": [suites_fio.load],
-    "trees": [suites_trees.same, suites_trees.control],
-    "clients": [suites_clients.matrix, suites_clients.control],
-    "memory": [suites_clients.in_little_memory],
-    "overlay": [suites_overlay.fsx, suites_overlay.pjdfstest],
-    "faults": [suites_faults.failing_reads],
-    "soak": [suites_soak.soak],
-    "kills": [suites_kills.kills],
-    "zips": [suites_foreign.odd_zips],
-    "vectors": [suites_foreign.cms_vectors],
+    "fio": [fio.verified, fio.control],
+    "stress": [fio.under_stress],
+    "load": [fio.load],
+    "trees": [trees.same, trees.control],
+    "clients": [clients.matrix, clients.control],
+    "memory": [clients.in_little_memory],
+    "overlay": [overlay.fsx, overlay.pjdfstest],
+    "faults": [faults.failing_reads],
+    "soak": [soak.soak],
+    "kills": [kills.kills],
+    "zips": [foreign.odd_zips],
+    "vectors": [foreign.cms_vectors],
 }
 NEEDS = {"stress": ["fio"], "load": ["fio"], "clients": ["trees"], "memory": ["fio", "trees"], "overlay": ["trees"], "faults": ["trees"]}
 WIDEST = 60
-TABLE = pathlib.Path(__file__).with_name("suites.tsv")
+TABLE = pathlib.Path(__file__).with_name("expected.tsv")
 
 
 def pinned():
@@ -83,7 +77,7 @@ def report(rows, checks, complete):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/suites", description="Test suites that others wrote, against a mounted store.",
-                                     epilog="What is expected of each, and why, is in scripts/lib/suites.tsv.")
+                                     epilog="What is expected of each, and why, is in scripts/lib/suites/expected.tsv.")
     parser.add_argument("--quick", action="store_true", help="less of everything: minutes")
     parser.add_argument("--long-load", action="store_true", help="ten minutes of 256 clients instead of one")
     parser.add_argument("--long", action="store_true", help="the soak for an hour instead of five minutes")

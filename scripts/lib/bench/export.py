@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bench_common import CDDSFS, MIB, ROOT, Report, clean_up_on_termination, median, require_space, run, say, seconds
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from bench.common import CDDSFS, MIB, ROOT, Report, clean_up_on_termination, median, require_space, run, say, seconds
 
 SPLIT = "16 MiB"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps the few inputs that reach the most.  usage: fuzz_keep.py CONTROL DIR
+"""Keeps the few inputs that reach the most.  usage: keep.py CONTROL DIR
 
 CONTROL is what libFuzzer notes in a merge: the inputs, and the features (edges with counts) that each one has. DIR
 holds afterwards at most MOST of them, none longer than LONGEST, chosen one by one by what it adds to those before.

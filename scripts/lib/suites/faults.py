@@ -2,8 +2,8 @@
 read: what is read is right or an error, and the mount goes on."""
 import os
 
-from bench_common import run
-from suites_common import Check, files_below
+from bench.common import run
+from suites.common import Check, files_below
 
 # Only the store is read with pread(2) and opened with open(2); requests of the kernel come by read(2).
 FAULTS = {"posix/io/rw/pread": 0.02, "posix/io/rw/pread/reduce": 0.05, "posix/io/oc/open": 0.02}
