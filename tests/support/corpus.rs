@@ -1,5 +1,6 @@
 //! The corpus that scripts/corpus makes with stock tools, and what it says of itself.
 
+// Not every kind of test uses all of it.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;

@@ -1,8 +1,6 @@
 //! A desktop of its own for a test: an X server, a session bus, a home directory, and file managers that are used with
 //! their keys. All of it ends with the test.
 
-#![allow(dead_code)]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::mount::{run, send, wait};
+use super::mount::{run, send, wait};
 
 /// Longer than anything takes that works, on a machine that has other work too.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,7 +1,5 @@
 //! What the exports of a store must turn out to be, whoever looks: the library alone, or programs through the kernel.
 
-#![allow(dead_code)]
-
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -15,8 +13,8 @@ use cddsfs::store::Store;
 use cddsfs::store::clock::SystemClock;
 use cddsfs::tree::{Options, ROOT, Tree};
 
-use crate::corpus;
-use crate::mount::{Mount, Place, errno, names};
+use super::corpus;
+use super::mount::{Mount, Place, errno, names};
 
 /// Keys that open what is not meant to stay closed.
 pub const KEYS: [&str; 2] = ["k1+c1.pem", "kmail.pem"];

@@ -1,7 +1,5 @@
 //! What holds of a managed store whatever users and the world have done to it.
 
-#![allow(dead_code)]
-
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,6 @@
 //! A managed store with its source, in process, and a clock that the test sets.
 
+// Not every kind of test uses all of it.
 #![allow(dead_code)]
 
 use std::fs;

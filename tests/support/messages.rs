@@ -1,5 +1,6 @@
 //! Encrypted messages made by the `openssl` command, and the same message written in the ways of other producers.
 
+// Not every kind of test uses all of it.
 #![allow(dead_code)]
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! The built program, mounted for as long as a test needs it. What cannot be mounted, or a tool that is not there,
 //! fails the test.
 
+// Not every kind of test uses all of it.
 #![allow(dead_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::corpus;
+use super::corpus;
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,8 +1,6 @@
 //! The machine as if the program were installed on it, for one shell script: a private mount namespace with a layer over
 //! /usr. Nothing of it is left when the script has ended.
 
-#![allow(dead_code)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

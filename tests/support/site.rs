@@ -1,5 +1,6 @@
 //! A managed store, its source and its key, mounted by the built program, which runs the jobs.
 
+// Not every kind of test uses all of it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -12,8 +13,8 @@ use cddsfs::export::jobs;
 use cddsfs::store::catalogue::{Run, Status};
 use cddsfs::store::managed::Managed;
 
-use crate::managed::{make_key, make_source, sha256};
-use crate::mount::{Mount, Place, names, take_away};
+use super::managed::{make_key, make_source, sha256};
+use super::mount::{Mount, Place, names, take_away};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,7 +183,7 @@ pub fn traced(strace: u32) -> Option<u32> {
 
 /// Takes away what a mount that was killed has left.
 pub fn clean_up(point: &Path) {
-    if crate::mount::is_mounted(point) {
+    if super::mount::is_mounted(point) {
         take_away(point);
     }
 }

@@ -1,7 +1,5 @@
 //! Sets made by the writer, and other programs that read them.
 
-#![allow(dead_code)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What each fuzz target does with an input. An input that breaks a promise panics.
 //!
-//! tests/fuzz_replay.rs includes this file and runs all inputs that are kept, on any toolchain.
+//! tests/hostile/fuzz_replay.rs includes this file and runs all inputs that are kept, on any toolchain.
 
 use std::fs;
 use std::io::Write;
