@@ -17,6 +17,7 @@ mod manifest;
 pub mod parts;
 pub mod progress;
 pub mod record;
+pub mod refusal;
 pub mod run;
 pub mod sample;
 pub mod schedule;

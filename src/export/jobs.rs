@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::refusal::Refusal;
 use super::schedule::Recurrence;
-use super::spec::{MAX_BYTES, Refusal, Spec};
+use super::spec::{MAX_BYTES, Spec};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Job, RefusedSpec, Run, Status};
 use crate::store::managed::Managed;

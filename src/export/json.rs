@@ -1,12 +1,10 @@
-//! JSON objects read strictly: keys in their order, none twice.
+//! JSON objects whose keys keep their order.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-
-use super::spec::Refusal;
 
 /// Keys and values in the order in which they were written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,88 +60,13 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Reads text that is one JSON object.
-pub fn parse_object(text: &[u8]) -> Result<Object, Refusal> {
-    const RIGHT: &str = "one JSON object, such as {\"title\": \"Chats\", \"type\": \"Interaction\"}";
-    // What editors of another system put first.
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let object: Object = serde_json::from_slice(text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        let mut refusal = match error.classify() {
-            serde_json::error::Category::Data => {
-                Refusal::new("", "this is JSON, but no object", format!("give {RIGHT}"))
-            }
-            serde_json::error::Category::Eof if text.trim_ascii().is_empty() => {
-                Refusal::new("", "there is no spec", format!("write {RIGHT}"))
-            }
-            serde_json::error::Category::Eof => {
-                Refusal::new("", format!("the JSON breaks off at {place}"), format!("write {RIGHT}"))
-            }
-            _ => Refusal::new("", format!("this is no JSON, from {place} on"), format!("write {RIGHT}")),
-        };
-        refusal.incomplete = error.is_eof();
-        refusal
-    })?;
-    for (i, (key, _)) in object.0.iter().enumerate() {
-        if object.0[..i].iter().any(|(earlier, _)| earlier == key) {
-            return Err(Refusal::new(&shown(key), "is given twice", "give it once"));
-        }
-    }
-    Ok(object)
-}
-
-/// Returns a text as it may be shown: short, and without control characters.
-pub fn shown(text: &str) -> String {
-    const MAX: usize = 60;
-    let mut short: String = text.chars().take(MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().count() > MAX {
-        short.push_str("...");
-    }
-    short
-}
-
-/// Describes a value for a refusal.
-pub fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Bool(_) | Value::Number(_) => shown(&value.to_string()),
-        Value::String(text) => format!("\"{}\"", shown(text)),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "an object".into(),
-    }
-}
-
-/// Levenshtein distance of two short texts, without regard to case.
-pub fn distance(a: &str, b: &str) -> usize {
-    const MAX: usize = 64;
-    let a: Vec<char> = a.chars().take(MAX).flat_map(char::to_lowercase).collect();
-    let b: Vec<char> = b.chars().take(MAX).flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn distances() {
-        assert_eq!(distance("titel", "title"), 2);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("Type", "type"), 0);
-    }
-
-    #[test]
     fn order_is_kept() {
-        let object = parse_object(br#"{"b":1,"a":{"z":1,"y":2}}"#).unwrap();
+        let object: Object = serde_json::from_str(r#"{"b":1,"a":{"z":1,"y":2}}"#).unwrap();
         assert_eq!(object.picked(&["a", "b", "c"]).to_string(), r#"{"a":{"z":1,"y":2},"b":1}"#);
     }
 }

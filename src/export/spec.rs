@@ -12,12 +12,11 @@
 //! | `timeframe` | absent = all data; `{"start": instant, "end": instant}` on the start date, start included, end excluded; a date stands for its midnight; `"since_last_run"` for what a recurring job has not exported yet |
 //! | `split_size` | absent = one file; bytes, or a text such as `"100 MiB"`; at least 64 KiB |
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json::{self, Object};
+use super::json::Object;
+use super::refusal::{Refusal, describe, distance, shown};
 use super::schedule::Recurrence;
 use super::source::Kind;
 
@@ -81,32 +80,6 @@ pub struct Spec {
     pub given: Object,
 }
 
-/// Why a spec is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The key that it is about; empty for the whole.
-    pub field: String,
-    pub wrong: String,
-    pub right: String,
-    /// True if more of the text could still make it right.
-    pub incomplete: bool,
-}
-
-impl Refusal {
-    pub fn new(field: &str, wrong: impl Into<String>, right: impl Into<String>) -> Refusal {
-        Refusal { field: field.into(), wrong: wrong.into(), right: right.into(), incomplete: false }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        write!(f, "{}; {}", self.wrong, self.right)
-    }
-}
-
 type Checked<T> = Result<T, Refusal>;
 
 /// An example that is a valid spec, with comments where a spec can have them.
@@ -124,7 +97,7 @@ pub const EXAMPLE: &str = r#"{
 impl Spec {
     /// Reads and checks a spec.
     pub fn parse(text: &[u8]) -> Checked<Spec> {
-        let object = json::parse_object(text)?;
+        let object = parse_object(text)?;
         if let Some((key, _)) = object.0.iter().find(|(key, _)| !is_known(key)) {
             return Err(unknown_key("", key, &KEYS));
         }
@@ -170,15 +143,45 @@ impl Spec {
     }
 }
 
+/// Reads text that is one JSON object.
+fn parse_object(text: &[u8]) -> Checked<Object> {
+    const RIGHT: &str = "one JSON object, such as {\"title\": \"Chats\", \"type\": \"Interaction\"}";
+    // What editors of another system put first.
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let object: Object = serde_json::from_slice(text).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        let mut refusal = match error.classify() {
+            serde_json::error::Category::Data => {
+                Refusal::new("", "this is JSON, but no object", format!("give {RIGHT}"))
+            }
+            serde_json::error::Category::Eof if text.trim_ascii().is_empty() => {
+                Refusal::new("", "there is no spec", format!("write {RIGHT}"))
+            }
+            serde_json::error::Category::Eof => {
+                Refusal::new("", format!("the JSON breaks off at {place}"), format!("write {RIGHT}"))
+            }
+            _ => Refusal::new("", format!("this is no JSON, from {place} on"), format!("write {RIGHT}")),
+        };
+        refusal.incomplete = error.is_eof();
+        refusal
+    })?;
+    for (i, (key, _)) in object.0.iter().enumerate() {
+        if object.0[..i].iter().any(|(earlier, _)| earlier == key) {
+            return Err(Refusal::new(&shown(key), "is given twice", "give it once"));
+        }
+    }
+    Ok(object)
+}
+
 fn is_known(key: &str) -> bool {
     KEYS.contains(&key) || RUN_KEYS.contains(&key)
 }
 
 /// Refuses a key that is none of `known`, and names the nearest one.
 fn unknown_key(field: &str, key: &str, known: &[&str]) -> Refusal {
-    let nearest = known.iter().min_by_key(|known| json::distance(key, known)).copied().unwrap_or_default();
-    let place = if field.is_empty() { json::shown(key) } else { format!("{field}.{}", json::shown(key)) };
-    let right = if json::distance(key, nearest) <= 1 + nearest.len() / 3 {
+    let nearest = known.iter().min_by_key(|known| distance(key, known)).copied().unwrap_or_default();
+    let place = if field.is_empty() { shown(key) } else { format!("{field}.{}", shown(key)) };
+    let right = if distance(key, nearest) <= 1 + nearest.len() / 3 {
         format!("did you mean {nearest:?}?")
     } else {
         format!("the keys are {}", known.join(", "))
@@ -191,7 +194,7 @@ fn missing(field: &str, right: &str) -> Refusal {
 }
 
 fn not_a(field: &str, value: &Value, right: &str) -> Refusal {
-    Refusal::new(field, format!("is {}", json::describe(value)), format!("it should be {right}"))
+    Refusal::new(field, format!("is {}", describe(value)), format!("it should be {right}"))
 }
 
 fn text_of<'a>(field: &str, value: &'a Value, right: &str) -> Checked<&'a str> {

@@ -17,7 +17,7 @@ use super::plan::{Filter, quoted};
 use super::row::Value;
 use super::schema::Table;
 use crate::error::{Error, Kind, Result};
-use crate::export::json::shown;
+use crate::export::refusal::shown;
 
 /// The SQL function that reads a value and compares it with the bounds.
 const IS_INSIDE: &str = "cddsfs_is_inside";

@@ -8,7 +8,7 @@ use super::open::{Sqlite, value};
 use super::plan::quoted;
 use super::row::Value;
 use crate::error::Result;
-use crate::export::json::shown;
+use crate::export::refusal::shown;
 
 /// So many different ones are looked at, and so many are named.
 const LOOKED_AT: usize = 1_000;

@@ -10,7 +10,7 @@ use super::scratch::{MAX_FILES, Share, no_space};
 use super::{Entry, Jobs, ino_of};
 use crate::error::{Error, Kind, Result};
 use crate::export::jobs::Rejected;
-use crate::export::spec::Refusal;
+use crate::export::refusal::Refusal;
 use crate::io::take_permit;
 use crate::tree::node::hash_number;
 

@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::scratch::Share;
 use crate::error::{Error, Kind, Result};
 use crate::export::jobs::Rejected;
-use crate::export::spec::{EXAMPLE, MAX_BYTES, Refusal, Spec};
+use crate::export::refusal::Refusal;
+use crate::export::spec::{EXAMPLE, MAX_BYTES, Spec};
 use crate::io::check_permit;
 use crate::tree::node::Ino;
 
