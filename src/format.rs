@@ -16,6 +16,7 @@
 //! | [`member_name`] | names of members, made safe to show | APPNOTE 4.4.17, 4.6.9, appendix D |
 //! | [`printable`] | texts from outside, made safe to show | |
 //! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
+//! | [`sqlite_uri`] | a path as SQLite opens it without making files | RFC 3986 |
 
 pub mod base64;
 pub mod ber;
@@ -30,5 +31,6 @@ pub mod part_name;
 pub mod printable;
 pub mod rejoin;
 pub mod seek_table;
+pub mod sqlite_uri;
 pub mod zip;
 pub mod zip_time;

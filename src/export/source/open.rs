@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::row::Value;
 use crate::error::{Error, Kind, Result};
+use crate::format::sqlite_uri::immutable;
 use crate::io::Cancel;
 
 /// How long a database that another program has locked is waited for.
@@ -89,21 +90,6 @@ fn has_log(path: &Path) -> bool {
         name.push(suffix);
         PathBuf::from(name).exists()
     })
-}
-
-/// The URI of a file that nobody changes.
-fn immutable(path: &Path) -> String {
-    use std::fmt::Write;
-    let mut uri = "file:".to_owned();
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
-            uri.push(byte.into());
-        } else {
-            // Writing into a String does not fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri + "?immutable=1"
 }
 
 /// Turns what SQLite says into what the user should know. SQLite's messages name columns and never hold their values.

@@ -2,7 +2,6 @@
 //! cannot be written to.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::from_sqlite;
 use crate::error::{Error, Kind, Result};
+use crate::format::sqlite_uri::immutable;
 
 /// How long a writer waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
@@ -65,10 +65,6 @@ pub fn look_at(path: &Path) -> Looks {
         Err(error) if error.sqlite_error_code() == Some(NotADatabase) => Looks::SomethingElse,
         Err(_) => Looks::Catalogue,
     }
-}
-
-fn immutable(path: &Path) -> String {
-    format!("file:{}?immutable=1", percent_encoded(path))
 }
 
 /// Opens a database for writing, and brings it to the latest version of the schema.
@@ -210,15 +206,4 @@ impl Reading {
 fn cannot_be_shared(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
     matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
-}
-
-/// Returns a path as it stands in a URI (RFC 3986 section 2.1).
-fn percent_encoded(path: &Path) -> String {
-    let encoded = |&byte: &u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    path.as_os_str().as_bytes().iter().map(encoded).collect()
 }
