@@ -12,7 +12,7 @@ use crate::crypto::Certificate;
 use crate::error::{At, Error, Kind, Result};
 use crate::export::record::{expiry_warning, timestamp};
 use crate::export::run::describe;
-use crate::export::source::ContactHistory;
+use crate::export::source::{self, SourceSpec};
 use crate::store::managed::{Found, Managed, probe};
 use crate::store::retention::Retention;
 
@@ -131,7 +131,7 @@ fn load(path: &std::path::Path) -> Result<Certificate> {
 /// Checks that a database can be exported from, and returns its absolute path.
 fn source(path: &std::path::Path) -> Result<String> {
     let absolute = std::fs::canonicalize(path).at(path.display())?;
-    ContactHistory::new(&absolute).check()?;
+    source::open(&SourceSpec::from(absolute.clone()))?.check()?;
     let not_unicode = || Error::new(Kind::Invalid, format!("{}: the path is not UTF-8", path.display()));
     absolute.into_os_string().into_string().map_err(|_| not_unicode())
 }

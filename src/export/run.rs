@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::manifest;
 use super::progress::Estimate;
 use super::record::{expiry_warning, hex, timestamp};
-use super::source::{CHUNK, ContactHistory, Mark, Selection, Snapshot, Source, Timeframe};
+use super::source::{self, CHUNK, Mark, Selection, Snapshot, Source, SourceSpec, Timeframe};
 use super::spec::{self, Spec};
 use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
@@ -82,7 +82,7 @@ impl Execution<'_> {
         let spec = Spec::parse(run.spec.as_bytes())
             .map_err(|refusal| Error::new(Kind::Invalid, format!("the spec is not valid: {refusal}")))?;
         let certificate = self.certificate(&run.id)?;
-        let mut snapshot = source(self.store)?.snapshot(&self.selection(run, &spec)?, self.cancel)?;
+        let mut snapshot = source_of(self.store)?.snapshot(&self.selection(run, &spec)?, self.cancel)?;
         let total: u64 = snapshot.files().iter().map(|file| file.rows).sum();
         if total == 0 {
             self.warn(run, &*snapshot)?;
@@ -286,11 +286,11 @@ pub fn describe(certificate: &Certificate) -> Value {
     })
 }
 
-fn source(store: &Managed) -> Result<ContactHistory> {
+fn source_of(store: &Managed) -> Result<Box<dyn Source>> {
     let path = store.catalogue.source()?.ok_or_else(|| {
         Error::new(Kind::Invalid, "the store has no source; give it one with: cddsfs init STORE --source DB")
     })?;
-    Ok(ContactHistory::new(&path))
+    source::open(&SourceSpec::from(path))
 }
 
 /// Writes down the progress of a run from time to time.

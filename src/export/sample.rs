@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Statement, params};
 
-use super::source::{SCHEMA, Sqlite};
+use super::source::sqlite::{SCHEMA, Sqlite};
 use crate::error::{At, Error, Kind, Result};
 
 mod dates;

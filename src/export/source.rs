@@ -1,14 +1,22 @@
-//! Where an export's rows come from: the interface, and the embedded default.
+//! Where an export's rows come from.
 //!
 //! A [`Source`] gives a [`Snapshot`] of what a [`Selection`] asks for. The snapshot knows the files of the archive and
 //! how many rows each has before the first row is read, and then hands out rows one at a time: what is held does not
 //! grow with their number. [`Row::append_json`] writes one as a line.
 //!
+//! [`layout`] says what an export is made of, whatever engine has the rows: tables, entity types, folders, files, keys,
+//! and which rows a timeframe means. It knows no SQL. An engine (`sqlite`) knows how such rows are found and read.
+//! [`open`] is the only one who knows which engines there are.
+//!
+//! ```text
+//! source -> sqlite -> layout -> row -> json
+//! ```
+//!
 //! # The contact-history database
 //!
-//! [`ContactHistory`] reads an SQLite database, and never writes to it. This schema is what `cddsfs sample` makes:
+//! [`SqliteSource`] reads an SQLite database, and never writes to it. This schema is what `cddsfs sample` makes:
 //!
-#![doc = concat!("```sql\n", include_str!("source/schema.sql"), "```")]
+#![doc = concat!("```sql\n", include_str!("source/sqlite/schema.sql"), "```")]
 //!
 //! What must be there: for interactions a table `interaction` with `id`, `entitytypeid`, `mediatypeid` and `startdate`;
 //! for contacts a table `contact` with `contactid` (and `createddate`, where a timeframe asks for it). The tables
@@ -16,17 +24,19 @@
 //! them, `id` or `contactid` must be a primary key or have a unique index. Names match in any case. Every column is
 //! exported: those that are known in the order above, then all others in the table's.
 //!
-//! Instants are text, `YYYY-MM-DD HH:MM:SS.fff`, UTC, or spelled in any other way that `source/instant.rs` lists, also
+//! Instants are text, `YYYY-MM-DD HH:MM:SS.fff`, UTC, or spelled in any other way that `layout/instant.rs` lists, also
 //! in several in one column. A value that is not understood fails an export with a timeframe. A row whose date is NULL
 //! or empty is in no timeframe that has a bound.
 //!
-//! A value of more than 256 KiB is read in pieces, so that memory does not grow with the widest. SQLite gives none of a
-//! table WITHOUT ROWID or with generated columns: there more than 16 MiB are refused by name.
+//! A value of more than 256 KiB is read in pieces, so that memory does not grow with the widest, and a shorter one too
+//! where a row may have more than 16 MiB of them. SQLite gives no pieces of a table WITHOUT ROWID or with generated
+//! columns: there a value of more than 16 MiB and a row of more than 32 MiB are refused by name. So is, in any table, a
+//! value of more than 64 KiB in an index that leads to rows.
 //!
 //! # What is new
 //!
-//! [`Timeframe::Since`] gives every row that the runs before have not had; `source/mark.rs` says how that is proved. A
-//! row that was only changed is not new, but for its id, date and media type (`source/digest.rs`). Attachments and
+//! [`Timeframe::Since`] gives every row that the runs before have not had; `sqlite/mark.rs` says how that is proved. A
+//! row that was only changed is not new, but for its id, date and media type (`layout/digest.rs`). Attachments and
 //! attributes go with their rows: when one is added or changed, its row is exported again with all that it has.
 //!
 //! # Files and their order
@@ -49,133 +59,39 @@
 //!
 //! A snapshot is one read transaction. In WAL mode others go on writing meanwhile; with a rollback journal they wait.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::io::Cancel;
 
-mod database;
-mod dates;
-mod digest;
-mod instant;
 mod json;
-mod mark;
-mod media;
-mod open;
-mod plan;
-mod reading;
+pub mod layout;
 mod row;
-mod schema;
-mod wide;
+mod selection;
+mod snapshot;
+pub(super) mod sqlite;
 
-pub use database::ContactHistory;
-pub(super) use open::Sqlite;
+pub use layout::{FileInfo, FilePath};
 pub use row::{CHUNK, Columns, Pieces, Row, Value, Wide};
+pub use selection::{Kind, Mark, Selection, Timeframe};
+pub use snapshot::{Snapshot, Source};
+pub use sqlite::{SCHEMA, SqliteSource};
 
-/// The tables and indexes of a contact-history database.
-pub const SCHEMA: &str = include_str!("source/schema.sql");
-
-/// What an export is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    Interaction,
-    Contact,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Interaction => "Interaction",
-            Kind::Contact => "Contact",
-        }
-    }
-}
-
-/// Which rows, by the date on which an interaction started or a contact was created.
+/// Which database a store's exports are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Timeframe {
-    All,
-    /// `start` is included, `end` is not.
-    Between {
-        start: Option<jiff::Timestamp>,
-        end: Option<jiff::Timestamp>,
-    },
-    /// What was not exported with the mark, whatever its date; without a mark everything.
-    Since(Option<Mark>),
+pub enum SourceSpec {
+    /// The file of an SQLite database.
+    Sqlite(PathBuf),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
-    pub kind: Kind,
-    /// Exactly as they are in `mediatypeid`; `None` is all. Only for interactions.
-    pub media_types: Option<Vec<String>>,
-    pub timeframe: Timeframe,
-}
-
-/// What has been exported of a table. Its text may be stored; only the source that made it understands it.
-///
-/// It proves which rows were exported, whatever becomes of the database meanwhile; where it cannot, they are exported
-/// again, and [`Snapshot::warnings`] says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Mark(String);
-
-impl From<String> for Mark {
-    fn from(text: String) -> Mark {
-        Mark(text)
+impl From<PathBuf> for SourceSpec {
+    fn from(path: PathBuf) -> SourceSpec {
+        SourceSpec::Sqlite(path)
     }
 }
 
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Returns the source. Nothing is opened yet that could fail because of what is in it.
+pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>> {
+    match spec {
+        SourceSpec::Sqlite(path) => Ok(Box::new(SqliteSource::new(path))),
     }
-}
-
-/// The place of a file in the archive, but for the run's id in its name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FilePath {
-    /// Without a slash at either end.
-    pub folder: String,
-    /// What the name begins with.
-    pub stem: String,
-}
-
-impl FilePath {
-    /// Returns the name of the member that a run writes.
-    pub fn member(&self, run: impl fmt::Display) -> String {
-        format!("{}/{}-{run}.json", self.folder, self.stem)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileInfo {
-    pub path: FilePath,
-    /// Never 0.
-    pub rows: u64,
-}
-
-/// What can be exported from.
-pub trait Source: Send + Sync {
-    /// Takes a consistent snapshot and counts its rows, which may take long. Also what is read from it ends with
-    /// [`Cancelled`](crate::error::Kind::Cancelled) when `cancel` is raised.
-    fn snapshot(&self, selection: &Selection, cancel: &Cancel) -> Result<Box<dyn Snapshot>>;
-}
-
-/// Rows that do not change while they are read.
-pub trait Snapshot: Send {
-    /// Files of the archive in order. One that would have no rows is left out.
-    fn files(&self) -> &[FileInfo];
-
-    /// Calls `row` with every row of a file, of which [`files`](Snapshot::files) has the index.
-    fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()>;
-
-    /// What has been exported with this snapshot, for the next [`Timeframe::Since`]; `None` after any other timeframe.
-    fn mark(&self) -> Option<Mark>;
-
-    /// What is to be said of the rows once all of them have been read: what was asked for and is not there, what may
-    /// have been exported before.
-    fn warnings(&self) -> Result<Vec<String>>;
 }

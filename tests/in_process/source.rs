@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use base64_simd::STANDARD;
 use cddsfs::error::{self, Result};
 use cddsfs::export::sample::{Size, make};
-use cddsfs::export::source::{ContactHistory, Kind, SCHEMA, Selection, Snapshot, Source, Timeframe, Value};
+use cddsfs::export::source::{Kind, SCHEMA, Selection, Snapshot, Source, SqliteSource, Timeframe, Value};
 use cddsfs::io::Cancel;
 use rusqlite::Connection;
 
@@ -33,7 +33,7 @@ fn all(kind: Kind) -> Selection {
 }
 
 fn open(path: &Path, selection: &Selection) -> Result<Box<dyn Snapshot>> {
-    ContactHistory::new(path).snapshot(selection, &Cancel::new())
+    SqliteSource::new(path).snapshot(selection, &Cancel::new())
 }
 
 /// The lines of a file, with blobs in hexadecimal as SQLite's `hex` writes them.
@@ -209,7 +209,7 @@ fn cancelling_ends_it_in_the_middle() {
     let path = dir.path().join("h.db");
     sample(&path, 10, 500);
     let cancel = Cancel::new();
-    let mut snapshot = ContactHistory::new(&path).snapshot(&all(Kind::Interaction), &cancel).unwrap();
+    let mut snapshot = SqliteSource::new(&path).snapshot(&all(Kind::Interaction), &cancel).unwrap();
     let mut seen = 0;
     let mut each = |_: &cddsfs::export::source::Row<'_>| {
         seen += 1;
@@ -220,7 +220,7 @@ fn cancelling_ends_it_in_the_middle() {
     };
     assert_eq!(snapshot.rows(0, &mut each).unwrap_err().kind(), error::Kind::Cancelled);
     assert_eq!(seen, 20);
-    let again = ContactHistory::new(&path).snapshot(&all(Kind::Interaction), &cancel);
+    let again = SqliteSource::new(&path).snapshot(&all(Kind::Interaction), &cancel);
     assert_eq!(again.map(|_| ()).unwrap_err().kind(), error::Kind::Cancelled);
     // What the caller refuses ends it too, in the caller's words.
     let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
@@ -504,6 +504,147 @@ fn memory_does_not_grow_with_the_widest_value() {
         assert!((8_000_000 * text + 80_000_000..8_000_000 * text + 80_002_000).contains(&bytes), "{bytes}");
         assert!(grown() < 24 * 1024, "{} KiB", grown());
     }
+}
+
+/// Runs SQL in another process, whose memory does not count.
+fn made(path: &Path, sql: &str) {
+    piped(Command::new("sqlite3").arg(path), sql.as_bytes());
+}
+
+/// Writes all rows as lines, and returns how many bytes they have and the first 128 of every piece.
+fn written(snapshot: &mut dyn Snapshot) -> (usize, Vec<u8>) {
+    let (mut lines, mut bytes, mut kept) = (Vec::new(), 0, Vec::new());
+    for file in 0..snapshot.files().len() {
+        let mut each = |row: &cddsfs::export::source::Row<'_>| {
+            let mut full = |lines: &mut Vec<u8>| {
+                bytes += lines.len();
+                kept.extend_from_slice(&lines[..lines.len().min(128)]);
+                lines.clear();
+                Ok(())
+            };
+            row.write_json(&mut lines, &mut full)?;
+            full(&mut lines)
+        };
+        snapshot.rows(file, &mut each).unwrap();
+    }
+    (bytes, kept)
+}
+
+#[test]
+fn memory_does_not_grow_with_the_columns_of_a_row() {
+    const NAME: &str = "memory_does_not_grow_with_the_columns_of_a_row";
+    if std::env::var_os("CDDSFS_ALONE").is_none() {
+        return assert_passed(&alone(&std::env::current_exe().unwrap(), NAME).output().unwrap());
+    }
+    const COLUMNS: usize = 1_500;
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..COLUMNS).map(|i| format!("c{i}")).collect();
+    // A wide text after every 99 blobs, and one number, that each stands where it belongs.
+    let value = |i: usize| match i % 100 {
+        7 => "7".to_owned(),
+        99 => "printf('%.*c', 300000, 'x')".to_owned(),
+        _ => format!("CAST(x'{i:04x}' || zeroblob(149998) AS BLOB)"),
+    };
+    let values: Vec<String> = (0..COLUMNS).map(value).collect();
+    let columns = format!("id TEXT PRIMARY KEY, entitytypeid, mediatypeid, startdate, {}", names.join(", "));
+    let insert = |id: &str, values: &str| {
+        format!("INSERT INTO interaction VALUES ('{id}', 0, 'email', '2026-01-01', {values});")
+    };
+    let short = vec!["x'00'"; COLUMNS].join(", ");
+    let sql = format!(
+        "CREATE TABLE interaction ({columns}); {}{}{}",
+        insert("a", &short),
+        insert("b", &values.join(", ")),
+        insert("c", &short)
+    );
+    let path = dir.path().join("columns.db");
+    made(&path, &sql);
+    let grown = peak_from_now();
+    let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+    let (bytes, kept) = written(snapshot.as_mut());
+    let expected = 1_470 * 200_000 + 15 * 300_000;
+    assert!((expected..expected + 200_000).contains(&bytes), "{bytes}");
+    // base64 of the number of each column, which its value begins with.
+    for i in (0..COLUMNS).filter(|i| ![7, 99].contains(&(i % 100))) {
+        let key = format!("\"c{i}\":\"{}", &STANDARD.encode_to_string((i as u16).to_be_bytes())[..2]);
+        assert!(memchr::memmem::find(&kept, key.as_bytes()).is_some(), "{key}");
+    }
+    assert!(grown() < 64 * 1024, "{} KiB", grown());
+    // Where SQLite gives nothing in pieces, such a row is refused.
+    let path = dir.path().join("without.db");
+    made(&path, &sql.replacen(&format!("({columns})"), &format!("({columns}) WITHOUT ROWID"), 1));
+    let mut snapshot = open(&path, &all(Kind::Interaction)).unwrap();
+    let error = snapshot.rows(0, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("interaction has a row of more than 32 MiB"), "{error}");
+    assert!(grown() < 64 * 1024, "{} KiB", grown());
+}
+
+#[test]
+fn a_long_value_that_rows_are_looked_for_by_is_refused_by_name_and_not_held() {
+    const NAME: &str = "a_long_value_that_rows_are_looked_for_by_is_refused_by_name_and_not_held";
+    if std::env::var_os("CDDSFS_ALONE").is_none() {
+        return assert_passed(&alone(&std::env::current_exe().unwrap(), NAME).output().unwrap());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let wide = "replace(hex(zeroblob(50000000)), '00', 'bc')";
+    let between = Timeframe::Between { start: "2020-01-01T00:00:00Z".parse().ok(), end: None };
+    let grown = peak_from_now();
+    for (i, (column, timeframe, most)) in [
+        ("interaction.id", Timeframe::All, "64 KiB"),
+        ("interaction.id", Timeframe::Since(None), "64 KiB"),
+        ("interaction.entitytypeid", Timeframe::All, "64 KiB"),
+        ("interaction.startdate", between, "64 KiB"),
+        ("interaction.mediatypeid", Timeframe::All, "256 KiB"),
+        ("attachment.entityid", Timeframe::All, "64 KiB"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = dir.path().join(format!("{i}.db"));
+        let (table, name) = column.split_once('.').unwrap();
+        let sql = format!(
+            "{SCHEMA}; INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate)
+               VALUES ('a', 0, 'email', '2026-01-01'), ('b', 0, 'email', '2026-01-02');
+             INSERT INTO attachment (documentid, entityid) VALUES ('1', 'a'), ('2', 'b');
+             UPDATE {table} SET {name} = {wide} WHERE rowid = 2;"
+        );
+        made(&path, &sql);
+        let media_types = Some(vec!["email".to_owned()]);
+        let selection = Selection { kind: Kind::Interaction, media_types, timeframe };
+        let error = open(&path, &selection).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), error::Kind::Unsupported);
+        let right =
+            format!("{column} has a value of more than {most}, and rows are looked for by it; shorten it");
+        assert!(error.to_string().ends_with(&right), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
+    assert!(grown() < 24 * 1024, "{} KiB", grown());
+}
+
+#[test]
+fn memory_does_not_grow_with_the_media_types_that_occur() {
+    const NAME: &str = "memory_does_not_grow_with_the_media_types_that_occur";
+    if std::env::var_os("CDDSFS_ALONE").is_none() {
+        return assert_passed(&alone(&std::env::current_exe().unwrap(), NAME).output().unwrap());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.db");
+    let sql = format!(
+        "{SCHEMA}; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+         INSERT INTO interaction (id, entitytypeid, mediatypeid, startdate)
+         SELECT printf('%03d', i), 0, i || printf('%.*c', CASE WHEN i > 10 THEN 250000 ELSE 3000 END, 'x'), '2026-01-01' FROM n;"
+    );
+    made(&path, &sql);
+    let grown = peak_from_now();
+    let media_types = Some(vec!["chat".to_owned()]);
+    let selection = Selection { media_types, ..all(Kind::Interaction) };
+    let said = open(&path, &selection).unwrap().warnings().unwrap();
+    assert!(
+        said[0]
+            .starts_with("media_types: \"chat\" occurs nowhere in interaction.mediatypeid; these do: \"10xx")
+    );
+    assert!(said[0].len() < 1_000 && said[0].matches("xxx...").count() == 10, "{said:?}");
+    assert!(grown() < 24 * 1024, "{} KiB", grown());
 }
 
 #[test]

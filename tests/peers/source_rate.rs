@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cddsfs::export::source::{ContactHistory, Kind, Selection, Source, Timeframe};
+use cddsfs::export::source::{Kind, Selection, Source, SqliteSource, Timeframe};
 use cddsfs::io::Cancel;
 
 fn main() {
@@ -10,17 +10,21 @@ fn main() {
     for kind in [Kind::Interaction, Kind::Contact] {
         let selection = Selection { kind, media_types: None, timeframe: Timeframe::All };
         let start = Instant::now();
-        let mut snapshot = ContactHistory::new(&path).snapshot(&selection, &Cancel::new()).unwrap();
+        let mut snapshot = SqliteSource::new(&path).snapshot(&selection, &Cancel::new()).unwrap();
         println!("{kind:?}: counted in {:.3} s", start.elapsed().as_secs_f64());
         for (i, file) in snapshot.files().to_vec().into_iter().enumerate() {
             let start = Instant::now();
             let (mut line, mut bytes) = (Vec::new(), 0);
             snapshot
                 .rows(i, &mut |row| {
-                    line.clear();
-                    row.append_json(&mut line)?;
-                    bytes += line.len();
-                    Ok(())
+                    // As a run does: a line is passed on before its end.
+                    let mut full = |line: &mut Vec<u8>| {
+                        bytes += line.len();
+                        line.clear();
+                        Ok(())
+                    };
+                    row.write_json(&mut line, &mut full)?;
+                    full(&mut line)
                 })
                 .unwrap();
             let seconds = start.elapsed().as_secs_f64();

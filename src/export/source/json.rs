@@ -28,10 +28,12 @@ pub fn append_integer(out: &mut Vec<u8>, number: i64) {
     let _ = serde_json::to_writer(out, &number);
 }
 
-/// JSON has no infinity: that is a text. SQLite stores no NaN.
+/// JSON has no infinity and no NaN: they are texts.
 pub fn append_real(out: &mut Vec<u8>, number: f64) {
     if number.is_finite() {
         let _ = serde_json::to_writer(out, &number);
+    } else if number.is_nan() {
+        out.extend_from_slice(b"\"NaN\"");
     } else {
         out.extend_from_slice(if number > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
     }

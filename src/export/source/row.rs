@@ -41,7 +41,7 @@ impl PartialEq for Wide<'_> {
     }
 }
 
-/// A value as SQLite stores it.
+/// A value of a column, as any engine can give it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     Null,

@@ -2,9 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::SCHEMA;
 use super::open::Sqlite;
 use crate::error::{Error, Kind, Result};
+use crate::export::source::layout::column;
 
 /// A table as it is in the database at hand.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ impl Table {
         let indexes = indexes(connection, &found)?;
         let mut table = Table { name: found, columns, rowid: None, alias: None, indexes, has_generated };
         if !without_rowid {
-            let free = ["rowid", "_rowid_", "oid"].into_iter().find(|name| table.column(name).is_none());
+            let free =
+                ["rowid", "_rowid_", "oid"].into_iter().find(|name| column(&table.columns, name).is_none());
             table.rowid = Some(free.ok_or_else(|| {
                 let text = format!("{name} has columns called rowid, _rowid_ and oid; one name must be left");
                 Error::new(Kind::Invalid, text)
@@ -81,30 +82,6 @@ impl Table {
     /// Returns true if SQLite reads a value of it in pieces (`sqlite3_blob_open`).
     pub fn is_read_in_pieces(&self) -> bool {
         self.rowid.is_some() && !self.has_generated
-    }
-
-    /// Returns a column as the database spells it.
-    pub fn column(&self, name: &str) -> Option<&str> {
-        self.columns.iter().find(|column| column.eq_ignore_ascii_case(name)).map(String::as_str)
-    }
-
-    /// The same for one that has to be there.
-    pub fn require(&self, name: &str, table: &str) -> Result<&str> {
-        self.column(name).ok_or_else(|| {
-            let text =
-                format!("the table {table} has no column {name}; the database must have {table}.{name}");
-            Error::new(Kind::Invalid, text)
-        })
-    }
-
-    /// Returns all columns: the documented ones in their order, then the others in the table's.
-    pub fn in_order(&self, table: &str) -> Result<Vec<&str>> {
-        let documented = documented(table)?;
-        let mut columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        let place = |column: &str| documented.iter().position(|name| column.eq_ignore_ascii_case(name));
-        // The sort is stable.
-        columns.sort_by_key(|column| place(column).unwrap_or(documented.len()));
-        Ok(columns)
     }
 
     /// Returns an index whose key begins with these columns, compared byte by byte and ascending.
@@ -137,6 +114,10 @@ impl Table {
         self.alias.as_deref() == Some(column)
     }
 
+    pub fn indexes(&self) -> &[Index] {
+        &self.indexes
+    }
+
     /// The index that is the table, for one without a rowid.
     pub fn primary(&self) -> Option<&Index> {
         self.indexes.iter().find(|index| index.is_primary)
@@ -146,6 +127,15 @@ impl Table {
 impl Index {
     pub fn key(&self) -> &[Part] {
         &self.parts[..self.key_len]
+    }
+
+    pub fn begins_with(&self, column: &str) -> bool {
+        self.parts[0].is(column)
+    }
+
+    /// Returns true for the index that is a table WITHOUT ROWID.
+    pub fn is_table(&self, table: &Table) -> bool {
+        self.is_primary && table.rowid.is_none()
     }
 }
 
@@ -201,16 +191,12 @@ fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
     Ok(indexes)
 }
 
-/// Returns the columns of a table of [`SCHEMA`].
-fn documented(table: &str) -> Result<Vec<String>> {
-    let connection = Connection::open_in_memory().sqlite()?;
-    connection.execute_batch(SCHEMA).sqlite()?;
-    Ok(columns(&connection, table)?.names)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::SCHEMA;
     use super::*;
+    use crate::export::source::layout::Layout;
+    use crate::export::source::selection::Kind;
 
     fn table(sql: &str) -> Result<Option<Table>> {
         let connection = Connection::open_in_memory().unwrap();
@@ -220,6 +206,18 @@ mod tests {
 
     fn found(sql: &str) -> Table {
         table(sql).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_schema_has_what_is_documented() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        for layout in [Kind::Interaction, Kind::Contact].map(Layout::of) {
+            for table in [&layout.parent, &layout.child] {
+                let found = Table::load(&connection, table.name).unwrap().unwrap();
+                assert_eq!(found.columns, table.columns);
+            }
+        }
     }
 
     #[test]
@@ -237,7 +235,7 @@ mod tests {
         ];
         for (sql, expected) in keys {
             let table = found(sql);
-            assert_eq!(table.key(table.column("ID").unwrap()).is_some(), expected, "{sql}");
+            assert_eq!(table.key(column(&table.columns, "ID").unwrap()).is_some(), expected, "{sql}");
         }
     }
 

@@ -9,8 +9,8 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::row::Value;
 use crate::error::{Error, Kind, Result};
+use crate::export::source::row::Value;
 use crate::format::sqlite_uri::immutable;
 use crate::io::Cancel;
 
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A value of more bytes than this is never read into memory as a whole: SQLite refuses to.
 pub const WIDE: i32 = 256 << 10;
+/// But for one of a table that cannot be read in pieces, of which no more than this is held.
+pub const WIDEST: i32 = 16 << 20;
 
 /// Instructions of SQLite's machine between two looks at the cancel flag: some tens of microseconds.
 const STEPS: i32 = 4096;

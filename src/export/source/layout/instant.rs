@@ -1,4 +1,4 @@
-//! Instants as columns of SQLite spell them.
+//! Instants as columns spell them.
 //!
 //! ```text
 //! 2026-01-15 10:30:00.250         no zone: UTC; any number of digits after the seconds, or no seconds, or the date alone
@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
-use super::row::Value;
+use crate::export::source::row::Value;
 
 /// What is right where a value is not understood.
 pub const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \

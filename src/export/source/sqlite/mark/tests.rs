@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::export::source::plan::Child;
-use crate::export::source::schema::Table;
+use crate::export::source::layout::column;
+use crate::export::source::sqlite::plan::Child;
+use crate::export::source::sqlite::schema::Table;
 
 /// The ways in which a table can have its ids, and lead to what belongs to its rows.
 const SCHEMAS: [&str; 6] = [
@@ -22,7 +23,7 @@ type Rows = BTreeSet<(String, String)>;
 /// Those of them that have a media type which is asked for.
 fn rows(connection: &Connection, condition: &str) -> Rows {
     let table = Table::load(connection, "t").unwrap().unwrap();
-    let date = table.column("d").unwrap_or("NULL");
+    let date = column(&table.columns, "d").unwrap_or("NULL");
     // Where an id is not unique nothing can belong to it.
     let children = table.key("id").and(Table::load(connection, "c").unwrap()).map_or("NULL", |_| {
         "(SELECT group_concat(c.k || ':' || c.v) FROM (SELECT * FROM c ORDER BY k, v) AS c WHERE c.p = t.id)"
@@ -49,14 +50,14 @@ impl Job {
         let child = Table::load(connection, "c").unwrap();
         let child = child.as_ref().zip(table.key("id")).map(|(table, key)| Child { table, parent: "p", key });
         let asked = ["1".to_owned()];
-        let marked = Marked {
+        let parent = Parent {
             table: &table,
             id: "id",
-            date: table.column("d"),
+            group: None,
+            date: column(&table.columns, "d"),
             media: Some("m"),
-            child: child.as_ref(),
-            media_types: Some(&asked),
         };
+        let marked = Marked { parent: &parent, child: child.as_ref(), media_types: Some(&asked) };
         let since = marked.since(connection, self.mark.as_ref()).unwrap();
         let ranges = since.ranges.0.iter().map(|(from, until)| format!("rowid BETWEEN {from} AND {until}"));
         let condition = ranges.chain(["FALSE".to_owned()]).collect::<Vec<_>>().join(" OR ");
@@ -230,8 +231,8 @@ fn where_there_is_no_order_of_insertion_that_is_said() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t (id PRIMARY KEY, d) WITHOUT ROWID").unwrap();
     let table = Table::load(&connection, "t").unwrap().unwrap();
-    let marked =
-        Marked { table: &table, id: "id", date: Some("d"), media: None, child: None, media_types: None };
+    let parent = Parent { table: &table, id: "id", group: None, date: Some("d"), media: None };
+    let marked = Marked { parent: &parent, child: None, media_types: None };
     let error = marked.since(&connection, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("no order of insertion"), "{error}");

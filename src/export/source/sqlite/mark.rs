@@ -3,7 +3,7 @@
 //! Rowids tell nothing by themselves. That of the last row is given again when it is deleted, REPLACE moves a row,
 //! an application may choose them, VACUUM numbers them anew, and the file may be another one. So a mark has a digest:
 //! the table is cut into segments by rowid, and of each it keeps how many rows there were, and the sum of the hashes of
-//! them and of what belongs to them (`digest.rs` says of what, and what it costs). A segment with the same sum holds
+//! them and of what belongs to them (`digest.rs` says what it costs, that of the layout of what). A segment with the same sum holds
 //! what was exported; every other one, and all that lies above them, is exported. Where a row was deleted or has got
 //! an attachment, the others of its segment are exported twice, which is said.
 //!
@@ -17,11 +17,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::Mark;
-use super::digest::{Digest, Marked};
+use super::digest::Marked;
 use super::open::Sqlite;
-use super::plan::{Ranges, quoted};
+use super::plan::{Parent, Ranges, quoted};
 use crate::error::{Error, Kind, Result};
+use crate::export::source::layout::digest::Digest;
+use crate::export::source::layout::since::{Asked, NO_PROOF, everything_again, perhaps_again};
+use crate::export::source::selection::Mark;
 
 /// What 0.1.0 wrote has no version; neither that nor version 2 proves anything.
 const VERSION: u32 = 3;
@@ -63,7 +65,7 @@ impl Segment {
 impl Marked<'_> {
     /// Finds out what has not been exported up to a mark.
     pub fn since(&self, connection: &Connection, old: Option<&Mark>) -> Result<Since> {
-        let table = self.table;
+        let table = self.parent.table;
         let rowid = table.rowid.ok_or_else(|| {
             let text = format!(
                 "{} is WITHOUT ROWID: its rows have no order of insertion, so that what is new cannot be told; \
@@ -75,7 +77,7 @@ impl Marked<'_> {
         let (proof, mut warning) = match old.map(|mark| self.proof(mark)) {
             None => (None, None),
             Some(Ok(proof)) => (Some(proof), None),
-            Some(Err(why)) => (None, Some(format!("since_last_run: everything is exported again: {why}"))),
+            Some(Err(why)) => (None, Some(everything_again(&why))),
         };
         let sql = format!("SELECT min({rowid}), max({rowid}) FROM {}", quoted(&table.name));
         let ends = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).sqlite()?;
@@ -108,44 +110,33 @@ impl Marked<'_> {
         }
         let again = exported.min(unproved);
         if again > 0 {
-            let text = format!(
-                "since_last_run: up to {again} rows of {} may have been exported before: since the last run some were \
-                 deleted, replaced, changed in id, date or media type, or inserted out of order, or what belongs to \
-                 them changed",
-                table.name
-            );
-            warning = Some(text);
+            warning = Some(perhaps_again(again, &table.name));
         }
         let segments = self.segments(connection, &ends, &digests)?;
         let media_types = self.media_types.map(<[String]>::to_vec);
         let table = table.name.to_ascii_lowercase();
         let proof = Proof { version: VERSION, table, media_types, segments };
         let text = serde_json::to_string(&proof).map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
-        Ok(Since { ranges: Ranges::joined(ranges), mark: Some(Mark(text)), warning })
+        Ok(Since { ranges: Ranges::joined(ranges), mark: Some(Mark::from(text)), warning })
     }
 
     /// Reads a mark, or says why it proves nothing here.
     fn proof(&self, mark: &Mark) -> std::result::Result<Proof, String> {
-        let proof: Proof = serde_json::from_str(&mark.0)
+        let proof: Proof = serde_json::from_str(mark.as_str())
             .ok()
             .filter(|proof: &Proof| proof.version == VERSION)
-            .ok_or("the last run has left no proof of what it exported, as those of older versions")?;
-        if !proof.table.eq_ignore_ascii_case(&self.table.name) {
-            return Err(format!("the last run exported from the table {}", proof.table));
-        }
-        let covered = match (&proof.media_types, self.media_types) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(before), Some(now)) => now.iter().all(|media| before.contains(media)),
-        };
-        if covered { Ok(proof) } else { Err("the last run exported fewer media types".to_owned()) }
+            .ok_or(NO_PROOF)?;
+        let before = Asked { table: &proof.table, media_types: proof.media_types.as_deref() };
+        Asked { table: &self.parent.table.name, media_types: self.media_types }.check_covered(before)?;
+        Ok(proof)
     }
 
     /// Returns the rowids at which segments end now, ascending: where the last row of each has gone to, or where it
     /// would be if it were still there.
     fn ends(&self, connection: &Connection, segments: &[Segment]) -> Result<Vec<i64>> {
-        let (name, id) = (quoted(&self.table.name), quoted(self.id));
-        let rowid = self.table.rowid.unwrap_or("rowid");
+        let Parent { table, id: column, .. } = *self.parent;
+        let (name, id) = (quoted(&table.name), quoted(column));
+        let rowid = table.rowid.unwrap_or("rowid");
         let same = format!("SELECT {rowid} FROM {name} WHERE {rowid} = ?1 AND CAST({id} AS TEXT) IS ?2");
         let mut same = connection.prepare(&same).sqlite()?;
         let by_id = format!("SELECT {rowid} FROM {name} WHERE {id} = ?1");
@@ -153,7 +144,7 @@ impl Marked<'_> {
         let mut found: Vec<Option<i64>> = Vec::with_capacity(segments.len());
         for Segment(before, id, ..) in segments {
             let mut now = same.query_row(params![before, id], |row| row.get(0)).optional().sqlite()?;
-            if now.is_none() && self.table.key(self.id).is_some() {
+            if now.is_none() && table.key(column).is_some() {
                 now = by_id.query_row([id], |row| row.get(0)).optional().sqlite()?;
             }
             // VACUUM and reloading close gaps; what is above its old place has been inserted again.
@@ -184,11 +175,11 @@ impl Marked<'_> {
             };
             merged = merged.chunks(2).filter_map(pair).collect();
         }
-        let rowid = self.table.rowid.unwrap_or("rowid");
+        let rowid = self.parent.table.rowid.unwrap_or("rowid");
         let sql = format!(
             "SELECT {rowid}, CAST({} AS TEXT) FROM {} NOT INDEXED WHERE {rowid} <= ?1 ORDER BY {rowid} DESC LIMIT 1",
-            quoted(self.id),
-            quoted(&self.table.name)
+            quoted(self.parent.id),
+            quoted(&self.parent.table.name)
         );
         let mut last = connection.prepare(&sql).sqlite()?;
         let mut segment = |(end, digest): (i64, Digest)| {

@@ -1,13 +1,14 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::super::plan::{Statement, explained};
-use super::super::{Kind, Mark, SCHEMA, Selection, Timeframe};
+use super::plan::{Statement, explained};
 use super::*;
+use crate::error::{self, Error};
+use crate::export::source::{Mark, Timeframe};
 
 struct Database {
     _dir: TempDir,
-    source: ContactHistory,
+    source: SqliteSource,
     connection: Connection,
 }
 
@@ -16,7 +17,7 @@ fn database(schema: &str) -> Database {
     let path = dir.path().join("h.db");
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch(schema).unwrap();
-    Database { source: ContactHistory::new(path), _dir: dir, connection }
+    Database { source: SqliteSource::new(path), _dir: dir, connection }
 }
 
 fn selection(kind: Kind, timeframe: Timeframe) -> Selection {
@@ -187,7 +188,7 @@ fn what_is_missing_is_refused_by_name() {
         let database = database(&format!("CREATE TABLE interaction ({})", rest.join(", ")));
         let error = refused(&database, &all(Kind::Interaction));
         assert_eq!(error.kind(), error::Kind::Invalid);
-        let path = database.source.path().display();
+        let path = database.source.path.display();
         assert_eq!(
             error.to_string(),
             format!(
@@ -306,15 +307,17 @@ fn what_proves_nothing_exports_everything_and_says_so() {
 
 /// The statements of a selection, and what SQLite does for them.
 fn plans(database: &Database, selection: &Selection) -> Vec<Vec<String>> {
-    let planned = plan(&database.connection, selection).unwrap();
+    let planned = planning::plan(&database.connection, selection).unwrap();
     let statements = planned.walks.iter().flat_map(|walk| &walk.statements);
     let explained = |sql: &str| explained(&database.connection, sql).unwrap();
-    let twice = |statement: &Statement| {
-        let steps = explained(&statement.whole);
-        assert_eq!(explained(&statement.careful), steps, "both give the same rows in the same order");
+    let thrice = |statement: &Statement| {
+        let steps = explained(&statement.values());
+        for other in [statement.values_up_to(1, 0), statement.lengths(0)] {
+            assert_eq!(explained(&other), steps, "all give the same rows in the same order");
+        }
         steps
     };
-    statements.map(twice).collect()
+    statements.map(thrice).collect()
 }
 
 fn filled(schema: &str) -> Database {

@@ -15,18 +15,18 @@ use rusqlite::types::Value;
 use super::open::Sqlite;
 use super::schema::{Key, Table};
 use crate::error::{Error, Kind, Result};
-
-/// Which rows go to one file. `$` is the column that tells; each condition is one range of an index on it.
-pub type Group = &'static [&'static str];
+use crate::export::source::layout::{Codes, Folder};
 
 /// What a selection is about.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Parent<'a> {
     pub table: &'a Table,
     pub id: &'a str,
-    /// The column that tells which group a row is of.
+    /// The column with the entity type, which tells the folder.
     pub group: Option<&'a str>,
     pub date: Option<&'a str>,
+    /// The column with the media type.
+    pub media: Option<&'a str>,
 }
 
 /// What belongs to it.
@@ -39,7 +39,7 @@ pub struct Child<'a> {
     pub key: Key<'a>,
 }
 
-/// What every statement asks for, beside the group.
+/// What every statement asks for, beside the entity type.
 #[derive(Debug, Default)]
 pub struct Filter {
     pub conditions: Vec<String>,
@@ -117,22 +117,46 @@ impl Filter {
     }
 }
 
-/// The statements that give the same rows in the same order.
+/// What gives the rows of a file, or of a range of it: all statements that it makes give the same rows in the same order.
 #[derive(Debug)]
 pub struct Statement {
+    from: String,
+    columns: Vec<String>,
+    rowid: Option<String>,
+}
+
+impl Statement {
     /// A value for each column.
-    pub whole: String,
-    /// The rowid, or NULL; then for each column two: its value, or NULL and the type of one that is too wide to be read
-    /// at once. It can be continued by LIMIT.
-    pub careful: String,
+    pub fn values(&self) -> String {
+        format!("SELECT {} FROM {}", self.columns.join(", "), self.from)
+    }
+
+    /// The same, but NULL for each value of more bytes, in the database's encoding.
+    pub fn values_up_to(&self, bytes: i32, skipped: u64) -> String {
+        let short = |column: &String| {
+            format!("CASE WHEN octet_length({column}) > {bytes} THEN NULL ELSE {column} END")
+        };
+        let columns: Vec<String> = self.columns.iter().map(short).collect();
+        format!("SELECT {} FROM {} LIMIT -1 OFFSET {skipped}", columns.join(", "), self.from)
+    }
+
+    /// The rowid, or NULL; then for each column its length in bytes, in the database's encoding: of a text as it is, of a
+    /// blob below zero, and NULL for all others. Nothing of the values is read.
+    pub fn lengths(&self, skipped: u64) -> String {
+        let length = |column: &String| {
+            let length = format!("octet_length({column})");
+            format!("CASE typeof({column}) WHEN 'text' THEN {length} WHEN 'blob' THEN -{length} END")
+        };
+        let columns: Vec<String> = self.columns.iter().map(length).collect();
+        let rowid = self.rowid.as_deref().unwrap_or("NULL");
+        format!("SELECT {rowid}, {} FROM {} LIMIT -1 OFFSET {skipped}", columns.join(", "), self.from)
+    }
 }
 
 /// A statement that is not settled, and the order that its walk is in.
 #[derive(Debug)]
 pub struct Ordered {
-    whole: String,
-    careful: String,
-    rest: String,
+    walked: Statement,
     order: String,
 }
 
@@ -140,16 +164,12 @@ impl Ordered {
     /// Returns it as SQL. SQLite does not always see that a walk is in order, that along an index of a table
     /// WITHOUT ROWID for instance, and would sort: then it is not asked for the order, and the walk is the same.
     pub fn settle(self, connection: &Connection) -> Result<Statement> {
-        let Ordered { whole, careful, rest, order } = self;
-        let statement = |end: &str| Statement {
-            whole: format!("SELECT {whole} FROM {rest}{end}"),
-            careful: format!("SELECT {careful} FROM {rest}{end}"),
-        };
-        let ordered = statement(&format!(" ORDER BY {order}"));
-        match check(connection, &ordered.whole) {
+        let Ordered { walked, order } = self;
+        let from = format!("{} ORDER BY {order}", walked.from);
+        let ordered = Statement { from, columns: walked.columns.clone(), rowid: walked.rowid.clone() };
+        match check(connection, &ordered.values()) {
             Err(error) if error.kind() == Kind::Unsupported => {
-                let walked = statement("");
-                check(connection, &walked.whole)?;
+                check(connection, &walked.values())?;
                 Ok(walked)
             }
             result => result.map(|()| ordered),
@@ -163,31 +183,13 @@ pub struct Selected<'a> {
     pub alias: &'a str,
     pub table: &'a Table,
     pub columns: &'a [&'a str],
-    /// A value of more bytes than this, in the database's encoding, is not read at once.
-    pub widest: i32,
 }
 
 impl Selected<'_> {
-    fn whole(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(|name| self.column(name)).collect();
-        columns.join(", ")
-    }
-
-    fn careful(&self) -> String {
-        let Selected { alias, table, columns, widest } = *self;
-        let mut parts =
-            vec![table.rowid.map_or_else(|| "NULL".to_owned(), |rowid| format!("{alias}.{rowid}"))];
-        for name in columns {
-            let column = self.column(name);
-            let is_wide = format!("octet_length({column}) > {widest}");
-            parts.push(format!("CASE WHEN {is_wide} THEN NULL ELSE {column} END"));
-            parts.push(format!("CASE WHEN {is_wide} THEN typeof({column}) END"));
-        }
-        parts.join(", ")
-    }
-
-    fn column(&self, name: &str) -> String {
-        format!("{}.{}", self.alias, quoted(name))
+    fn statement(&self, from: String) -> Statement {
+        let Selected { alias, table, columns } = *self;
+        let columns = columns.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
+        Statement { from, columns, rowid: table.rowid.map(|rowid| format!("{alias}.{rowid}")) }
     }
 }
 
@@ -197,9 +199,9 @@ pub struct Walk {
     from: String,
     conditions: Vec<String>,
     order: String,
-    /// The column that tells the group, as SQL.
+    /// The column with the entity type, as SQL.
     group: String,
-    /// Each range of a group is a walk of its own, along an index that begins with the group.
+    /// Each range of entity types is a walk of its own, along an index that begins with them.
     is_by_range: bool,
 }
 
@@ -294,40 +296,46 @@ impl Walk {
         format!("SELECT {columns} FROM {}{}", self.from, self.filter(&[]))
     }
 
-    /// Returns the statements that one after another give the rows of a group.
-    pub fn rows(&self, selected: &Selected<'_>, group: Group) -> Vec<Ordered> {
+    /// Returns the statements that one after another give the rows with these entity types.
+    pub fn rows(&self, selected: &Selected<'_>, codes: &[Codes]) -> Vec<Ordered> {
         let select = |condition: String| Ordered {
-            whole: selected.whole(),
-            careful: selected.careful(),
-            rest: format!("{}{}", self.from, self.filter(&[condition])),
+            walked: selected.statement(format!("{}{}", self.from, self.filter(&[condition]))),
             order: self.order.clone(),
         };
         if self.is_by_range {
-            group.iter().map(|range| select(self.range(range))).collect()
+            codes.iter().map(|range| select(self.range(*range))).collect()
         } else {
-            vec![select(self.any_range(group))]
+            vec![select(self.any_range(codes))]
         }
     }
 
-    /// Returns the statements that together count the rows of every group: each gives a row of counts.
-    pub fn counts(&self, groups: &[Group]) -> Vec<Vec<String>> {
+    /// Returns the statements that together count the rows of every folder: each gives a row of counts.
+    pub fn counts(&self, folders: &[Folder]) -> Vec<Vec<String>> {
         if self.is_by_range {
-            let count = |range: &&str| {
-                format!("SELECT count(*) FROM {}{}", self.from, self.filter(&[self.range(range)]))
+            let count = |range: &Codes| {
+                format!("SELECT count(*) FROM {}{}", self.from, self.filter(&[self.range(*range)]))
             };
-            return groups.iter().map(|group| group.iter().map(count).collect()).collect();
+            return folders.iter().map(|folder| folder.codes.iter().map(count).collect()).collect();
         }
-        let count = |group: &Group| format!("count(*) FILTER (WHERE {})", self.any_range(group));
-        let counts: Vec<String> = groups.iter().map(count).collect();
+        let count = |folder: &Folder| format!("count(*) FILTER (WHERE {})", self.any_range(folder.codes));
+        let counts: Vec<String> = folders.iter().map(count).collect();
         vec![vec![format!("SELECT {} FROM {}{}", counts.join(", "), self.from, self.filter(&[]))]]
     }
 
-    fn range(&self, range: &str) -> String {
-        format!("({})", range.replace('$', &self.group))
+    fn range(&self, codes: Codes) -> String {
+        let group = &self.group;
+        match codes {
+            Codes::Any => "(TRUE)".to_owned(),
+            Codes::Null => format!("({group} IS NULL)"),
+            Codes::Is(code) => format!("({group} = {code})"),
+            Codes::Below(end) => format!("({group} < {end})"),
+            Codes::Between(start, end) => format!("({group} > {start} AND {group} < {end})"),
+            Codes::Above(start) => format!("({group} > {start})"),
+        }
     }
 
-    fn any_range(&self, group: Group) -> String {
-        let ranges: Vec<String> = group.iter().map(|range| self.range(range)).collect();
+    fn any_range(&self, codes: &[Codes]) -> String {
+        let ranges: Vec<String> = codes.iter().map(|range| self.range(*range)).collect();
         format!("({})", ranges.join(" OR "))
     }
 

@@ -1,0 +1,44 @@
+//! What `since_last_run` promises: every row that the runs before have not had, and a word where one may come twice.
+//!
+//! How a source proves what it has exported is its own affair: a [`Mark`](crate::export::source::selection::Mark) is
+//! opaque. What a proof is worth for another question, and what the user is told, is the same for all.
+
+/// What is asked of a table, or was asked of it when a mark was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// In any case.
+    pub table: &'a str,
+    /// `None` is all.
+    pub media_types: Option<&'a [String]>,
+}
+
+/// Why a mark proves nothing that cannot be read.
+pub const NO_PROOF: &str = "the last run has left no proof of what it exported, as those of older versions";
+
+impl Asked<'_> {
+    /// Says why what was exported `before` does not contain all that is asked for now.
+    pub fn check_covered(&self, before: Asked<'_>) -> Result<(), String> {
+        if !before.table.eq_ignore_ascii_case(self.table) {
+            return Err(format!("the last run exported from the table {}", before.table));
+        }
+        let is_covered = match (before.media_types, self.media_types) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(before), Some(now)) => now.iter().all(|media| before.contains(media)),
+        };
+        if is_covered { Ok(()) } else { Err("the last run exported fewer media types".to_owned()) }
+    }
+}
+
+/// What is said where a mark proves nothing.
+pub fn everything_again(why: &str) -> String {
+    format!("since_last_run: everything is exported again: {why}")
+}
+
+/// What is said where rows are exported of which it is not proved that they were not before.
+pub fn perhaps_again(rows: u64, table: &str) -> String {
+    format!(
+        "since_last_run: up to {rows} rows of {table} may have been exported before: since the last run some were \
+         deleted, replaced, changed in id, date or media type, or inserted out of order, or what belongs to them changed"
+    )
+}
