@@ -19,7 +19,7 @@
 //! | [`cli`] | one file per command; the `-o` grammar; exit codes | clap |
 //! | [`mount`] | the FUSE adapter and the life of a mount | fuser |
 //! | [`tree`] | what is where: names, inodes, attributes, handles, `jobs/` | |
-//! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (sources) |
+//! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (`source::sqlite`, `sample`) |
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
 //! | [`store`] | files on disk, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, rusqlite (catalogue) |
 //! | [`crypto`] | keys, certificates, key transport, decryption of byte ranges, encryption | openssl |
