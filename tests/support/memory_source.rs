@@ -11,7 +11,7 @@ use cddsfs::export::source::{
 };
 use cddsfs::io::Cancel;
 
-use crate::source_suite::{self, Maker, Table};
+use crate::support::source_suite::{self, Maker, Table};
 
 pub struct MemorySource {
     tables: Vec<Table>,

@@ -69,7 +69,7 @@ macro_rules! source_suite {
         mod $name {
             $(#[test]
             fn $test() {
-                super::source_suite::$test(&mut $maker);
+                $crate::support::source_suite::$test(&mut $maker);
             })*
         }
     };
@@ -503,7 +503,7 @@ pub fn cancelling_ends_it(maker: &mut dyn Maker) {
     assert_eq!(error.to_string(), "enough");
 }
 
-/// The reference is [`crate::memory_source`], which has nothing but the layout.
+/// The reference is [`crate::support::memory_source`], which has nothing but the layout.
 pub fn any_history_gives_the_files_of_the_reference(maker: &mut dyn Maker) {
     let mut state = 7_u64;
     let mut below = |end: u64| {
@@ -532,7 +532,7 @@ pub fn any_history_gives_the_files_of_the_reference(maker: &mut dyn Maker) {
         let named: Vec<_> = belonging.iter().map(|(name, of)| (of.as_str(), name.as_str(), "v")).collect();
         let tables = [interactions(&rows), attachments(&attached), contacts(&people), attributes(&named)];
         let source = maker.make(&tables);
-        let reference = crate::memory_source::MemorySource::new(&tables);
+        let reference = crate::support::memory_source::MemorySource::new(&tables);
         let bounds = (Some("2026-01-05T00:00:00Z"), Some("2026-01-20T12:00:00.5Z"));
         for kind in [Kind::Interaction, Kind::Contact] {
             let mut selections =

@@ -6,13 +6,9 @@ use cddsfs::export::source::{Source, SourceSpec, open};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params_from_iter};
 
-#[path = "support/memory_source.rs"]
-mod memory_source;
-#[path = "support/source_suite.rs"]
-mod source_suite;
-
-use memory_source::MemoryMaker;
-use source_suite::{Maker, Table, Type, Value};
+use crate::source_suite;
+use crate::support::memory_source::MemoryMaker;
+use crate::support::source_suite::{Maker, Table, Type, Value};
 
 source_suite!(memory, super::MemoryMaker);
 source_suite!(sqlite, super::SqliteMaker::new());
