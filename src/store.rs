@@ -7,6 +7,7 @@ pub mod managed;
 pub mod names;
 pub mod plain;
 pub mod retention;
+mod said;
 mod same;
 pub mod sizes;
 mod snapshot;

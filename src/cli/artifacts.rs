@@ -99,15 +99,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Returns the records of the runs that have an artifact: also of those that were removed from the history.
 fn records(tree: &Tree) -> error::Result<Vec<Object>> {
     let Some(store) = tree.store().managed() else { return tree.records() };
-    let (now, retention) = (SystemTime::now(), store.catalogue.retention()?);
+    let now = SystemTime::now();
     let mut records = Vec::new();
-    let mut artifacts = store.catalogue.artifacts()?;
+    let mut artifacts = store.catalogue.artifacts_at(now)?;
     // Instants in records are whole seconds.
     artifacts.sort_by_key(|artifact| artifact.made);
     for artifact in artifacts {
-        if !retention.has_expired(artifact.made, now)
-            && let Some(run) = store.catalogue.run(&artifact.run)?
-        {
+        if let Some(run) = store.catalogue.run(&artifact.run)? {
             records.push(record(store, &run, now)?);
         }
     }

@@ -11,7 +11,8 @@ use super::store;
 use crate::error::Result;
 use crate::export::disposal::{self, Stray};
 use crate::export::record::timestamp;
-use crate::store::managed::{EngineLock, Managed};
+use crate::store::catalogue::Attendance;
+use crate::store::managed::Managed;
 use crate::store::names::stem_of;
 
 /// For so long after it was believed a clock may be ahead of that.
@@ -55,9 +56,9 @@ enum What {
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
     let now = SystemTime::now();
-    // While it is held nobody writes, so that unfinished files belong to nobody. Without it they are left alone.
-    let lock = store.lock_engine().because(Reason::Store)?;
-    let items = items(&store, now, lock.as_ref()).because(Reason::Store)?;
+    // Whoever attends knows who executes runs. Otherwise unfinished files may be those of somebody who does, and are left alone.
+    let attendance = store.queue.attend().because(Reason::Store)?;
+    let items = items(&store, now, attendance.as_ref()).because(Reason::Store)?;
     let expires = items.iter().any(|item| matches!(item.what, What::Artifact(_)));
     if expires && !arguments.dry_run && !arguments.yes {
         let believed = store.catalogue.confirmed_clock().because(Reason::Store)?;
@@ -90,10 +91,10 @@ fn refuse_doubtful_clock(believed: Option<SystemTime>, now: SystemTime) -> std::
     Err(Failure::new(Reason::Refused, text).with_hint("if the clock is right give --yes"))
 }
 
-fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<Vec<Item>> {
+fn items(store: &Managed, now: SystemTime, attendance: Option<&Attendance>) -> Result<Vec<Item>> {
     let retention = store.catalogue.retention()?;
     let mut items = Vec::new();
-    for artifact in disposal::expired(store, now)? {
+    for artifact in store.catalogue.expired_at(now)? {
         let size = artifact.parts.iter().map(|part| part.size).sum();
         let when = retention.expires(artifact.made).map(timestamp).unwrap_or_default();
         let name = stem_of(&artifact.run);
@@ -104,8 +105,8 @@ fn items(store: &Managed, now: SystemTime, lock: Option<&EngineLock>) -> Result<
         let why = "its deletion was interrupted".into();
         items.push(Item { name: stem_of(&run), size, why, what: What::Leftover(run) });
     }
-    // Nobody but the holder of the lock executes runs.
-    let strays = lock.map(|_| disposal::strays(store, &|_| false)).transpose()?.unwrap_or_default();
+    // Here nobody executes any.
+    let strays = attendance.map(|_| disposal::strays(store, &|_| false)).transpose()?.unwrap_or_default();
     items.extend(strays.into_iter().map(|stray| Item {
         name: stray.name.clone(),
         size: stray.size,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::store::catalogue::{Gone, StoredArtifact};
+use crate::store::catalogue::Gone;
 use crate::store::managed::{Files, Managed};
 use crate::store::names;
 
@@ -38,14 +38,6 @@ pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> R
     Ok(gone != Gone::Nothing)
 }
 
-/// Returns the artifacts whose days are over.
-pub fn expired(store: &Managed, now: SystemTime) -> Result<Vec<StoredArtifact>> {
-    let retention = store.catalogue.retention()?;
-    let mut artifacts = store.catalogue.artifacts()?;
-    artifacts.retain(|artifact| retention.has_expired(artifact.made, now));
-    Ok(artifacts)
-}
-
 /// A file that no record needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
@@ -58,7 +50,7 @@ pub struct Stray {
 /// Returns the files that runs have left and no artifact has: unfinished ones, and those of runs whose record says that
 /// there is no artifact. Files of runs without a record stay: they may be newer than a catalogue that was put back.
 ///
-/// Whoever asks holds the engine's lock, and says which runs are in progress: their files look the same.
+/// Whoever asks attends the queue, and says which runs are in progress: their files look the same.
 pub fn strays(store: &Managed, is_in_progress: &dyn Fn(&str) -> bool) -> Result<Vec<Stray>> {
     let files = store.files()?;
     let debris: HashSet<String> = store.catalogue.runs_with_debris()?.into_iter().collect();

@@ -1,4 +1,5 @@
-//! Runs jobs: one process for each store, whichever gets the lock; the others only hand in specs.
+//! Runs jobs: in each process that may execute runs ([`Queue::attend`](crate::store::catalogue::Queue::attend)); the others
+//! only hand in specs.
 //!
 //! Everything that is to be done stands in the catalogue, so that whoever comes next goes on where another one
 //! stopped, however it stopped. What stands there is compared with what is being done again and again, not once: a run
@@ -16,9 +17,10 @@ use super::run::{Execution, Outcome};
 use super::stepping::Stepping;
 use crate::error::{Error, Result};
 use crate::io::{Background, Cancel, Next, Task};
-use crate::store::catalogue::{Run, RunUpdate, Status};
+use crate::store::catalogue::{Attendance, Claim, End, Revision, Run, Status, Wanted, Why};
 use crate::store::clock::Clock;
-use crate::store::managed::{EngineLock, Managed};
+use crate::store::managed::Managed;
+use crate::store::names::stem_of;
 
 /// How often is looked whether the catalogue has changed.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,7 +55,7 @@ impl Engine {
 
 /// A run in progress.
 struct Worker {
-    run: Run,
+    claim: Claim,
     cancel: Cancel,
     /// It is to stop, but not for good.
     interrupted: Arc<AtomicBool>,
@@ -62,14 +64,14 @@ struct Worker {
 
 /// A run that is over, which the catalogue has to be told.
 struct Ended {
-    run: Run,
+    claim: Claim,
     outcome: Outcome,
 }
 
 /// State of the catalogue, and when that was.
 #[derive(Clone, Copy)]
 struct Looked {
-    changes: (u64, i64),
+    changes: Revision,
     at: Instant,
     clock: SystemTime,
 }
@@ -89,7 +91,7 @@ pub struct Scheduler {
     store: Arc<Managed>,
     clock: Arc<dyn Clock>,
     only: Option<String>,
-    lock: Option<EngineLock>,
+    attendance: Option<Attendance>,
     workers: HashMap<String, Worker>,
     ended: Vec<Ended>,
     /// Until when a run rests, in time that has passed.
@@ -98,7 +100,7 @@ pub struct Scheduler {
     /// What everything was looked at last for.
     looked: Option<Looked>,
     /// State of the catalogue when its log was moved into it last.
-    checkpointed: Option<(u64, i64)>,
+    checkpointed: Option<Revision>,
     /// When files that nobody needs were deleted last.
     swept: Option<Instant>,
     /// When the time of day was written down last, in time that has passed.
@@ -128,7 +130,7 @@ impl Task for Scheduler {
         self.say(settled);
         if !self.workers.is_empty() {
             // Nobody else may start them while their threads live, which end with the process.
-            std::mem::forget(self.lock.take());
+            std::mem::forget(self.attendance.take());
         }
     }
 }
@@ -140,7 +142,7 @@ impl Scheduler {
             store,
             clock,
             only,
-            lock: None,
+            attendance: None,
             workers: HashMap::new(),
             ended: Vec::new(),
             rests: HashMap::new(),
@@ -154,7 +156,7 @@ impl Scheduler {
 
     /// Returns true if this is who runs jobs.
     pub fn is_in_charge(&self) -> bool {
-        self.lock.is_some()
+        self.attendance.is_some()
     }
 
     /// Returns true if nothing is being executed or to be written down.
@@ -172,9 +174,9 @@ impl Scheduler {
 
     /// Does what is to be done, if there may be anything.
     pub fn look(&mut self) -> Result<()> {
-        if self.lock.is_none() {
-            self.lock = self.store.lock_engine()?;
-            if self.lock.is_none() {
+        if self.attendance.is_none() {
+            self.attendance = self.store.queue.attend()?;
+            if self.attendance.is_none() {
                 return Ok(());
             }
         }
@@ -219,6 +221,11 @@ impl Scheduler {
         failed
     }
 
+    /// Returns true for a run that is executed here, or whose end is still to be written down.
+    fn holds(&self, run: &str) -> bool {
+        self.workers.contains_key(run) || self.ended.iter().any(|ended| ended.claim.id() == run)
+    }
+
     fn wants(&self, run: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == run)
     }
@@ -228,14 +235,14 @@ impl Scheduler {
         let done: Vec<String> =
             self.workers.iter().filter(|(_, w)| w.thread.is_finished()).map(|(id, _)| id.clone()).collect();
         for id in done {
-            let Some(Worker { run, thread, .. }) = self.workers.remove(&id) else { continue };
+            let Some(Worker { claim, thread, .. }) = self.workers.remove(&id) else { continue };
             let outcome = thread.join().unwrap_or_else(|_| {
-                log::error!("{}: ended by a panic (see above)", run.stem());
+                log::error!("{}: ended by a panic (see above)", claim.run().stem());
                 let error =
                     "an internal error, which the log describes; hand the spec in again to try once more";
                 Outcome::Failed(error.into())
             });
-            self.ended.push(Ended { run, outcome });
+            self.ended.push(Ended { claim, outcome });
         }
     }
 
@@ -244,36 +251,34 @@ impl Scheduler {
         let mut failed = Ok(());
         for ended in std::mem::take(&mut self.ended) {
             if let Err(error) = self.write_down(&ended) {
-                failed = failed
-                    .and(Err(error.at(format_args!("{}: its end is not written down", ended.run.stem()))));
+                let place = format!("{}: its end is not written down", ended.claim.run().stem());
+                failed = failed.and(Err(error.at(place)));
                 self.ended.push(ended);
             }
         }
         failed
     }
 
-    fn write_down(&self, Ended { run, outcome }: &Ended) -> Result<()> {
-        let catalogue = &self.store.catalogue;
+    fn write_down(&self, Ended { claim, outcome }: &Ended) -> Result<()> {
+        let queue = &self.store.queue;
         let end = |status, error: Option<&String>| {
             // Where the disk is full, there is room again as soon as the files are gone.
-            let removed = disposal::remove_files(&self.store, &run.id);
+            let removed = disposal::remove_files(&self.store, claim.id());
             if let Err(error) = &removed {
-                log::warn!("{}: files of it are left for later: {error}", run.stem());
+                log::warn!("{}: files of it are left for later: {error}", claim.run().stem());
             }
-            let end = RunUpdate { status, finished: self.clock.now(), error: error.cloned() };
-            catalogue.end(run, &end, removed.is_ok())
+            let (finished, error) = (self.clock.now(), error.cloned());
+            queue.end(claim, &End { status, finished, error, is_clean: removed.is_ok() })
         };
         match outcome {
-            Outcome::Completed | Outcome::Unknown => Ok(()),
+            Outcome::Completed | Outcome::Unknown | Outcome::Lost => Ok(()),
             Outcome::NoData => end(Status::NoData, None),
             Outcome::Cancelled => end(Status::Cancelled, None),
             Outcome::Failed(error) => end(Status::Failed, Some(error)),
             Outcome::Interrupted => {
-                disposal::remove_files(&self.store, &run.id)?;
-                catalogue.requeue(run)?;
+                disposal::remove_files(&self.store, claim.id())?;
                 // It may have been cancelled as well; then it is not queued again.
-                let is_left = catalogue.run(&run.id)?.is_some_and(|now| now.status == Status::InProgress);
-                if is_left { end(Status::Cancelled, None) } else { Ok(()) }
+                if queue.give_back(claim, Why::Interrupted)? { Ok(()) } else { end(Status::Cancelled, None) }
             }
         }?;
         self.checkpoint();
@@ -289,32 +294,27 @@ impl Scheduler {
 
     /// Takes up what nobody does any more: another process has died, or a thread could not be started.
     fn reconcile(&mut self, now: SystemTime) -> Result<()> {
-        let catalogue = &self.store.catalogue;
-        let mut failed = catalogue.end_cancelled(now);
-        for run in catalogue.runs_that_are(Status::InProgress)? {
-            let is_known =
-                self.workers.contains_key(&run.id) || self.ended.iter().any(|ended| ended.run.id == run.id);
-            if is_known {
-                continue;
-            }
-            if let Err(error) = disposal::remove_files(&self.store, &run.id) {
+        let queue = &self.store.queue;
+        let mut failed = self.store.catalogue.end_cancelled(now);
+        for claim in queue.orphans(&|run| self.holds(run))? {
+            if let Err(error) = disposal::remove_files(&self.store, claim.id()) {
                 failed = failed.and(Err(error));
                 continue;
             }
-            if run.cancel {
-                let end = RunUpdate { status: Status::Cancelled, finished: now, error: None };
-                catalogue.end(&run, &end, true)?;
+            if claim.run().cancel {
+                let status = Status::Cancelled;
+                queue.end(&claim, &End { status, finished: now, error: None, is_clean: true })?;
             } else {
-                log::info!("{}: was interrupted and starts again", run.stem());
-                catalogue.requeue_after_death(&run)?;
-                self.rests.remove(&run.id);
+                log::info!("{}: was interrupted and starts again", claim.run().stem());
+                queue.give_back(&claim, Why::Died)?;
+                self.rests.remove(claim.id());
             }
         }
         failed
     }
 
     fn pass_on_cancels(&self) -> Result<()> {
-        for id in self.store.catalogue.runs_to_cancel()? {
+        for id in self.store.queue.to_cancel()? {
             if let Some(worker) = self.workers.get(&id) {
                 worker.cancel.cancel();
             }
@@ -349,28 +349,21 @@ impl Scheduler {
         if self.workers.len() >= PARALLEL {
             return Ok(());
         }
-        let mut failed = Ok(());
+        let only = self.only.clone();
+        let mut wanted = Wanted { only: only.as_deref(), ..Wanted::default() };
         for run in self.store.catalogue.runs_that_are(Status::Queued)? {
-            if self.workers.len() >= PARALLEL {
-                break;
-            }
-            let is_known =
-                self.workers.contains_key(&run.id) || self.ended.iter().any(|e| e.run.id == run.id);
-            if !self.wants(&run.id) || is_known || !self.has_rested(&run) {
-                continue;
-            }
-            let started = self.store.catalogue.start(&run.id, now);
-            match started.map_err(|error| error.at(run.stem())) {
-                Ok(Some(run)) => {
-                    self.rests.remove(&run.id);
-                    let worker = self.start_worker(&run)?;
-                    self.workers.insert(run.id, worker);
-                }
-                Ok(None) => {}
-                Err(error) => failed = failed.and(Err(error)),
+            if self.wants(&run.id) && (self.holds(&run.id) || !self.has_rested(&run)) {
+                wanted.not.insert(run.id);
             }
         }
-        failed
+        while self.workers.len() < PARALLEL
+            && let Some(claim) = self.store.queue.claim(&wanted, now)?
+        {
+            self.rests.remove(claim.id());
+            let worker = self.start_worker(&claim)?;
+            self.workers.insert(claim.id().into(), worker);
+        }
+        Ok(())
     }
 
     /// False while a run whose process has died again and again has to wait.
@@ -390,9 +383,9 @@ impl Scheduler {
         passed >= until
     }
 
-    fn start_worker(&self, run: &Run) -> Result<Worker> {
+    fn start_worker(&self, claim: &Claim) -> Result<Worker> {
         let (cancel, interrupted) = (Cancel::new(), Arc::new(AtomicBool::new(false)));
-        let (store, clock, own) = (self.store.clone(), self.clock.clone(), run.clone());
+        let (store, clock, own) = (self.store.clone(), self.clock.clone(), claim.clone());
         let flags = (cancel.clone(), interrupted.clone());
         let started = thread::Builder::new().name("run".into()).spawn(move || {
             let (cancel, interrupted) = flags;
@@ -400,7 +393,7 @@ impl Scheduler {
                 .execute(&own)
         });
         let thread = started.map_err(|error| Error::from(error).at("a thread for a run"))?;
-        Ok(Worker { run: run.clone(), cancel, interrupted, thread })
+        Ok(Worker { claim: claim.clone(), cancel, interrupted, thread })
     }
 
     /// Writes the time of day down from time to time, for the next process to compare its own with.
@@ -416,13 +409,8 @@ impl Scheduler {
     /// Removes what has expired, by a clock that is believed. It was hidden at once.
     fn expire(&self, now: SystemTime) -> Result<()> {
         self.store.catalogue.forget_hashes(now)?;
-        let retention = self.store.catalogue.retention()?;
-        let oldest = self.store.catalogue.oldest_artifact()?;
-        if !oldest.is_some_and(|made| retention.has_expired(made, now)) {
-            return Ok(());
-        }
-        for artifact in disposal::expired(&self.store, now)? {
-            log::info!("export-{}: has expired and is deleted", artifact.run);
+        for artifact in self.store.catalogue.expired_at(now)? {
+            log::info!("{}: has expired and is deleted", stem_of(&artifact.run));
             disposal::remove_artifact(&self.store, &artifact.run, now)?;
         }
         Ok(())

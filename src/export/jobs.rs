@@ -58,7 +58,7 @@ pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Res
     let run = run_of(&spec, None, now, now)?;
     let id = run.id.clone();
     match spec.run {
-        Some(_) => store.catalogue.add_job(names_for(&spec.title), &text_of(text)?, now, run)?,
+        Some(_) => store.catalogue.add_job(&mut names_for(&spec.title), &text_of(text)?, now, &run)?,
         None => store.catalogue.add_run(&run)?,
     }
     Ok(id)
@@ -134,7 +134,7 @@ pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
             Ok(None) => Ok(()),
             // Each is named, once; the others go on.
             Err(error) => {
-                store.catalogue.say_once(&format!("jobs/{}.json: {error}", job.name));
+                store.say_once(&format!("jobs/{}.json: {error}", job.name));
                 Ok(())
             }
         };
@@ -243,6 +243,7 @@ fn slug(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::catalogue::{End, Wanted};
 
     fn store() -> (tempfile::TempDir, Managed) {
         let dir = tempfile::tempdir().unwrap();
@@ -379,9 +380,9 @@ mod tests {
         let due = at("9999-12-30T21:59:00Z");
         assert_eq!(store.catalogue.run(&id).unwrap().unwrap().scheduled, Some(due));
         store.catalogue.queue(&id, due).unwrap();
-        let run = store.catalogue.start(&id, due).unwrap().unwrap();
-        let end = crate::store::catalogue::RunUpdate { status: Status::NoData, finished: due, error: None };
-        store.catalogue.end(&run, &end, true).unwrap();
+        let claim = store.queue.claim(&Wanted::only(&id), due).unwrap().unwrap();
+        let end = End { status: Status::NoData, finished: due, error: None, is_clean: true };
+        store.queue.end(&claim, &end).unwrap();
         schedule_next(&store, due).unwrap();
         schedule_next(&store, due + Duration::from_secs(3600)).unwrap();
         assert_eq!(store.catalogue.runs().unwrap().len(), 1);

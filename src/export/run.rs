@@ -4,7 +4,7 @@
 //! disk they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
 //! before that commit, the next start finds a run in progress, clears away its files and starts it again.
 
-use std::fs::{self, FileTimes};
+use std::fs::FileTimes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::zip::SPANNING_MARKERS;
 use crate::io::Cancel;
-use crate::store::catalogue::{self, Run, Status, StoredPartRecord};
+use crate::store::catalogue::{self, Claim, Ended, Note, Progress, Run, Standing, StoredPartRecord};
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 
@@ -57,17 +57,21 @@ pub enum Outcome {
     Failed(String),
     /// Whether its artifact is there the catalogue knows, which does not answer.
     Unknown,
+    /// The run is another's by now.
+    Lost,
 }
 
 impl Execution<'_> {
-    /// Executes a run that has been started. A completed one is written down; for all others the files have to be
-    /// removed and the end has to be written down by whoever called.
-    pub fn execute(&self, run: &Run) -> Outcome {
-        let done = self.export(run).and_then(|made| match made {
-            Some(made) => self.publish(run, &made),
+    /// Executes a run that has been claimed. A completed one is written down; for all others the files have to be
+    /// removed and the end has to be written down by whoever called, unless the claim is lost.
+    pub fn execute(&self, claim: &Claim) -> Outcome {
+        let (run, lost) = (claim.run(), AtomicBool::new(false));
+        let done = self.export(claim, &lost).and_then(|made| match made {
+            Some(made) => self.publish(claim, &made),
             None => Ok(Outcome::NoData),
         });
         done.unwrap_or_else(|error| match error.kind() {
+            Kind::Cancelled if lost.load(Ordering::Relaxed) => Outcome::Lost,
             Kind::Cancelled if self.interrupted.load(Ordering::Relaxed) => Outcome::Interrupted,
             Kind::Cancelled => Outcome::Cancelled,
             _ => {
@@ -78,14 +82,15 @@ impl Execution<'_> {
     }
 
     /// Writes the parts under temporary names; `None` if there are no rows.
-    fn export(&self, run: &Run) -> Result<Option<Made>> {
+    fn export(&self, claim: &Claim, lost: &AtomicBool) -> Result<Option<Made>> {
+        let run = claim.run();
         let spec = Spec::parse(run.spec.as_bytes())
             .map_err(|refusal| Error::new(Kind::Invalid, format!("the spec is not valid: {refusal}")))?;
-        let certificate = self.certificate(&run.id)?;
+        let certificate = self.certificate(claim)?;
         let mut snapshot = source_of(self.store)?.snapshot(&self.selection(run, &spec)?, self.cancel)?;
         let total: u64 = snapshot.files().iter().map(|file| file.rows).sum();
         if total == 0 {
-            self.warn(run, &*snapshot)?;
+            self.warn(claim, &*snapshot)?;
             return Ok(None);
         }
         let settings = Settings {
@@ -100,11 +105,11 @@ impl Execution<'_> {
         };
         let created = self.clock.now();
         let mut writer = Writer::create(&self.store.artifacts(), &run.stem(), created, &settings)?;
-        let reporter = Reporter::new(self, run, total);
+        let reporter = Reporter { execution: self, claim, total, done: AtomicU64::new(0), lost };
         let written = writer.written();
         let members = reporter
             .follow(&written, || self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done))?;
-        self.warn(run, &*snapshot)?;
+        self.warn(claim, &*snapshot)?;
         let manifest = manifest::render(&run.id, created, &spec.given, &certificate.description, &members);
         writer.start_member(manifest::NAME)?;
         writer.write(manifest.as_bytes())?;
@@ -154,14 +159,13 @@ impl Execution<'_> {
     }
 
     /// Writes down what is to be said of the rows.
-    fn warn(&self, run: &Run, snapshot: &dyn Snapshot) -> Result<()> {
+    fn warn(&self, claim: &Claim, snapshot: &dyn Snapshot) -> Result<()> {
         let warnings = snapshot.warnings()?;
-        match warnings.is_empty() && run.warnings.is_none() {
-            true => Ok(()),
-            false => {
-                self.patiently(|| self.store.catalogue.set_warnings_of(&run.id, &json!(warnings).to_string()))
-            }
+        if warnings.is_empty() && claim.run().warnings.is_none() {
+            return Ok(());
         }
+        let text = json!(warnings).to_string();
+        self.patiently(|| self.store.queue.note(claim, Note::Warnings(&text)))
     }
 
     /// Tries again while another process writes to the catalogue: what has been done is worth waiting for.
@@ -175,10 +179,11 @@ impl Execution<'_> {
     }
 
     /// Loads the certificate and writes down which one the run has used.
-    fn certificate(&self, run: &str) -> Result<Used> {
+    fn certificate(&self, claim: &Claim) -> Result<Used> {
         let now = self.clock.now();
         let used = Used::load(self.store)?;
-        self.patiently(|| self.store.catalogue.set_certificate_of(run, &used.description.to_string()))?;
+        let text = used.description.to_string();
+        self.patiently(|| self.store.queue.note(claim, Note::Certificate(&text)))?;
         used.certificate.check(now)?;
         if let Some(warning) = expiry_warning(&used.description, now) {
             log::warn!("{warning}");
@@ -200,7 +205,7 @@ impl Execution<'_> {
     }
 
     /// Puts the parts in their place and completes the run.
-    fn publish(&self, run: &Run, made: &Made) -> Result<Outcome> {
+    fn publish(&self, claim: &Claim, made: &Made) -> Result<Outcome> {
         let files = self.store.files()?;
         // By a clock that is behind the artifact would soon seem old.
         let believed = self.store.catalogue.confirmed_clock()?;
@@ -228,25 +233,27 @@ impl Execution<'_> {
             .collect();
         let (bytes, rows, mark) = (made.bytes, made.rows, made.mark.as_deref());
         let made = catalogue::Made { finished, bytes, rows, parts: &stored, mark };
-        self.commit(run, &made)
+        self.commit(claim, &made)
     }
 
     /// Commits. Where the answer is lost, the catalogue is asked whether it has happened: nothing is deleted before.
-    fn commit(&self, run: &Run, made: &catalogue::Made<'_>) -> Result<Outcome> {
-        let catalogue = &self.store.catalogue;
+    fn commit(&self, claim: &Claim, made: &catalogue::Made<'_>) -> Result<Outcome> {
+        let queue = &self.store.queue;
         loop {
-            let failed = match catalogue.complete(run, made) {
-                Ok(true) => return Ok(Outcome::Completed),
-                Ok(false) => return Err(Error::new(Kind::Cancelled, "cancelled")),
+            let failed = match queue.complete(claim, made) {
+                Ok(Ended::Completed) => return Ok(Outcome::Completed),
+                Ok(Ended::Cancelled) => return Err(Error::new(Kind::Cancelled, "cancelled")),
+                Ok(Ended::Lost) => return Ok(Outcome::Lost),
                 Err(error) => error,
             };
-            match catalogue.run(&run.id) {
-                Ok(Some(now)) if now.status == Status::Completed => return Ok(Outcome::Completed),
+            match queue.is_complete(claim) {
+                Ok(true) => return Ok(Outcome::Completed),
                 // Another process writes: all that has been done is worth waiting for.
-                Ok(Some(_)) if failed.kind() == Kind::TimedOut => self.cancel.check()?,
-                Ok(_) => return Err(failed),
+                Ok(false) if failed.kind() == Kind::TimedOut => self.cancel.check()?,
+                Ok(false) => return Err(failed),
                 Err(error) => {
-                    log::error!("{}: whether it is complete is not known: {failed}; {error}", run.stem());
+                    let stem = claim.run().stem();
+                    log::error!("{stem}: whether it is complete is not known: {failed}; {error}");
                     return Ok(Outcome::Unknown);
                 }
             }
@@ -262,15 +269,12 @@ struct Used {
 
 impl Used {
     fn load(store: &Managed) -> Result<Used> {
-        let path = store.certificate_path();
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let pem = fs::read(&path).map_err(Error::from).and_then(|pem| Certificate::from_pem(&pem)).map_err(
-            |error| {
-                let text =
-                    format!("{name}: {error}; give the store one with: cddsfs init STORE --cert CERT.pem");
+        let found = store.catalogue.certificates();
+        let pem =
+            found.and_then(|found| Certificate::from_pem(&found.pem).at(found.place)).map_err(|error| {
+                let text = format!("{error}; give the store one with: cddsfs init STORE --cert CERT.pem");
                 Error::new(error.kind(), text)
-            },
-        )?;
+            })?;
         let description = describe(&pem);
         Ok(Used { certificate: Arc::new(pem), description })
     }
@@ -296,16 +300,14 @@ fn source_of(store: &Managed) -> Result<Box<dyn Source>> {
 /// Writes down the progress of a run from time to time.
 struct Reporter<'a> {
     execution: &'a Execution<'a>,
-    run: &'a Run,
+    claim: &'a Claim,
     total: u64,
     done: AtomicU64,
+    /// Raised when the run is another's.
+    lost: &'a AtomicBool,
 }
 
-impl<'a> Reporter<'a> {
-    fn new(execution: &'a Execution<'a>, run: &'a Run, total: u64) -> Reporter<'a> {
-        Reporter { execution, run, total, done: AtomicU64::new(0) }
-    }
-
+impl Reporter<'_> {
     /// Does the work while another thread reports on it.
     fn follow<T>(&self, written: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -316,10 +318,7 @@ impl<'a> Reporter<'a> {
                 loop {
                     let done = self.done.load(Ordering::Relaxed);
                     let progress = estimate.progress(clock.passed(), done, written.load(Ordering::Relaxed));
-                    let catalogue = &self.execution.store.catalogue;
-                    if let Err(error) = catalogue.set_progress(self.run, &progress, clock.now()) {
-                        log::debug!("progress is not written down: {error}");
-                    }
+                    self.renew(&progress);
                     if ended.recv_timeout(REPORT) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                         return;
                     }
@@ -329,5 +328,19 @@ impl<'a> Reporter<'a> {
             drop(end);
             result
         })
+    }
+
+    /// Writes the progress down. The work is stopped if it is in vain.
+    fn renew(&self, progress: &Progress) {
+        let Execution { store, clock, cancel, .. } = self.execution;
+        match store.queue.renew(self.claim, progress, clock.now()) {
+            Ok(Standing::Go) => {}
+            Ok(Standing::Cancel) => cancel.cancel(),
+            Ok(Standing::Lost) => {
+                self.lost.store(true, Ordering::Relaxed);
+                cancel.cancel();
+            }
+            Err(error) => log::debug!("progress is not written down: {error}"),
+        }
     }
 }

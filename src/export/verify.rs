@@ -20,7 +20,7 @@ use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Budget, Cancel};
 use crate::store::Store;
-use crate::store::catalogue::StoredPartRecord;
+use crate::store::catalogue::{StoredArtifact, StoredPartRecord};
 use crate::store::names::stem_of;
 use crate::store::plain::StoredSet;
 
@@ -130,9 +130,8 @@ pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
         let subject = |(stem, set)| Subject { stem, set: Some(set), written: Vec::new() };
         return Ok(snapshot.sets.into_iter().map(subject).collect());
     };
-    let mut artifacts = managed.catalogue.artifacts()?;
-    artifacts.retain(|artifact| !snapshot.retention.has_expired(artifact.made, now));
-    let subject = |artifact: crate::store::catalogue::StoredArtifact| {
+    let artifacts = managed.catalogue.artifacts_at(now)?;
+    let subject = |artifact: StoredArtifact| {
         let stem = stem_of(&artifact.run);
         Subject { set: snapshot.sets.remove(&stem), stem, written: artifact.parts }
     };

@@ -29,3 +29,17 @@ impl Clock for SystemClock {
         self.0.elapsed()
     }
 }
+
+/// Returns an instant as milliseconds since 1970, UTC.
+pub fn to_ms(instant: SystemTime) -> i64 {
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    match instant.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => ms(after),
+        Err(before) => -ms(before.duration()),
+    }
+}
+
+/// Returns an instant; `None` for one that is out of any calendar (the years -9999 to 9999).
+pub fn from_ms(ms: i64) -> Option<SystemTime> {
+    jiff::Timestamp::from_millisecond(ms).ok().map(SystemTime::from)
+}

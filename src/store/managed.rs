@@ -8,17 +8,20 @@
 //!   engine.lock      flock(2): held by the one process that runs jobs
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::atomic::write_atomically;
-use super::catalogue::Catalogue;
+use super::atomic::sync_dir;
+use super::catalogue::sqlite::{CERTIFICATE, LOCK, Sqlite};
+use super::catalogue::{Catalogue, Queue};
+use super::said::Said;
 use crate::error::{At, Error, Kind, Result};
 
 mod backup;
@@ -30,19 +33,14 @@ pub use files::Files;
 pub use probe::{Found, probe};
 
 const CATALOGUE: &str = "cddsfs.db";
-const CERTIFICATE: &str = "certificate.pem";
 const ARTIFACTS: &str = "artifacts";
-const LOCK: &str = "engine.lock";
 
-/// Where things are in a managed store, and its catalogue.
+/// What a managed store knows, what is to be done in it, and where its parts are.
 pub struct Managed {
     dir: PathBuf,
-    pub catalogue: Catalogue,
-}
-
-/// Held by the process that runs jobs; released when it is dropped or the process ends in whatever way.
-pub struct EngineLock {
-    _lock: Flock<File>,
+    pub catalogue: Arc<dyn Catalogue>,
+    pub queue: Arc<dyn Queue>,
+    said: Said,
 }
 
 impl Managed {
@@ -61,7 +59,7 @@ impl Managed {
         let artifacts = dir.join(ARTIFACTS);
         // Before the catalogue: where that is, a store is complete.
         private_dir(&artifacts).at(artifacts.display())?;
-        let store = Managed { catalogue: Catalogue::create(&dir.join(CATALOGUE))?, dir: dir.to_path_buf() };
+        let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?);
         sync_dir(dir).at(dir.display())?;
         if is_new {
             // Whoever makes a store is there, and sees what is said of dates.
@@ -78,19 +76,27 @@ impl Managed {
             log::warn!("{}: it cannot be written to: it is only read, and no jobs are run", dir.display());
             return Managed::open_read_only(dir);
         }
-        let catalogue = Catalogue::open(&dir.join(CATALOGUE))?;
-        Ok(Managed { catalogue, dir: dir.to_path_buf() })
+        Ok(Managed::with(dir, Sqlite::open(&dir.join(CATALOGUE))?))
     }
 
     /// Opens a store that is only read.
     pub fn open_read_only(dir: &Path) -> Result<Managed> {
-        let catalogue = Catalogue::open_read_only(&dir.join(CATALOGUE))?;
-        Ok(Managed { catalogue, dir: dir.to_path_buf() })
+        Ok(Managed::with(dir, Sqlite::open_read_only(&dir.join(CATALOGUE))?))
+    }
+
+    fn with(dir: &Path, catalogue: Sqlite) -> Managed {
+        let catalogue = Arc::new(catalogue);
+        Managed { dir: dir.to_path_buf(), queue: catalogue.clone(), catalogue, said: Said::default() }
     }
 
     /// Opens the directory with the parts.
     pub fn files(&self) -> Result<Files> {
         Files::open(&self.artifacts()).map_err(|error| error.at(self.artifacts().display()))
+    }
+
+    /// Says what is wrong with what is in the store, once.
+    pub fn say_once(&self, text: &str) {
+        self.said.once(text);
     }
 
     /// Returns true if nothing of it can be changed.
@@ -112,19 +118,7 @@ impl Managed {
 
     /// Replaces the certificate, as PEM, in one step.
     pub fn set_certificate(&self, pem: &[u8]) -> Result<()> {
-        let path = self.certificate_path();
-        write_atomically(&path, pem).and_then(|()| sync_dir(&self.dir)).at(path.display())
-    }
-
-    /// Becomes the process that runs jobs, unless another one is.
-    pub fn lock_engine(&self) -> Result<Option<EngineLock>> {
-        let path = self.dir.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        match Flock::lock(file.at(path.display())?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(EngineLock { _lock: lock })),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(Error::from(io::Error::from(errno)).at(path.display())),
-        }
+        self.catalogue.set_certificates(pem)
     }
 }
 
@@ -155,11 +149,6 @@ fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes names that were created, renamed or removed in a directory durable.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,11 +157,11 @@ mod tests {
     fn one_process_runs_jobs() {
         let dir = tempfile::tempdir().unwrap();
         let store = Managed::init(&dir.path().join("new")).unwrap();
-        let lock = store.lock_engine().unwrap().unwrap();
+        let lock = store.queue.attend().unwrap().unwrap();
         let other = Managed::open(store.dir()).unwrap();
-        assert!(other.lock_engine().unwrap().is_none());
+        assert!(other.queue.attend().unwrap().is_none());
         drop(lock);
-        assert!(other.lock_engine().unwrap().is_some());
+        assert!(other.queue.attend().unwrap().is_some());
         let mode = fs::metadata(store.artifacts()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::catalogue::{PART_BLOCK_HASHES, Run, StoredArtifact};
+use super::catalogue::{PART_BLOCK_HASHES, Revision, Run, StoredArtifact};
 use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
 use super::plain::{self, Origin, StoredFile, StoredSet, Written};
@@ -158,7 +158,7 @@ impl Store {
 }
 
 /// Returns the artifacts that are there, and an epoch that is not later.
-fn artifacts_at(store: &Arc<Managed>) -> Result<(i64, Vec<StoredArtifact>)> {
+fn artifacts_at(store: &Arc<Managed>) -> Result<(Revision, Vec<StoredArtifact>)> {
     let epoch = store.catalogue.epoch()?;
     Ok((epoch, store.catalogue.artifacts()?))
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
 use crate::export::record::{id_of, percent, timestamp};
 use crate::format::printable::printable;
-use crate::store::catalogue::{Run, Status};
+use crate::store::catalogue::{Revision, Run, Status};
 use crate::store::retention::Retention;
 
 pub const NAME: &str = "index.csv";
@@ -51,7 +51,7 @@ const ARTIFACTS: [&str; 10] = [
 ];
 
 /// What a table that is kept was made from: state of the catalogue, and the minute.
-type Stamp = ((u64, i64), u64);
+type Stamp = (Revision, u64);
 
 /// The tables of a managed store as they were made last: directories are listed more often than they change.
 #[derive(Default)]

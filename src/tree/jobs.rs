@@ -19,7 +19,7 @@ use crate::export::jobs::{self, Rejected};
 use crate::export::refusal::Refusal;
 use crate::export::spec::EXAMPLE;
 use crate::io::with_permit;
-use crate::store::catalogue::Job;
+use crate::store::catalogue::{Job, Revision};
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 
@@ -71,7 +71,7 @@ pub struct Jobs {
     changing: Mutex<()>,
     budget: Arc<Budget>,
     /// As it was rendered last, and the epoch of the catalogue then.
-    errors: Mutex<Option<(i64, Arc<Errors>)>>,
+    errors: Mutex<Option<(Revision, Arc<Errors>)>>,
     /// Refusals that the catalogue has not taken.
     unkept: Mutex<Unkept>,
     /// It has not taken what was handed in last, for others had it for too long.

@@ -9,6 +9,7 @@ use super::view::View;
 use super::{Gone, Tree};
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::catalogue::Revision;
 use crate::store::clock::Clock;
 
 /// When the time of day and the time that has passed differ by more, the clock has been set.
@@ -19,8 +20,8 @@ const STEP: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     /// Of the catalogue of a managed store.
-    changes: (u64, i64),
-    epoch: i64,
+    changes: Revision,
+    epoch: Revision,
     now: SystemTime,
     passed: Duration,
 }

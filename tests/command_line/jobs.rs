@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::support::corpus;
 use crate::support::managed::{self, Bench};
 use cddsfs::export::disposal;
-use cddsfs::store::catalogue::Status;
+use cddsfs::store::catalogue::{Status, Wanted};
 use serde_json::Value;
 
 const ALL: &str = r#"{"title":"Alle Gespräche","type":"Interaction"}"#;
@@ -127,12 +127,12 @@ fn an_interrupted_export_is_cancelled() {
 #[test]
 fn the_second_interrupt_does_not_wait() {
     let bench = Bench::new(10);
-    let _lock = bench.store.lock_engine().unwrap().unwrap();
+    let _lock = bench.store.queue.attend().unwrap().unwrap();
     let mut child = bench.start_export(ALL, &[]);
     let run = || bench.store.catalogue.runs().unwrap().into_iter().next();
     bench.until("the run", || run().is_some());
     let id = run().unwrap().id;
-    assert!(bench.store.catalogue.start(&id, bench.now()).unwrap().is_some());
+    assert!(bench.store.queue.claim(&Wanted::only(&id), bench.now()).unwrap().is_some());
     interrupt(&child);
     bench.until("the wish to cancel", || bench.run(&id).cancel);
     assert!(child.try_wait().unwrap().is_none(), "whoever runs it has not stopped");
@@ -149,7 +149,7 @@ fn a_run_of_another_process_is_followed_and_taken_over() {
     assert_eq!(bench.store.catalogue.runs().unwrap()[0].attempts, 1);
     drop(engine);
 
-    let lock = bench.store.lock_engine().unwrap().unwrap();
+    let lock = bench.store.queue.attend().unwrap().unwrap();
     let first = bench.submit(CONTACTS);
     let child = bench.start_export(ALL, &[]);
     bench.settle();
@@ -162,7 +162,7 @@ fn a_run_of_another_process_is_followed_and_taken_over() {
 #[test]
 fn a_removed_run_is_a_cancelled_one() {
     let bench = Bench::new(10);
-    let _lock = bench.store.lock_engine().unwrap().unwrap();
+    let _lock = bench.store.queue.attend().unwrap().unwrap();
     let child = bench.start_export(ALL, &[]);
     bench.until("the run", || bench.store.catalogue.runs().unwrap().len() == 1);
     let id = bench.store.catalogue.runs().unwrap()[0].id.clone();
@@ -308,7 +308,7 @@ fn what_has_expired_is_purged_and_nothing_else() {
     assert_eq!(bench.files(), files);
     {
         // An unfinished file is that of the process that runs jobs.
-        let _lock = bench.store.lock_engine().unwrap().unwrap();
+        let _lock = bench.store.queue.attend().unwrap().unwrap();
         assert_eq!(text(&bench.cddsfs("purge", &["--dry-run"]).stdout).lines().count(), 2);
     }
     let purged = bench.cddsfs("purge", &[]);

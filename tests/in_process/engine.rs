@@ -156,7 +156,7 @@ fn deletion_that_was_interrupted_is_finished() {
     assert_eq!(bench.files().len(), 1);
     let _engine = bench.engine();
     bench.until("the files to go", || bench.files().is_empty());
-    assert_eq!(disposal::expired(&bench.store, bench.now()).unwrap().len(), 0);
+    assert_eq!(bench.store.catalogue.expired_at(bench.now()).unwrap().len(), 0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::support::managed;
 use cddsfs::export::engine::Scheduler;
 use cddsfs::export::{disposal, jobs};
 use cddsfs::io::Task;
-use cddsfs::store::catalogue::{Run, Status};
+use cddsfs::store::catalogue::{Run, Status, Wanted};
 use cddsfs::store::clock::Clock;
 use cddsfs::store::managed::Managed;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -448,7 +448,7 @@ impl Sequence<'_> {
             Op::FreeDisk => drop(fs::remove_file(self.world.disk.join("fill"))),
             Op::Orphan => {
                 if let Some(run) = self.choose(0, |run| run.status == Status::Queued)
-                    && self.store.catalogue.start(&run.id, now).is_ok()
+                    && self.store.queue.claim(&Wanted::only(&run.id), now).is_ok()
                 {
                     self.known.interruptions += 1;
                 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::support::managed::{Bench, DAY, HOUR, at};
 use cddsfs::export::{disposal, jobs};
-use cddsfs::store::catalogue::{Catalogue, Made, Progress, Run, Status};
+use cddsfs::store::catalogue::sqlite::Sqlite;
+use cddsfs::store::catalogue::{Claim, End, Ended, Made, Progress, Run, Runs, Standing, Status, Wanted, Why};
 
 const CONTACTS: &str = r#"{"title":"t","type":"Contact"}"#;
 const SPLIT: &str = r#"{"title":"t","type":"Interaction","split_size":"64 KiB"}"#;
@@ -17,8 +18,8 @@ fn runs(bench: &Bench, status: Status) -> Vec<Run> {
 }
 
 /// Has a run started by a process that dies.
-fn start(bench: &Bench, id: &str) -> Run {
-    bench.store.catalogue.start(id, bench.now()).unwrap().unwrap()
+fn start(bench: &Bench, id: &str) -> Claim {
+    bench.store.queue.claim(&Wanted::only(id), bench.now()).unwrap().unwrap()
 }
 
 #[test]
@@ -69,13 +70,13 @@ fn files_that_could_not_be_deleted_are_deleted_later() {
     let id = bench.submit(CONTACTS);
     let run = start(&bench, &id);
     // A directory cannot be unlinked; it stands for whatever else keeps a file.
-    let (part, unfinished) = (format!("{}.z01.smime", run.stem()), format!(".{}.1.tmp", run.stem()));
+    let stem = run.run().stem();
+    let (part, unfinished) = (format!("{stem}.z01.smime"), format!(".{stem}.1.tmp"));
     fs::create_dir(bench.store.artifacts().join(&part)).unwrap();
     fs::write(bench.store.artifacts().join(&unfinished), "x").unwrap();
     bench.store.catalogue.cancel(&id, bench.now()).unwrap();
-    let end =
-        cddsfs::store::catalogue::RunUpdate { status: Status::Failed, finished: bench.now(), error: None };
-    bench.store.catalogue.end(&run, &end, false).unwrap();
+    let end = End { status: Status::Failed, finished: bench.now(), error: None, is_clean: false };
+    bench.store.queue.end(&run, &end).unwrap();
     // Its record is kept until they are gone, also when somebody removes it.
     bench.store.catalogue.remove_run(&id, bench.now()).unwrap();
     let in_progress = |_: &str| false;
@@ -96,7 +97,7 @@ fn a_run_whose_process_has_died_is_never_given_up_but_rests() {
     let id = bench.submit(CONTACTS);
     for deaths in 1..=12 {
         let run = start(&bench, &id);
-        bench.store.catalogue.requeue_after_death(&run).unwrap();
+        assert!(bench.store.queue.give_back(&run, Why::Died).unwrap());
         assert_eq!((bench.run(&id).status, bench.run(&id).deaths), (Status::Queued, deaths));
     }
     let _engine = bench.engine();
@@ -117,8 +118,8 @@ fn a_death_after_progress_does_not_count() {
     for _ in 0..10 {
         let run = start(&bench, &id);
         let progress = Progress { rows_done: 1, rows_total: 9, ..Progress::default() };
-        bench.store.catalogue.set_progress(&run, &progress, bench.now()).unwrap();
-        bench.store.catalogue.requeue_after_death(&run).unwrap();
+        assert_eq!(bench.store.queue.renew(&run, &progress, bench.now()).unwrap(), Standing::Go);
+        assert!(bench.store.queue.give_back(&run, Why::Died).unwrap());
         assert_eq!(bench.run(&id).deaths, 0);
     }
 }
@@ -128,16 +129,15 @@ fn a_worker_that_has_lost_its_run_cannot_change_it() {
     let bench = Bench::new(20);
     let id = bench.submit(CONTACTS);
     let first = start(&bench, &id);
-    bench.store.catalogue.requeue_after_death(&first).unwrap();
+    assert!(bench.store.queue.give_back(&first, Why::Died).unwrap());
     let second = start(&bench, &id);
     let made = Made { finished: bench.now(), bytes: 1, rows: 1, parts: &[], mark: None };
-    assert!(!bench.store.catalogue.complete(&first, &made).unwrap());
-    bench.store.catalogue.requeue(&first).unwrap();
-    let end =
-        cddsfs::store::catalogue::RunUpdate { status: Status::Failed, finished: bench.now(), error: None };
-    bench.store.catalogue.end(&first, &end, true).unwrap();
+    assert_eq!(bench.store.queue.complete(&first, &made).unwrap(), Ended::Lost);
+    assert!(!bench.store.queue.give_back(&first, Why::Interrupted).unwrap());
+    let end = End { status: Status::Failed, finished: bench.now(), error: None, is_clean: true };
+    bench.store.queue.end(&first, &end).unwrap();
     assert_eq!(bench.run(&id).status, Status::InProgress);
-    assert!(bench.store.catalogue.complete(&second, &made).unwrap());
+    assert_eq!(bench.store.queue.complete(&second, &made).unwrap(), Ended::Completed);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_copy_of_the_catalogue_alone_has_what_has_happened() {
     let copy = bench.path("copy.db");
     bench.until("the log to be moved into it", || {
         fs::copy(bench.store.dir().join("cddsfs.db"), &copy).unwrap();
-        let copy = Catalogue::open_read_only(&copy).unwrap();
+        let copy = Sqlite::open_read_only(&copy).unwrap();
         copy.runs().unwrap().iter().filter(|run| run.status == Status::Completed).count() == 3
     });
 }

@@ -2,13 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::params;
-
-use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
-
-/// Older refusals than this many are forgotten.
-const KEPT: u32 = 20;
 
 /// A spec that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,37 +17,10 @@ pub struct RefusedSpec {
     pub spec: Vec<u8>,
 }
 
-impl Catalogue {
-    pub fn add_refusal(&self, refused: &RefusedSpec) -> Result<()> {
-        let RefusedSpec { at, target, field, wrong, remedy, spec } = refused;
-        self.write(|tx| {
-            tx.execute(
-                "INSERT INTO refusal (at, target, field, wrong, remedy, spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![to_ms(*at), target, field, wrong, remedy, spec],
-            )?;
-            tx.execute(
-                "DELETE FROM refusal WHERE id <= (SELECT max(id) FROM refusal) - ?1",
-                [KEPT],
-            )
-        })
-        .map(drop)
-    }
+pub trait Refusals: Send + Sync {
+    /// Keeps a refusal; of all the last 20 are kept.
+    fn add_refusal(&self, refused: &RefusedSpec) -> Result<()>;
 
     /// Returns the last refusals, the latest first.
-    pub fn refusals(&self) -> Result<Vec<RefusedSpec>> {
-        self.read(|c| {
-            let mut query = c.prepare_cached("SELECT * FROM refusal ORDER BY id DESC")?;
-            let rows = query.query_map([], |row| {
-                Ok(RefusedSpec {
-                    at: from_ms(row.get("at")?).unwrap_or(SystemTime::UNIX_EPOCH),
-                    target: row.get("target")?,
-                    field: row.get("field")?,
-                    wrong: row.get("wrong")?,
-                    remedy: row.get("remedy")?,
-                    spec: row.get("spec")?,
-                })
-            })?;
-            self.collect(rows)
-        })
-    }
+    fn refusals(&self) -> Result<Vec<RefusedSpec>>;
 }

@@ -10,8 +10,10 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
-use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir, sync_dir};
+use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir};
 use crate::error::{At, Error, Kind, Result};
+use crate::store::atomic::{sync_dir, write_atomically};
+use crate::store::catalogue::sqlite::Sqlite;
 use crate::store::catalogue::{Catalogue, StoredPartRecord};
 
 /// Until everything else is there the copy is no store.
@@ -63,14 +65,14 @@ impl Managed {
         self.catalogue.copy_to(&unfinished)?;
         let (from, into) = (self.files()?, Files::open(&artifacts).at(artifacts.display())?);
         let copied = {
-            let copy = Catalogue::open(&unfinished)?;
+            let copy = Sqlite::open(&unfinished)?;
             let copied = self.copy_parts(&copy, &from, &into, now)?;
             copy.checkpoint()?;
             copied
         };
         into.sync()?;
         match fs::read(self.certificate_path()) {
-            Ok(pem) => super::write_atomically(&to.join(CERTIFICATE), &pem).at(CERTIFICATE)?,
+            Ok(pem) => write_atomically(&to.join(CERTIFICATE), &pem).at(CERTIFICATE)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).at(CERTIFICATE),
         }
@@ -80,7 +82,13 @@ impl Managed {
         Ok(copied)
     }
 
-    fn copy_parts(&self, copy: &Catalogue, from: &Files, into: &Files, now: SystemTime) -> Result<Copied> {
+    fn copy_parts(
+        &self,
+        copy: &dyn Catalogue,
+        from: &Files,
+        into: &Files,
+        now: SystemTime,
+    ) -> Result<Copied> {
         let mut copied = Copied { jobs: copy.jobs()?.len(), ..Copied::default() };
         for artifact in copy.artifacts()? {
             for part in artifact.parts.iter().filter(|part| !part.is_deleted) {

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
 use crate::error::{Error, Kind};
-use crate::store::catalogue::{Looks, look_at};
+use crate::store::catalogue::sqlite::{Looks, look_at};
 
 /// What a directory is.
 #[derive(Debug)]

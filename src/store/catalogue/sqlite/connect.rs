@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::from_sqlite;
 use crate::error::{Error, Kind, Result};
 use crate::format::sqlite_uri::immutable;
 
@@ -23,7 +22,21 @@ const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schem
 const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW run AS SELECT *, 0 AS deaths, 0 AS debris, NULL AS warnings, NULL AS made FROM main.run;
     CREATE TEMP VIEW job AS SELECT *, NULL AS skipped FROM main.job;
-    CREATE TEMP VIEW part AS SELECT *, NULL AS deleted FROM main.part;";
+    CREATE TEMP VIEW part AS SELECT *, NULL AS deleted, NULL AS key FROM main.part;";
+
+/// Texts of SQLite hold names of tables and files, never values.
+pub fn from_sqlite(error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Kind::Os(libc::ENOSPC),
+        Some(ErrorCode::ReadOnly) => Kind::ReadOnly,
+        Some(ErrorCode::CannotOpen) => Kind::Os(libc::EIO),
+        Some(ErrorCode::SystemIoFailure) => Kind::Os(libc::EIO),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::TimedOut,
+        _ => Kind::Damaged,
+    };
+    Error::new(kind, format!("catalogue: {error}"))
+}
 
 /// Returns the name of a file that SQLite keeps beside a database.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -5,52 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use super::Sqlite;
 use super::rows::{forget_hidden, id_in, unreadable};
-use super::{Catalogue, from_ms, to_ms};
 use crate::error::Result;
+use crate::store::catalogue::{Artifacts, Gone, Hash, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
+use crate::store::clock::{from_ms, to_ms};
 use crate::store::names;
-
-/// Block hashes in one row: a read of a part needs one or two rows.
-pub const PART_BLOCK_HASHES: usize = 1024;
 
 /// How long the hashes of an artifact's blocks are kept after it was deleted.
 const KEPT_AFTER_DELETION: Duration = Duration::from_secs(24 * 60 * 60);
-
-pub type Hash = [u8; 32];
-
-/// A stored part as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPartRecord {
-    pub name: String,
-    pub size: u64,
-    pub sha256: Hash,
-    /// BLAKE3 of the block hashes in their order.
-    pub root: Hash,
-    /// True if this part alone was deleted.
-    pub is_deleted: bool,
-}
-
-/// What has gone with a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// It was not there.
-    Nothing,
-    Part,
-    Artifact,
-}
-
-/// An artifact that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredArtifact {
-    /// The run that it is of.
-    pub run: String,
-    /// When it was made: the end of the run.
-    pub made: SystemTime,
-    /// Length of the zip in bytes.
-    pub bytes: u64,
-    /// In the order of the zip's bytes.
-    pub parts: Vec<StoredPartRecord>,
-}
 
 /// Writes down parts with the hashes of their blocks.
 pub(super) fn insert(
@@ -91,9 +54,8 @@ fn part_in(row: &Row<'_>) -> rusqlite::Result<(String, StoredPartRecord)> {
     Ok((run, part))
 }
 
-impl Catalogue {
-    /// Returns the artifacts that are there.
-    pub fn artifacts(&self) -> Result<Vec<StoredArtifact>> {
+impl Artifacts for Sqlite {
+    fn artifacts(&self) -> Result<Vec<StoredArtifact>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
                 "SELECT part.* FROM part JOIN run ON run.id = part.run WHERE run.present = 1
@@ -116,15 +78,13 @@ impl Catalogue {
         })
     }
 
-    /// Returns when the oldest artifact that is there was made.
-    pub fn oldest_artifact(&self) -> Result<Option<SystemTime>> {
+    fn oldest_artifact(&self) -> Result<Option<SystemTime>> {
         let ms: Option<i64> = self
             .read(|c| c.query_row("SELECT min(finished) FROM run WHERE present = 1", [], |row| row.get(0)))?;
         Ok(ms.and_then(from_ms))
     }
 
-    /// Returns the parts of a run's artifact; none if it is not there.
-    pub fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>> {
+    fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>> {
         self.read(|c| {
             let mut query = c.prepare_cached("SELECT * FROM part WHERE run = ?1 ORDER BY number")?;
             let parts = self.collect(query.query_map([run], part_in)?)?;
@@ -132,8 +92,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns one piece of the hashes of a part's blocks. Parts count from 1, pieces from 0.
-    pub fn block_hashes(&self, run: &str, number: u32, piece: u64) -> Result<Vec<Hash>> {
+    fn block_hashes(&self, run: &str, number: u32, piece: u64) -> Result<Vec<Hash>> {
         let bytes: Option<Vec<u8>> = self.read(|c| {
             c.prepare_cached("SELECT hashes FROM block_hashes WHERE run = ?1 AND number = ?2 AND piece = ?3")?
                 .query_row(params![run, number, piece as i64], |row| row.get(0))
@@ -143,9 +102,7 @@ impl Catalogue {
         Ok(hashes.to_vec())
     }
 
-    /// Says that an artifact is gone. It comes before its files are deleted, so that no half of it is ever shown;
-    /// its parts are forgotten by [`Catalogue::forget_parts`] once they are.
-    pub fn artifact_is_gone(&self, run: &str, now: SystemTime) -> Result<bool> {
+    fn artifact_is_gone(&self, run: &str, now: SystemTime) -> Result<bool> {
         self.write(|tx| {
             let gone = tx.execute(
                 "UPDATE run SET present = 0, deleted = ?2 WHERE id = ?1 AND present = 1",
@@ -155,9 +112,7 @@ impl Catalogue {
         })
     }
 
-    /// Says that one part of an artifact is gone: with the last part the artifact is gone as well. It comes before the file
-    /// is deleted.
-    pub fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<Gone> {
+    fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<Gone> {
         self.write(|tx| {
             let sql = "UPDATE part SET deleted = ?3 WHERE run = ?1 AND name = ?2 AND deleted IS NULL";
             let gone = tx.execute(sql, params![run, name, to_ms(now)])?;
@@ -172,8 +127,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns the runs whose artifact is gone, but not all files of it, as far as is known.
-    pub fn leftovers(&self) -> Result<Vec<String>> {
+    fn leftovers(&self) -> Result<Vec<String>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
                 "SELECT DISTINCT part.run FROM part JOIN run ON run.id = part.run WHERE run.present = 0",
@@ -182,8 +136,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns the parts that were deleted alone.
-    pub fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
+    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
         self.read(|c| {
             let mut query = c.prepare_cached("SELECT * FROM part WHERE deleted IS NOT NULL")?;
             let parts = self.collect(query.query_map([], part_in)?)?;
@@ -191,11 +144,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
-    /// hashes of their blocks stay for whoever still has a file open: see [`Catalogue::forget_hashes`].
-    ///
-    /// `known` is the number of parts whose names could be read: other files of it are looked for by [`Catalogue::runs_with_debris`].
-    pub fn forget_parts(&self, run: &str, known: usize, now: SystemTime) -> Result<()> {
+    fn forget_parts(&self, run: &str, known: usize, now: SystemTime) -> Result<()> {
         self.write(|tx| {
             let sql = "UPDATE run SET debris = 1 WHERE id = ?1 AND (SELECT count(*) FROM part WHERE run = ?1) <> ?2";
             tx.execute(sql, params![run, known as i64])?;
@@ -208,8 +157,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets the block hashes of parts that were forgotten a day ago, by a clock that is believed.
-    pub fn forget_hashes(&self, now: SystemTime) -> Result<()> {
+    fn forget_hashes(&self, now: SystemTime) -> Result<()> {
         let before = to_ms(now).saturating_sub(KEPT_AFTER_DELETION.as_millis() as i64);
         let old = "SELECT run FROM discarded WHERE at < ?1";
         if !self.read(|c| c.prepare_cached(old)?.exists([before]))? {
