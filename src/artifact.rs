@@ -8,8 +8,7 @@
 //!   content         decryption of a byte range (crate::crypto)
 //!   segments        BER segments of the encrypted content
 //!   transfer        base64 or uuencoded lines, or nothing
-//!   verified        the hashes of its blocks, for parts that we wrote
-//!   file            pread
+//!   stored          what the store hands out
 //! ```
 
 pub mod audit;
@@ -23,14 +22,12 @@ mod segments;
 mod set;
 mod survey;
 mod transfer;
-mod verified;
 
 pub use mode::Mode;
 pub use part::Part;
 pub use rejoined::{Rejoined, rejoin};
-pub use set::{Gaps, Opened, PartFile, Zip, may_be_whole, open, open_rest};
+pub use set::{Gaps, OpenPart, Opened, PartFile, Zip, may_be_whole, open, open_rest};
 pub use survey::{Survey, survey};
-pub use verified::Verified;
 
 /// Bytes that archives which are open together may take in memory: the largest tree, and some more for rewritten directories
 /// and the indexes of irregular parts.

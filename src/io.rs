@@ -72,13 +72,6 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
-/// The hashes that the blocks of a stored file must have.
-pub trait BlockHashes: Send + Sync {
-    /// Returns hashes of blocks in a row, and the number of the first of them; that of `block` is among them, unless
-    /// there is none.
-    fn around(&self, block: u64) -> Result<(u64, Vec<[u8; 32]>)>;
-}
-
 /// A reader that several others may stand on.
 pub type Reader = Arc<dyn ReadAt>;
 

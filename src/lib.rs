@@ -41,7 +41,7 @@
 //!   content     these 16-byte blocks, and the one before        crypto::cbc
 //!   segments    these 1000-byte segments                        artifact::segments
 //!   transfer    these base64 lines                              artifact::transfer
-//!   verified    these blocks of 64 KiB have the right hashes    artifact::Verified (parts that we wrote)
+//!   verified    these blocks of 64 KiB have the right hashes    store::verified (parts that we wrote)
 //!   file        this range of export-<uuid>.z06.smime           io::FileReader
 //! ```
 //!
@@ -56,11 +56,11 @@
 //! write(2) to jobs/new
 //!   spec        strict JSON, or a refusal                       export::spec
 //!   jobs        a run in the catalogue, now or later            export::jobs
-//!   engine      one process per store starts it                 export::engine
+//!   engine      a process that may execute runs claims it       export::engine
 //!   source      rows of one snapshot, as JSON Lines             export::source
 //!   writer      blocks deflated on all cores, zip segments,     export::writer
-//!               each encrypted, under temporary names
-//!   run         fsync, rename, and one commit: it is there      export::run
+//!               each encrypted, into the store's location       store::parts
+//!   run         durable, named, and one commit: it is there     export::run
 //! ```
 //!
 //! Everything that is to be done stands in the catalogue before it is begun, so that whoever opens the store next
@@ -69,7 +69,8 @@
 //!
 //! # How a name is found
 //!
-//! [`store::Store::snapshot`] looks at the directory, grouped into sets, and at the catalogue. [`tree::Tree`] makes a view of it:
+//! [`store::Store::snapshot`] looks at the location, grouped into sets, and at the catalogue. Which kinds these are nothing above
+//! `store` knows ([`store::parts::Parts`], [`store::catalogue::Catalogue`], [`store::catalogue::Queue`]). [`tree::Tree`] makes a view of it:
 //! inode numbers are hashes of names and file versions, so that they are the same in the next mount and others for
 //! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
 //! which names to forget. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation

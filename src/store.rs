@@ -1,21 +1,28 @@
-//! Stores on disk: what files are there, which sets they make, when they change, what is remembered of them.
+//! Stores: what parts are there, which sets they make, when they change, what is known of them.
+//!
+//! ```text
+//! Store      plain: a location; managed: a location, a catalogue and its queue
+//! parts      locations: a directory
+//! catalogue  catalogues: SQLite
+//! ```
 
 mod atomic;
 pub mod catalogue;
 pub mod clock;
 pub mod managed;
 pub mod names;
+pub mod parts;
 pub mod plain;
 pub mod retention;
 mod said;
-mod same;
 pub mod sizes;
 mod snapshot;
+pub mod verified;
 pub mod watch;
 
-pub use snapshot::{Snapshot, Store};
+pub use snapshot::{Plain, Snapshot, Store};
 
 /// Returns the version of SQLite that is built in.
 pub fn library_version() -> &'static str {
-    rusqlite::version()
+    catalogue::sqlite::library_version()
 }

@@ -114,7 +114,7 @@ impl Tree {
         let keys: Vec<[u8; 32]> = identities.iter().map(|identity| *identity.fingerprint()).collect();
         let exports = export::Context {
             identities,
-            sizes: Sizes::load(cache_dir, store.dir(), &keys),
+            sizes: Sizes::load(cache_dir, store.place(), &keys),
             recent: Recent::new(options.cache),
         };
         let (stop, seen) = (Cancel::new(), Seen::now(&store, &*clock)?);

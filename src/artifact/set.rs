@@ -1,7 +1,6 @@
 //! A set of stored parts, opened: one zip, or what is missing.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,12 +9,11 @@ use super::directory::{Directory, broken_off, each_header};
 use super::mode::Mode;
 use super::part::Part;
 use super::rejoined::{Rejoined, Whole, last_disk, rejoin};
-use super::verified::Verified;
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
 use crate::format::zip::Entry;
-use crate::io::{BlockHashes, Budget, FileReader, ReadAt, Reader, Seen, Share};
+use crate::io::{Budget, ReadAt, Reader, Share};
 
 /// Below this many parts a thread more costs more than it brings.
 const PARTS_PER_THREAD: usize = 4;
@@ -24,13 +22,12 @@ const PARTS_PER_THREAD: usize = 4;
 #[derive(Clone)]
 pub struct PartFile {
     pub ordinal: Ordinal,
-    pub path: PathBuf,
     pub name: String,
-    /// As it was looked at, where it was.
-    pub seen: Option<Seen>,
-    /// Size and hashes of a part that we wrote.
-    pub written: Option<(u64, Arc<dyn BlockHashes>)>,
+    /// Opens what is stored. Errors name the part.
+    pub open: OpenPart,
 }
+
+pub type OpenPart = Arc<dyn Fn() -> Result<Reader> + Send + Sync>;
 
 /// What keeps a set from being whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -286,15 +283,7 @@ fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
 }
 
 fn open_part(part: &PartFile, how: &How<'_>) -> Result<Reader> {
-    let opened = match &part.seen {
-        Some(seen) => FileReader::open_seen(&part.path, seen)?,
-        None => FileReader::open(&part.path)?,
-    };
-    let mut file: Reader = Arc::new(opened);
-    if let Some((size, hashes)) = &part.written {
-        file = Arc::new(Verified::open(file, hashes.clone(), *size).at(&part.name)?);
-    }
-    let opened = Part::open(file, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
+    let opened = Part::open((part.open)()?, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
     Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
 }
 

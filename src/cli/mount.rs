@@ -160,8 +160,8 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
 fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
     let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
     let paths = [
-        ("store", Some(store.dir().to_path_buf())),
-        ("store", Some(store.files_dir())),
+        ("store", Some(store.place().to_path_buf())),
+        ("store", store.parts().dir()),
         ("source of exports", source),
         ("log", arguments.log.clone()),
         ("cache", cache_dir()),

@@ -9,11 +9,12 @@ use super::exit::{Because, Failure, Reason};
 use super::show;
 use super::store;
 use crate::error::Result;
-use crate::export::disposal::{self, Stray};
+use crate::export::disposal;
 use crate::export::record::timestamp;
 use crate::store::catalogue::Attendance;
 use crate::store::managed::Managed;
 use crate::store::names::stem_of;
+use crate::store::parts::Left;
 
 /// For so long after it was believed a clock may be ahead of that.
 const BELIEVED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -50,7 +51,7 @@ enum What {
     Artifact(String),
     /// The run.
     Leftover(String),
-    Stray(Stray),
+    Stray(Left),
 }
 
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
@@ -121,7 +122,7 @@ impl Item {
         match &self.what {
             What::Artifact(run) => disposal::remove_artifact(store, run, now).map(drop),
             What::Leftover(run) => disposal::finish_deletion(store, run, now),
-            What::Stray(stray) => store.files()?.remove(&stray.name).map(drop),
+            What::Stray(stray) => store.parts.delete(std::slice::from_ref(&stray.key)),
         }
     }
 }

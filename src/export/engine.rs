@@ -263,7 +263,7 @@ impl Scheduler {
         let queue = &self.store.queue;
         let end = |status, error: Option<&String>| {
             // Where the disk is full, there is room again as soon as the files are gone.
-            let removed = disposal::remove_files(&self.store, claim.id());
+            let removed = disposal::remove_files(&self.store, claim);
             if let Err(error) = &removed {
                 log::warn!("{}: files of it are left for later: {error}", claim.run().stem());
             }
@@ -276,7 +276,7 @@ impl Scheduler {
             Outcome::Cancelled => end(Status::Cancelled, None),
             Outcome::Failed(error) => end(Status::Failed, Some(error)),
             Outcome::Interrupted => {
-                disposal::remove_files(&self.store, claim.id())?;
+                disposal::remove_files(&self.store, claim)?;
                 // It may have been cancelled as well; then it is not queued again.
                 if queue.give_back(claim, Why::Interrupted)? { Ok(()) } else { end(Status::Cancelled, None) }
             }
@@ -297,7 +297,7 @@ impl Scheduler {
         let queue = &self.store.queue;
         let mut failed = self.store.catalogue.end_cancelled(now);
         for claim in queue.orphans(&|run| self.holds(run))? {
-            if let Err(error) = disposal::remove_files(&self.store, claim.id()) {
+            if let Err(error) = disposal::remove_files(&self.store, &claim) {
                 failed = failed.and(Err(error));
                 continue;
             }
@@ -339,8 +339,8 @@ impl Scheduler {
         let is_first = self.swept.is_none();
         self.swept = Some(Instant::now());
         if is_first || disposal::is_dirty(&self.store)? {
-            let is_in_progress = |run: &str| self.workers.contains_key(run);
-            return disposal::sweep(&self.store, now, &is_in_progress);
+            let holds = |run: &str| self.workers.contains_key(run);
+            return disposal::sweep(&self.store, now, &holds);
         }
         Ok(())
     }

@@ -14,12 +14,9 @@ use crate::store::plain::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
 pub fn part_files(set: &StoredSet) -> Vec<PartFile> {
-    let part = |part: &StoredPart| PartFile {
-        ordinal: part.ordinal,
-        path: part.file.path(),
-        name: part.file.name.clone(),
-        seen: Some(part.file.seen()),
-        written: part.file.written.as_ref().map(|written| (written.size, written.hashes.clone())),
+    let part = |part: &StoredPart| {
+        let file = part.file.clone();
+        PartFile { ordinal: part.ordinal, name: file.name.clone(), open: Arc::new(move || file.open()) }
     };
     set.parts.iter().map(part).collect()
 }

@@ -1,10 +1,9 @@
 //! One execution of a job: from the snapshot of the source to an artifact in its place.
 //!
-//! Nothing is visible before the end. The stored parts are written under temporary names; when all of them are on
-//! disk they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
+//! Nothing is visible before the end. The stored parts are written under keys of the attempt; when all of them are durable
+//! they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
 //! before that commit, the next start finds a run in progress, clears away its files and starts it again.
 
-use std::fs::FileTimes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::io::Cancel;
 use crate::store::catalogue::{self, Claim, Ended, Note, Progress, Run, Standing, StoredPartRecord};
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
+use crate::store::names::Attempt;
 
 /// Progress is written down this often.
 const REPORT: Duration = Duration::from_millis(500);
@@ -81,7 +81,7 @@ impl Execution<'_> {
         })
     }
 
-    /// Writes the parts under temporary names; `None` if there are no rows.
+    /// Writes the parts; `None` if there are no rows.
     fn export(&self, claim: &Claim, lost: &AtomicBool) -> Result<Option<Made>> {
         let run = claim.run();
         let spec = Spec::parse(run.spec.as_bytes())
@@ -104,7 +104,8 @@ impl Execution<'_> {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let created = self.clock.now();
-        let mut writer = Writer::create(&self.store.artifacts(), &run.stem(), created, &settings)?;
+        let attempt = Attempt::new(claim.id(), claim.fence());
+        let mut writer = Writer::create(&self.store.parts, &attempt, created, &settings)?;
         let reporter = Reporter { execution: self, claim, total, done: AtomicU64::new(0), lost };
         let written = writer.written();
         let members = reporter
@@ -206,23 +207,19 @@ impl Execution<'_> {
 
     /// Puts the parts in their place and completes the run.
     fn publish(&self, claim: &Claim, made: &Made) -> Result<Outcome> {
-        let files = self.store.files()?;
         // By a clock that is behind the artifact would soon seem old.
         let believed = self.store.catalogue.confirmed_clock()?;
         let finished = believed.map_or(self.clock.now(), |believed| believed.max(self.clock.now()));
-        for part in &made.finished.parts {
-            let temporary = part.temporary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            files.open_file(temporary)?.set_times(FileTimes::new().set_modified(finished))?;
-            files.rename(temporary, &part.name)?;
-        }
-        files.sync().at(self.store.artifacts().display())?;
-        let stored: Vec<_> = made
-            .finished
-            .parts
+        let parts = &made.finished.parts;
+        let names: Vec<_> = parts.iter().map(|part| (part.key.clone(), part.name.clone())).collect();
+        let keys = self.store.parts.publish(&names, finished)?;
+        let stored: Vec<_> = parts
             .iter()
-            .map(|part| {
+            .zip(keys)
+            .map(|(part, key)| {
                 let record = StoredPartRecord {
                     name: part.name.clone(),
+                    key,
                     size: part.size,
                     sha256: part.sha256,
                     root: part.root,

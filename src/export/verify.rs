@@ -8,7 +8,6 @@
 //!
 //! All cores work at it; memory is bounded by their number and by the number of members.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -21,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{Budget, Cancel};
 use crate::store::Store;
 use crate::store::catalogue::{StoredArtifact, StoredPartRecord};
-use crate::store::names::stem_of;
+use crate::store::names::{id_of, stem_of};
 use crate::store::plain::StoredSet;
 
 mod contents;
@@ -151,9 +150,8 @@ pub fn verify(
         ..Report::default()
     };
     if let Some(managed) = store.managed() {
-        let run = subject.stem.strip_prefix("export-").unwrap_or(&subject.stem);
-        let dir: PathBuf = managed.artifacts();
-        for (name, what) in stored::check(managed, &dir, run, &subject.written, watch)? {
+        let run = id_of(&subject.stem).unwrap_or(&subject.stem);
+        for (name, what) in stored::check(managed, run, &subject.written, watch)? {
             report.add(Place::Part(name), what);
         }
         if identities.is_empty() {

@@ -7,16 +7,15 @@
 //!   |   /
 //! assemble        blocks in their order: headers, digests of members, segments of the zip
 //!   |
-//! seal            each segment: CMS, base64, hashes, temporary file
+//! seal            each segment: CMS, base64, hashes, into the store's location
 //!   |
-//! sync            fsync, so that nobody waits for it
+//! finish          made durable, so that nobody waits for it
 //! ```
 //!
 //! Every stage is a thread, and channels of bounded length are all that is between them. A stage that fails leaves
 //! its error for the caller and goes; its neighbours notice that the other end of a channel has gone, and go too.
 
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -26,6 +25,8 @@ use std::time::SystemTime;
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name::Ordinal;
+use crate::store::names::Attempt;
+use crate::store::parts::{Key, Parts};
 
 mod assemble;
 mod deflate;
@@ -46,8 +47,8 @@ pub const MIN_SPLIT_SIZE: u64 = 64 << 10;
 const MAX_NAME: usize = 4096;
 /// Pieces of zip between assembling and sealing.
 const PIECES: usize = 4;
-/// Finished parts that may wait for their fsync, each with a file open.
-const UNSYNCED: usize = 16;
+/// Parts that may wait until they are durable, each with a file open or an upload under way.
+const UNFINISHED: usize = 16;
 
 /// How a zip is written.
 pub struct Settings {
@@ -70,13 +71,14 @@ pub struct Member {
     pub sha256: [u8; 32],
 }
 
-/// A stored part, complete and on disk under a temporary name.
+/// A stored part, complete and durable, that no catalogue knows yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub ordinal: Ordinal,
     /// The name that it should get.
     pub name: String,
-    pub temporary: PathBuf,
+    /// What it is reached by until then.
+    pub key: Key,
     /// Bytes of the stored file.
     pub size: u64,
     /// Bytes of zip in it.
@@ -140,7 +142,7 @@ struct Stages {
     /// Buffers that can be used again.
     spare: Receiver<Vec<u8>>,
     threads: Vec<JoinHandle<Option<()>>>,
-    sync: JoinHandle<Option<Vec<Sealed>>>,
+    finish: JoinHandle<Option<Sealed>>,
 }
 
 impl Stages {
@@ -153,21 +155,26 @@ impl Stages {
     }
 
     /// Lets all stages end, and returns the parts if all came to the end of the zip.
-    fn join(self) -> Option<Vec<Sealed>> {
-        let Stages { events, jobs, threads, sync, .. } = self;
+    fn join(self) -> Option<Sealed> {
+        let Stages { events, jobs, threads, finish, .. } = self;
         drop((events, jobs));
         let mut complete = true;
         for thread in threads {
             complete &= thread.join().is_ok_and(|done| done.is_some());
         }
-        sync.join().ok().flatten().filter(|_| complete)
+        finish.join().ok().flatten().filter(|_| complete)
     }
 }
 
 impl Writer {
-    /// Begins a zip. Its parts are written to `dir` as `.<stem>.<n>.tmp`, for their owner alone; nothing is visible
-    /// under a part's name. `modified` is that of all members.
-    pub fn create(dir: &Path, stem: &str, modified: SystemTime, settings: &Settings) -> Result<Writer> {
+    /// Begins a zip. Its parts are written under the keys of that attempt; nothing is visible under a part's name. `modified`
+    /// is that of all members.
+    pub fn create(
+        parts: &Arc<dyn Parts>,
+        attempt: &Attempt,
+        modified: SystemTime,
+        settings: &Settings,
+    ) -> Result<Writer> {
         if settings.split_size.is_some_and(|size| size < MIN_SPLIT_SIZE) {
             let message = format!("parts cannot be smaller than {MIN_SPLIT_SIZE} bytes");
             return Err(Error::new(Kind::Invalid, message));
@@ -179,14 +186,15 @@ impl Writer {
         let (jobs, deflate_from) = channel();
         let (spare_to, spare) = channel();
         let (pieces, seal_from) = sync_channel(PIECES);
-        let (sealed, sync_from) = sync_channel(UNSYNCED);
+        let (sealed, finish_from) = sync_channel(UNFINISHED);
 
         // What could fail at once does so here, before there are threads.
-        let sealer = Sealer::create(dir, stem, settings, sealed, written.clone())?;
+        let sealer = Sealer::create(parts, attempt, settings, sealed, written.clone())?;
         let segments = Segments::new(settings.split_size, pieces);
         let assembler = Assembler::new(segments, modified, spare_to);
 
-        let sync = spawn("sync", &failure, move || seal::sync(sync_from))?;
+        let location = parts.clone();
+        let finish = spawn("finish", &failure, move || seal::finish(location, finish_from))?;
         let mut threads = vec![
             spawn("seal", &failure, move || sealer.run(seal_from))?,
             spawn("assemble", &failure, move || assembler.run(assemble_from))?,
@@ -196,7 +204,7 @@ impl Writer {
             let jobs = deflate_from.clone();
             threads.push(spawn("deflate", &failure, move || deflate::run(&jobs))?);
         }
-        let stages = Some(Stages { events, jobs, spare, threads, sync });
+        let stages = Some(Stages { events, jobs, spare, threads, finish });
         Ok(Writer { block: Vec::new(), in_member: false, stages, failure, written })
     }
 
@@ -248,7 +256,7 @@ impl Writer {
         self.written.clone()
     }
 
-    /// Ends the zip; every part is on disk then. The parts belong to the caller from here on.
+    /// Ends the zip; every part is durable then. The parts belong to the caller from here on.
     pub fn finish(mut self) -> Result<Finished> {
         if self.in_member {
             return Err(Error::new(Kind::Invalid, "a member that is not finished"));
@@ -256,7 +264,7 @@ impl Writer {
         self.with_stages(|stages, _| Ok(stages.events.send(Event::End)?))?;
         let sealed = self.stages.take().and_then(Stages::join);
         let sealed = sealed.filter(|_| self.failure.get().is_none()).ok_or_else(|| self.failure())?;
-        let parts: Vec<Part> = sealed.into_iter().map(Sealed::keep).collect();
+        let parts = sealed.keep();
         let bytes = parts.iter().map(|part| part.plain_size).sum();
         Ok(Finished { parts, bytes })
     }

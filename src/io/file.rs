@@ -42,11 +42,28 @@ impl FileVersion {
         if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
     }
 
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(&self.inode.to_le_bytes());
-        hasher.update(&self.size.to_le_bytes());
-        hasher.update(&self.mtime.to_le_bytes());
-        hasher.update(&self.ctime.to_le_bytes());
+    /// Inode, size and times, each with its lowest byte first.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let fields = [self.inode, self.size, self.mtime as u64, self.ctime as u64];
+        for (bytes, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            bytes.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Takes apart what [`FileVersion::to_bytes`] has made.
+    pub fn from_bytes(bytes: &[u8]) -> Option<FileVersion> {
+        let (fields, rest) = bytes.as_chunks::<8>();
+        let [inode, size, mtime, ctime] = *fields else { return None };
+        let field = u64::from_le_bytes;
+        let version = FileVersion {
+            inode: field(inode),
+            size: field(size),
+            mtime: field(mtime) as i64,
+            ctime: field(ctime) as i64,
+        };
+        rest.is_empty().then_some(version)
     }
 
     /// Returns true for the same file with the same bytes. Inode numbers may be made up anew at every look, and the change

@@ -12,7 +12,6 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use nix::sys::statvfs::statvfs;
 
 use super::deadline::{Answer, Pending};
 use crate::error::{Error, Kind, Result};
@@ -389,7 +388,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let needs = |_: &Tree| Needs::Store(Place::Disk);
-        self.answer(reply, needs, |tree| Ok(statvfs(tree.store().dir()).map_err(io::Error::from)?));
+        self.answer(reply, needs, |tree| tree.store().parts().space());
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

@@ -21,7 +21,6 @@ use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
 use crate::io::{Background, Cancel, Next, Task, set_own_device};
-use crate::store::watch::Watch;
 use crate::tree::{Gone, Sizer, Tree};
 
 /// Who may use the mount.
@@ -121,7 +120,8 @@ pub fn serve(
     let sizer = Arc::new(Sizer::start(tree.clone()));
     let watch = {
         let (watched, sizer) = (tree.clone(), sizer.clone());
-        Watch::new(&tree.store().files_dir(), move || update(&sizer, &notifier, watched.refresh().map(Some)))?
+        let changed = move || update(&sizer, &notifier, watched.refresh().map(Some));
+        tree.store().parts().watch(Box::new(changed))?
     };
     let catalogue = tree.store().managed().map(|_| {
         let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());

@@ -21,15 +21,15 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::atomic::sync_dir;
 use super::catalogue::sqlite::{CERTIFICATE, LOCK, Sqlite};
 use super::catalogue::{Catalogue, Queue};
+use super::parts::Parts;
+use super::parts::local::Local;
 use super::said::Said;
 use crate::error::{At, Error, Kind, Result};
 
 mod backup;
-mod files;
 mod probe;
 
 pub use backup::Copied;
-pub use files::Files;
 pub use probe::{Found, probe};
 
 const CATALOGUE: &str = "cddsfs.db";
@@ -40,6 +40,7 @@ pub struct Managed {
     dir: PathBuf,
     pub catalogue: Arc<dyn Catalogue>,
     pub queue: Arc<dyn Queue>,
+    pub parts: Arc<dyn Parts>,
     said: Said,
 }
 
@@ -86,12 +87,17 @@ impl Managed {
 
     fn with(dir: &Path, catalogue: Sqlite) -> Managed {
         let catalogue = Arc::new(catalogue);
-        Managed { dir: dir.to_path_buf(), queue: catalogue.clone(), catalogue, said: Said::default() }
+        Managed::of(dir, catalogue.clone(), catalogue, Arc::new(Local::new(&dir.join(ARTIFACTS))))
     }
 
-    /// Opens the directory with the parts.
-    pub fn files(&self) -> Result<Files> {
-        Files::open(&self.artifacts()).map_err(|error| error.at(self.artifacts().display()))
+    /// Puts a store together. `dir` is what it was opened by.
+    pub fn of(
+        dir: &Path,
+        catalogue: Arc<dyn Catalogue>,
+        queue: Arc<dyn Queue>,
+        parts: Arc<dyn Parts>,
+    ) -> Managed {
+        Managed { dir: dir.to_path_buf(), catalogue, queue, parts, said: Said::default() }
     }
 
     /// Says what is wrong with what is in the store, once.
@@ -104,14 +110,17 @@ impl Managed {
         self.catalogue.is_read_only()
     }
 
+    /// What it was opened by.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// The directory with the parts, for whoever looks at it from outside.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join(ARTIFACTS)
     }
 
+    /// The file with the certificate, for whoever looks at it from outside.
     pub fn certificate_path(&self) -> PathBuf {
         self.dir.join(CERTIFICATE)
     }

@@ -1,6 +1,8 @@
-//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and while they are written
-//! `.export-<uuid>.<n>.tmp`. A name from a catalogue or a directory is used only if it is one of these.
+//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and in a directory `.export-<uuid>.<fence>.<n>.tmp`
+//! while they are written. A name from a catalogue or a directory is used only if it is one of these.
 
+use super::parts::Key;
+use crate::error::Result;
 use crate::format::part_name::{self, Ordinal, file_name};
 
 const PREFIX: &str = "export-";
@@ -9,6 +11,48 @@ const UNFINISHED: &str = ".tmp";
 /// Returns what the names of the files of the run of that id begin with.
 pub fn stem_of(id: &str) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// Returns the id of the run that names with that beginning are of.
+pub fn id_of(stem: &str) -> Option<&str> {
+    stem.strip_prefix(PREFIX)
+}
+
+/// Returns what a file of a run is called until it gets its name. `of` begins with the run's id.
+pub fn unfinished(of: &str) -> String {
+    format!(".{PREFIX}{of}{UNFINISHED}")
+}
+
+/// One attempt at a run: what its parts are called, and reached by while they are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    run: String,
+    fence: u32,
+}
+
+impl Attempt {
+    pub fn new(run: &str, fence: u32) -> Attempt {
+        Attempt { run: run.into(), fence }
+    }
+
+    pub fn stem(&self) -> String {
+        stem_of(&self.run)
+    }
+
+    /// Returns the key of a part that is being made: no other attempt has it.
+    pub fn key(&self, number: u32) -> Result<Key> {
+        Key::new(format!("{}/{}/{number}", self.run, self.fence))
+    }
+
+    pub fn name(&self, ordinal: Ordinal) -> String {
+        file_name(&self.stem(), ordinal)
+    }
+}
+
+/// Returns true for a key that a part of that run and that name can have.
+pub fn is_key_of(id: &str, name: &str, key: &Key) -> bool {
+    let is_of_attempt = || key.as_str().strip_prefix(id).is_some_and(|rest| rest.starts_with('/'));
+    is_run_id(id) && (key.as_str() == name || is_of_attempt())
 }
 
 /// Returns true for an id that a run can have: a UUID in lower case with hyphens.
@@ -30,6 +74,8 @@ pub struct RunFile<'a> {
     pub id: &'a str,
     /// It has not got its name yet.
     pub is_unfinished: bool,
+    /// Of the attempt that has made it, where its name tells.
+    pub fence: Option<u32>,
 }
 
 /// Takes the name of a run's file apart; `None` for a file that no run has made.
@@ -38,7 +84,10 @@ pub fn parse(file: &str) -> Option<RunFile<'_>> {
     let is_unfinished = file.starts_with('.') && file.ends_with(UNFINISHED);
     let id = file.strip_prefix('.').unwrap_or(file).strip_prefix(PREFIX)?.get(..ID)?;
     let is_ours = if is_unfinished { is_run_id(id) } else { part_of(id, file).is_some() };
-    is_ours.then_some(RunFile { id, is_unfinished })
+    // `.<fence>.<n>`; 0.1.0 had no fence.
+    let rest = file.get(1 + PREFIX.len() + ID + 1..file.len() - UNFINISHED.len()).filter(|_| is_unfinished);
+    let fence = rest.and_then(|rest| rest.split_once('.')?.0.parse().ok());
+    is_ours.then_some(RunFile { id, is_unfinished, fence })
 }
 
 #[cfg(test)]
@@ -70,6 +119,10 @@ mod tests {
     #[test]
     fn files_tell_their_run() {
         let of = |name: &str| parse(name).map(|file| (file.id.to_string(), file.is_unfinished));
+        let fence = |name: &str| parse(name).unwrap().fence;
+        assert_eq!(fence(&unfinished(&format!("{ID}.12.3"))), Some(12));
+        assert_eq!(fence(&format!(".export-{ID}.3.tmp")), None);
+        assert_eq!(fence(&format!("export-{ID}.z12.smime")), None);
         assert_eq!(of(&format!("export-{ID}.z12.smime")), Some((ID.into(), false)));
         assert_eq!(of(&format!(".export-{ID}.3.tmp")), Some((ID.into(), true)));
         for name in [".export-x.3.tmp", "export-x.zip.smime", "holiday.jpg", ".export-", ""] {

@@ -1,64 +1,81 @@
-//! A plain store: any directory with encrypted parts in it. It is only ever read.
+//! Stored files, grouped into sets by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::same::same_content;
-use crate::error::{At, Kind, Result};
+use super::parts::{Key, Listing, PartRef, Parts, Version};
+use super::verified::{BlockHashes, Verified};
+use crate::error::{At, Result};
 use crate::format::part_name::{self, Ordinal};
-use crate::io::{BlockHashes, Cancel, FileReader, FileVersion, Seen, directory_as_named, look_at};
+use crate::io::{Cancel, Reader};
 
-/// More files that are refused than this are not told of.
-const MAX_REFUSED: usize = 100;
-
-/// A stored file as it was when the directory was looked at.
+/// A stored file as it was when the location was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
     pub name: String,
-    folder: Arc<Folder>,
+    key: Key,
+    size: u64,
     pub mtime: SystemTime,
     /// Changes whenever the file may hold other bytes than before.
-    pub version: FileVersion,
+    pub version: Version,
     /// What is known of a part that we wrote.
     pub written: Option<Box<Written>>,
+    origin: Arc<Origin>,
 }
 
-/// What all files of a directory share.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
+/// Where files are, for all of them.
+struct Origin {
+    parts: Arc<dyn Parts>,
     stop: Cancel,
 }
 
-impl PartialEq for Folder {
-    fn eq(&self, other: &Folder) -> bool {
-        self.path == other.path
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").finish_non_exhaustive()
     }
 }
 
-impl Eq for Folder {}
+/// Files are compared with others of the same store only.
+impl PartialEq for Origin {
+    fn eq(&self, _other: &Origin) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
 
 impl StoredFile {
     pub fn size(&self) -> u64 {
-        self.version.size()
+        self.size
     }
 
-    pub fn path(&self) -> PathBuf {
-        self.folder.path.join(&self.name)
+    fn part(&self) -> PartRef {
+        PartRef {
+            key: self.key.clone(),
+            name: self.name.clone(),
+            size: self.size,
+            version: self.version.clone(),
+            mtime: self.mtime,
+        }
     }
 
-    pub fn seen(&self) -> Seen {
-        Seen { version: self.version, stop: self.folder.stop.clone() }
+    /// Opens it, if it is still what was looked at. What we wrote is verified as it is read.
+    pub fn open(&self) -> Result<Reader> {
+        let reader = self.origin.parts.open(&self.part(), &self.origin.stop)?;
+        match &self.written {
+            None => Ok(reader),
+            Some(written) => {
+                let verified = Verified::open(reader, written.hashes.clone(), written.size);
+                Ok(Arc::new(verified.at(&self.name)?))
+            }
+        }
     }
 
-    /// Opens it, if it is still what was looked at.
-    pub fn open(&self) -> Result<FileReader> {
-        FileReader::open_seen(&self.path(), &self.seen())
+    fn is_same(&self, other: &StoredFile) -> Result<bool> {
+        let Origin { parts, stop } = &*self.origin;
+        Ok(self.size == other.size && parts.same(&self.part(), &other.part(), stop)?)
     }
 }
 
@@ -167,7 +184,7 @@ impl StoredSet {
     pub fn conflict(&self) -> Result<Option<(Arc<StoredFile>, Arc<StoredFile>)>> {
         for part in &self.parts {
             for copy in &part.copies {
-                if part.file.size() != copy.size() || !same_content(&part.file.open()?, &copy.open()?)? {
+                if !part.file.is_same(copy)? {
                     return Ok(Some((part.file.clone(), copy.clone())));
                 }
             }
@@ -176,64 +193,42 @@ impl StoredSet {
     }
 }
 
-/// What a directory holds at one moment.
+/// What a location holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub files: BTreeMap<String, Arc<StoredFile>>,
-    /// Names that are those of encrypted files, and why they are not taken.
-    pub refused: BTreeMap<String, String>,
-    pub mtime: SystemTime,
 }
 
-/// What files come from.
+/// Where files come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum From {
     /// They are downloaded: one of no bytes keeps the name for a part that is on its way.
     Downloads,
     /// We have written them: one of no bytes is damaged.
     Exports,
 }
 
-/// Looks at a directory. What cannot be looked at (it may just have vanished) is left out. Reading its files fails
-/// once `stop` is raised.
-pub fn scan(dir: &Path, origin: Origin, stop: &Cancel) -> Result<Found> {
-    let place = dir.display();
-    let opened = directory_as_named(dir).at(&place)?;
-    let mtime = opened.metadata().and_then(|meta| meta.modified()).at(&place)?;
-    // The directory that was opened, whatever is at its path by now.
-    let entries = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-    let folder = Arc::new(Folder { path: dir.into(), stop: stop.clone() });
-    let (mut files, mut refused) = (BTreeMap::new(), BTreeMap::new());
+/// Groups what is listed. Reading the files fails once `stop` is raised.
+pub fn group(parts: &Arc<dyn Parts>, listing: &Listing, from: From, stop: &Cancel) -> Found {
+    let origin = Arc::new(Origin { parts: parts.clone(), stop: stop.clone() });
+    let mut files = BTreeMap::new();
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
-    let mut unfinished = Vec::new();
-    for entry in entries.at(&place)? {
-        stop.check()?;
-        let Ok(name) = entry.at(&place)?.file_name().into_string() else { continue };
-        let part = part_name::parse(&name);
-        if part.is_none() && !part_name::is_encrypted(&name) {
-            unfinished.extend(part_name::unfinished(&name).map(|part| (part.stem, part.ordinal)));
-            continue;
-        }
-        let version = match look_at(&dir.join(&name)) {
-            Ok(version) => version,
-            Err(error) => {
-                if error.kind() == Kind::Os(libc::EACCES) && refused.len() < MAX_REFUSED {
-                    refused.insert(name, error.to_string());
-                }
-                continue;
-            }
-        };
-        let (folder, mtime) = (folder.clone(), version.mtime());
-        let file = Arc::new(StoredFile { name: name.clone(), folder, mtime, version, written: None });
-        if let Some(part) = part.filter(|_| origin == Origin::Exports || version.size() > 0) {
+    for listed in &listing.parts {
+        let PartRef { key, name, size, version, mtime } = listed.clone();
+        let file = StoredFile { name, key, size, mtime, version, written: None, origin: origin.clone() };
+        let file = Arc::new(file);
+        let part = part_name::parse(&listed.name).filter(|_| from == From::Exports || size > 0);
+        if let Some(part) = part {
             let set = sets.entry(part.stem.to_string()).or_default();
             set.entry(part.ordinal).or_default().push((part.is_copy, file.clone()));
         }
-        files.insert(name, file);
+        files.insert(file.name.clone(), file);
     }
-    Ok(Found { sets: named(sets, &unfinished), files, refused, mtime })
+    let unfinished = listing.unfinished.iter().flat_map(|name| part_name::unfinished(name));
+    let unfinished: Vec<_> = unfinished.map(|part| (part.stem, part.ordinal)).collect();
+    Found { sets: named(sets, &unfinished), files }
 }
 
 /// Makes sets of files, by the stems that they are shown with.
@@ -262,13 +257,20 @@ fn named(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::parts::local::Local;
+    use std::fs;
+
+    fn scan(dir: &std::path::Path) -> Found {
+        let (parts, stop): (Arc<dyn Parts>, _) = (Arc::new(Local::new(dir)), Cancel::new());
+        group(&parts, &parts.list(&stop).unwrap(), From::Downloads, &stop)
+    }
 
     fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Found) {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             fs::write(dir.path().join(name), content).unwrap();
         }
-        let snapshot = scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap();
+        let snapshot = scan(dir.path());
         (dir, snapshot)
     }
 
@@ -345,11 +347,8 @@ mod tests {
     #[test]
     fn other_bytes_are_another_digest() {
         let (dir, before) = store(&[("e.zip.smime", "one")]);
-        assert_eq!(scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap(), before);
+        assert_eq!(scan(dir.path()), before);
         fs::write(dir.path().join("e.zip.smime"), "two").unwrap();
-        assert_ne!(
-            scan(dir.path(), Origin::Downloads, &Cancel::new()).unwrap().sets["e"].digest,
-            before.sets["e"].digest
-        );
+        assert_ne!(scan(dir.path()).sets["e"].digest, before.sets["e"].digest);
     }
 }

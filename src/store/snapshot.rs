@@ -9,17 +9,27 @@ use std::time::SystemTime;
 use super::catalogue::{PART_BLOCK_HASHES, Revision, Run, StoredArtifact};
 use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
-use super::plain::{self, Origin, StoredFile, StoredSet, Written};
+use super::parts::local::Local;
+use super::parts::{PartRef, Parts, Version};
+use super::plain::{From, StoredFile, StoredSet, Written, group};
 use super::retention::Retention;
+use super::verified::BlockHashes;
 use crate::error::{At, Result};
-use crate::io::{BlockHashes, Cancel};
+use crate::io::Cancel;
 
 /// A store of either kind.
 #[derive(Clone)]
 pub enum Store {
-    /// Any directory with encrypted files in it; never written to.
-    Plain(PathBuf),
+    /// Any location with encrypted files in it; never written to.
+    Plain(Plain),
     Managed(Arc<Managed>),
+}
+
+/// A location without a catalogue.
+#[derive(Clone)]
+pub struct Plain {
+    place: PathBuf,
+    parts: Arc<dyn Parts>,
 }
 
 /// A store at one moment.
@@ -47,35 +57,40 @@ impl Store {
         let store = match probe(dir) {
             Found::Managed if writable => Managed::open(dir)?,
             Found::Managed => Managed::open_read_only(dir)?,
-            Found::Plain => return Ok(Store::Plain(dir.to_path_buf())),
+            Found::Plain => return Ok(Store::plain(dir)),
             Found::Unfinished => {
                 log::warn!(
                     "{}: the making of a store was interrupted there: cddsfs init finishes it",
                     dir.display()
                 );
-                return Ok(Store::Plain(dir.to_path_buf()));
+                return Ok(Store::plain(dir));
             }
             Found::Refused(why) => {
                 log::warn!("{why}: {}", why.hint().unwrap_or_default());
-                return Ok(Store::Plain(dir.to_path_buf()));
+                return Ok(Store::plain(dir));
             }
         };
         Ok(Store::Managed(Arc::new(store)))
     }
 
-    /// The directory that was named by the user.
-    pub fn dir(&self) -> &Path {
+    /// A directory as a plain store, whatever is in it.
+    pub fn plain(dir: &Path) -> Store {
+        Store::Plain(Plain { place: dir.to_path_buf(), parts: Arc::new(Local::new(dir)) })
+    }
+
+    /// What it was opened by: another store has another place.
+    pub fn place(&self) -> &Path {
         match self {
-            Store::Plain(dir) => dir,
+            Store::Plain(store) => &store.place,
             Store::Managed(store) => store.dir(),
         }
     }
 
-    /// The directory that has the encrypted files.
-    pub fn files_dir(&self) -> PathBuf {
+    /// Where its parts are.
+    pub fn parts(&self) -> &Arc<dyn Parts> {
         match self {
-            Store::Plain(dir) => dir.clone(),
-            Store::Managed(store) => store.artifacts(),
+            Store::Plain(store) => &store.parts,
+            Store::Managed(store) => &store.parts,
         }
     }
 
@@ -91,15 +106,18 @@ impl Store {
     pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<Snapshot> {
         // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
         // says has to be the same on both sides of the scan, or else what it says on both.
-        let origin = if self.managed().is_some() { Origin::Exports } else { Origin::Downloads };
         let before = self.managed().map(artifacts_at).transpose()?;
-        let found = plain::scan(&self.files_dir(), origin, stop)?;
+        let (listing, from) = match &before {
+            None => (self.parts().list(stop)?, From::Downloads),
+            Some((_, artifacts)) => (self.parts().look(&recorded(artifacts), stop)?, From::Exports),
+        };
+        let found = group(self.parts(), &listing, from, stop);
         let (Store::Managed(store), Some((epoch, before))) = (self, before) else {
             return Ok(Snapshot {
                 sets: found.sets,
                 files: found.files,
-                refused: found.refused,
-                mtime: found.mtime,
+                refused: listing.refused,
+                mtime: listing.mtime,
                 is_managed: false,
                 retention: Retention::default(),
                 runs: BTreeMap::new(),
@@ -110,8 +128,8 @@ impl Store {
         let mut snapshot = Snapshot {
             sets: BTreeMap::new(),
             files: BTreeMap::new(),
-            refused: found.refused,
-            mtime: found.mtime,
+            refused: listing.refused,
+            mtime: listing.mtime,
             is_managed: true,
             retention,
             runs: BTreeMap::new(),
@@ -161,6 +179,21 @@ impl Store {
 fn artifacts_at(store: &Arc<Managed>) -> Result<(Revision, Vec<StoredArtifact>)> {
     let epoch = store.catalogue.epoch()?;
     Ok((epoch, store.catalogue.artifacts()?))
+}
+
+/// Returns the parts of artifacts as they were written.
+fn recorded(artifacts: &[StoredArtifact]) -> Vec<PartRef> {
+    let mut parts = Vec::new();
+    for artifact in artifacts {
+        parts.extend(artifact.parts.iter().filter(|part| !part.is_deleted).map(|part| PartRef {
+            key: part.key.clone(),
+            name: part.name.clone(),
+            size: part.size,
+            version: Version::new(&part.root),
+            mtime: artifact.made,
+        }));
+    }
+    parts
 }
 
 /// The block hashes of a part that we wrote, from the catalogue.

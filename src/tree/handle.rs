@@ -10,8 +10,8 @@ use super::export::Export;
 use super::jobs::Writing;
 use super::listing::Listing;
 use super::node::{Attr, Ino};
-use crate::artifact::{Verified, Zip};
-use crate::error::{At, Error, Kind, Result};
+use crate::artifact::Zip;
+use crate::error::{Error, Kind, Result};
 use crate::io::{ReadAt, Reader};
 use crate::store::plain::StoredFile;
 
@@ -42,11 +42,7 @@ pub enum Opened {
 
 impl Opened {
     pub fn stored(file: &StoredFile) -> Result<Opened> {
-        let mut reader: Reader = Arc::new(file.open()?);
-        if let Some(written) = &file.written {
-            reader = Arc::new(Verified::open(reader, written.hashes.clone(), written.size).at(&file.name)?);
-        }
-        Ok(Opened::Stored { file: reader, name: file.name.clone() })
+        Ok(Opened::Stored { file: file.open()?, name: file.name.clone() })
     }
 
     /// Calls `take` once with what is there, unless it fails.

@@ -230,7 +230,9 @@ fn a_disk_that_fails_under_a_part_fails_the_run() {
             // Names are changed within the directory, the others reach the file.
             let (path, fault) = match fault.starts_with("rename") {
                 true => (site.store.artifacts(), format!("{fault}:when={part}")),
-                false => (site.store.artifacts().join(format!(".export-{id}.{part}.tmp")), fault.to_string()),
+                false => {
+                    (site.store.artifacts().join(format!(".export-{id}.1.{part}.tmp")), fault.to_string())
+                }
             };
             let mount = with_fault(&site, &path, &fault);
             let run = site.ended(&id);
@@ -253,7 +255,7 @@ fn a_disk_that_fails_under_a_part_fails_the_run() {
 fn an_interrupted_write_is_taken_up() {
     let site = Site::new(350);
     let id = site.submit(SPLIT);
-    let path = site.store.artifacts().join(format!(".export-{id}.1.tmp"));
+    let path = site.store.artifacts().join(format!(".export-{id}.1.1.tmp"));
     let mount = with_fault(&site, &path, "write:error=EINTR:when=1+2");
     assert_eq!(site.ended(&id).status, Status::Completed);
     assert_eq!(rows_in(&mount, &id), site.rows(&["interaction", "attachment"]));

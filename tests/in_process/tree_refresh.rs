@@ -85,7 +85,7 @@ fn what_a_stopped_tree_reads_is_cancelled_and_remembered_as_nothing() {
     let dir = tempfile::tempdir().unwrap();
     store_of_downloads(dir.path());
     let cache = dir.path().join("cache");
-    let store = || Store::Plain(dir.path().to_path_buf());
+    let store = || Store::plain(dir.path());
     let (clock, options) = (SystemClock::shared(), Options::default());
     let tree = Tree::new(store(), Arc::new([]), Some(&cache), clock, options).unwrap();
     let file = lookup(&tree, "encrypted", "e.zip.smime").unwrap();

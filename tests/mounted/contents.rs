@@ -14,7 +14,7 @@ use crate::support::mount::{self, Place};
 fn copy_set(place: &Place, set: &str) -> String {
     let dir = corpus::dir().join("split").join(set).join("smime");
     for part in corpus::parts(&dir) {
-        fs::copy(&part.path, place.store().join(&part.name)).unwrap();
+        fs::copy(dir.join(&part.name), place.store().join(&part.name)).unwrap();
     }
     let rows = corpus::table("split/SETS.tsv");
     format!("export-{}", rows.into_iter().find(|row| row[0] == set).unwrap()[1])

@@ -20,10 +20,11 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// The parts of a set, and what the zip must be.
 fn parts(set: &str) -> (String, Vec<(String, PathBuf)>, String) {
-    let parts = corpus::parts(&corpus::dir().join("split").join(set).join("smime"));
+    let dir = corpus::dir().join("split").join(set).join("smime");
+    let parts = corpus::parts(&dir);
     let stem = parts[0].name.split_once('.').unwrap().0.to_string();
     let sha256 = corpus::sets().into_iter().find(|(name, _)| name == set).unwrap().1;
-    (stem, parts.into_iter().map(|part| (part.name, part.path)).collect(), sha256)
+    (stem, parts.into_iter().map(|part| (part.name.clone(), dir.join(part.name))).collect(), sha256)
 }
 
 fn is_whole(mount: &Mount, stem: &str, sha256: &str) -> bool {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cddsfs::artifact::PartFile;
 use cddsfs::crypto::Identity;
 use cddsfs::format::part_name;
-use cddsfs::io::ReadAt;
+use cddsfs::io::{FileReader, ReadAt, Reader};
 
 /// Returns the corpus directory; a test without its corpus fails, it does not pass silently.
 pub fn dir() -> PathBuf {
@@ -63,16 +63,18 @@ pub fn parts(dir: &Path) -> Vec<PartFile> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
         let ordinal = part_name::parse(&name).unwrap_or_else(|| panic!("{name}")).ordinal;
-        parts.insert(ordinal, PartFile { ordinal, path, name, seen: None, written: None });
+        let open = Arc::new(move || Ok(Arc::new(FileReader::open(&path)?) as Reader));
+        parts.insert(ordinal, PartFile { ordinal, name, open });
     }
     parts.into_values().collect()
 }
 
 /// Copies the encrypted parts of a split set into a store, and returns the stem of their names.
 pub fn copy_set(set: &str, store: &Path) -> String {
-    let parts = parts(&dir().join("split").join(set).join("smime"));
+    let from = dir().join("split").join(set).join("smime");
+    let parts = parts(&from);
     for part in &parts {
-        fs::copy(&part.path, store.join(&part.name)).unwrap();
+        fs::copy(from.join(&part.name), store.join(&part.name)).unwrap();
     }
     part_name::parse(&parts[0].name).unwrap().stem.to_string()
 }

@@ -13,7 +13,10 @@ use cddsfs::artifact::{self, Opened, PartFile, Zip};
 use cddsfs::crypto::{Certificate, Identity, KeyTransport};
 use cddsfs::error::Result;
 use cddsfs::export::writer::{Finished, Settings, Writer};
-use cddsfs::io::{ReadAt, Reader};
+use cddsfs::io::{FileReader, ReadAt, Reader};
+use cddsfs::store::names::Attempt;
+use cddsfs::store::parts::Parts;
+use cddsfs::store::parts::local::Local;
 use tempfile::TempDir;
 
 pub const STEM: &str = "export-x";
@@ -64,7 +67,11 @@ pub fn modified() -> SystemTime {
 }
 
 pub fn create(dir: &Path, settings: &Settings) -> Writer {
-    Writer::create(dir, STEM, modified(), settings).unwrap()
+    Writer::create(&location(dir), &Attempt::new("x", 1), modified(), settings).unwrap()
+}
+
+fn location(dir: &Path) -> Arc<dyn Parts> {
+    Arc::new(Local::new(dir))
 }
 
 /// A set in a directory of its own.
@@ -92,9 +99,11 @@ impl Set {
         work(&mut writer).unwrap();
         let finished = writer.finish().unwrap();
         assert_eq!(names(dir.path()).len(), finished.parts.len());
+        let parts: Vec<_> = finished.parts.iter().map(|part| (part.key.clone(), part.name.clone())).collect();
+        location(dir.path()).publish(&parts, modified()).unwrap();
         for part in &finished.parts {
-            assert_eq!(fs::metadata(&part.temporary).unwrap().permissions().mode() & 0o777, 0o600);
-            fs::rename(&part.temporary, dir.path().join(&part.name)).unwrap();
+            let meta = fs::metadata(dir.path().join(&part.name)).unwrap();
+            assert_eq!(meta.permissions().mode() & 0o777, 0o600);
         }
         Set { dir, finished }
     }
@@ -119,12 +128,10 @@ impl Set {
 
     /// Opens the set with our own readers.
     pub fn open(&self) -> Arc<Zip> {
-        let file = |part: &cddsfs::export::writer::Part| PartFile {
-            ordinal: part.ordinal,
-            path: self.path(&part.name),
-            name: part.name.clone(),
-            seen: None,
-            written: None,
+        let file = |part: &cddsfs::export::writer::Part| {
+            let path = self.path(&part.name);
+            let open = Arc::new(move || Ok(Arc::new(FileReader::open(&path)?) as Reader));
+            PartFile { ordinal: part.ordinal, name: part.name.clone(), open }
         };
         let files: Vec<PartFile> = self.finished.parts.iter().map(file).collect();
         match artifact::open(&files, &keys().identities, false, &cddsfs::io::Budget::unlimited()).unwrap() {

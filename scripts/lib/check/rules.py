@@ -33,12 +33,12 @@ ARROWS = {
 # The modules that an outside crate may be used in, with all that is below them; one that is not listed is free.
 HOMES = {
     "fuser": ["mount"],
-    "rusqlite": ["store", "export/source/sqlite", "export/sample"],
+    "rusqlite": ["store/catalogue/sqlite", "export/source/sqlite", "export/sample"],
     "openssl": ["crypto"],
     **dict.fromkeys(["bzip2", "deflate64", "lzma_rust2", "ppmd_rust", "zstd"], ["artifact"]),
     "clap": ["cli", "main"],
     **dict.fromkeys(["pulldown_cmark", "textwrap", "comfy_table"], ["cli"]),
-    "notify": ["store"],
+    "notify": ["store/parts/local"],
 }
 # `format` has no I/O: bytes come in as slices. (Writing into a Vec<u8> is none.)
 IO = re.compile(r"(std|core)::(fs|net|process|env|os|io::(Read|Seek|BufRead|BufReader|copy|stdin|prelude|\*))(?!\w)")
@@ -139,6 +139,10 @@ class Source:
 
     def in_test(self, at):
         return any(start <= at < stop for start, stop in self.tests)
+
+    def is_in(self, homes):
+        here = "/".join(self.module or (self.family,)) + "/"
+        return any(here.startswith(home + "/") for home in homes)
 
     def in_const(self, at):
         """What the compiler evaluates cannot panic later."""

@@ -1,13 +1,11 @@
 //! The stored parts of a managed store, byte for byte against the catalogue.
 
-use std::path::Path;
-
 use super::{Watch, on_all_cores};
 use crate::crypto::Sha256;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::export::record::hex;
 use crate::format::block_hashes::{self, BLOCK, Hash};
-use crate::io::{FileReader, ReadAt};
+use crate::io::{Cancel, Reader};
 use crate::store::catalogue::{PART_BLOCK_HASHES, StoredPartRecord};
 use crate::store::managed::Managed;
 
@@ -19,18 +17,20 @@ const STEP: usize = 16 * BLOCK;
 /// SHA-256 cannot be worked out by more than one core, so that block hashes of the same part are another's work.
 pub fn check(
     store: &Managed,
-    dir: &Path,
     run: &str,
     parts: &[StoredPartRecord],
     watch: &dyn Watch,
 ) -> Result<Vec<(String, String)>> {
     let total = parts.iter().fold(0u64, |total, part| total.saturating_add(part.size));
     watch.stage("stored parts", total.saturating_mul(2));
+    let stop = Cancel::new();
     let found = on_all_cores(2 * parts.len(), |i| {
         let part = &parts[i / 2];
-        let file = match FileReader::open(&dir.join(&part.name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == Kind::Os(libc::ENOENT) => return Ok(Some("is missing".into())),
+        let found =
+            store.parts.find(&part.key).map(|found| found.map(|found| store.parts.open(&found, &stop)));
+        let file = match found.and_then(Option::transpose) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Some("is missing".into())),
             Err(error) => return Ok(Some(error.to_string())),
         };
         if file.len() != part.size {
@@ -60,7 +60,7 @@ pub fn check(
     Ok(faults)
 }
 
-fn sha256(part: &StoredPartRecord, file: &FileReader, watch: &dyn Watch) -> Result<Option<String>> {
+fn sha256(part: &StoredPartRecord, file: &Reader, watch: &dyn Watch) -> Result<Option<String>> {
     let mut hash = Sha256::default();
     let read = each_step(file, |_, bytes| {
         hash.update(bytes);
@@ -80,7 +80,7 @@ fn blocks(
     run: &str,
     number: u32,
     part: &StoredPartRecord,
-    file: &FileReader,
+    file: &Reader,
     watch: &dyn Watch,
 ) -> Result<Option<String>> {
     let count = file.len().div_ceil(BLOCK as u64);
@@ -108,7 +108,7 @@ fn blocks(
 }
 
 /// Reads a file from one end to the other; the error says where it could not be.
-fn each_step(file: &FileReader, mut each: impl FnMut(u64, &[u8])) -> std::result::Result<(), String> {
+fn each_step(file: &Reader, mut each: impl FnMut(u64, &[u8])) -> std::result::Result<(), String> {
     let mut buf = vec![0; STEP];
     let mut at = 0;
     while at < file.len() {

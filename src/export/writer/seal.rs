@@ -1,23 +1,24 @@
-//! Encrypts the segments of a zip into stored parts, and has them synced.
+//! Encrypts the segments of a zip into stored parts, and has them made durable.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::part::{PartWriter, Sealed, Unsynced};
+use super::part::{PartWriter, Sealed, Unfinished};
 use super::segments::Piece;
 use super::{Settings, Staged, Stop};
 use crate::error::Result;
 use crate::format::part_name::Ordinal;
 use crate::format::zip::write::SPANNING_MARKER;
+use crate::store::names::Attempt;
+use crate::store::parts::Parts;
 
-/// Number of the one part of a zip that is not split, for its temporary name; segments count from 1.
+/// Number of the one part of a zip that is not split, for its key; segments count from 1.
 const WHOLE: u32 = 0;
 
 pub struct Sealer {
-    dir: PathBuf,
-    stem: String,
+    parts: Arc<dyn Parts>,
+    attempt: Attempt,
     settings: Settings,
     /// The zip as it is unless it is split; none as soon as it surely is.
     whole: Option<PartWriter>,
@@ -28,20 +29,20 @@ pub struct Sealer {
     /// Bytes in the parts that are complete.
     complete: u64,
     written: Arc<AtomicU64>,
-    sealed: SyncSender<Unsynced>,
+    sealed: SyncSender<Unfinished>,
 }
 
 impl Sealer {
     pub fn create(
-        dir: &Path,
-        stem: &str,
+        parts: &Arc<dyn Parts>,
+        attempt: &Attempt,
         settings: &Settings,
-        sealed: SyncSender<Unsynced>,
+        sealed: SyncSender<Unfinished>,
         written: Arc<AtomicU64>,
     ) -> Result<Sealer> {
         let mut sealer = Sealer {
-            dir: dir.to_path_buf(),
-            stem: stem.to_string(),
+            parts: parts.clone(),
+            attempt: attempt.clone(),
             settings: Settings { certificate: settings.certificate.clone(), ..*settings },
             whole: None,
             segment: None,
@@ -60,7 +61,7 @@ impl Sealer {
     }
 
     fn part(&self, number: u32) -> Result<PartWriter> {
-        PartWriter::create(&self.dir, &self.stem, number, &self.settings)
+        PartWriter::create(&self.parts, &self.attempt, number, &self.settings)
     }
 
     /// Works until the end of the zip, or until the other ends of the channels have gone.
@@ -91,7 +92,7 @@ impl Sealer {
     }
 
     fn complete(&mut self, part: Option<PartWriter>, ordinal: Ordinal) -> Staged<()> {
-        let part = part.ok_or(Stop::Gone)?.finish(&self.stem, ordinal)?;
+        let part = part.ok_or(Stop::Gone)?.finish(&self.attempt, ordinal)?;
         self.complete += part.size();
         self.written.store(self.complete, Ordering::Relaxed);
         self.sealed.send(part)?;
@@ -99,11 +100,11 @@ impl Sealer {
     }
 }
 
-/// Syncs parts as they come, and holds them until all are there.
-pub fn sync(parts: Receiver<Unsynced>) -> Staged<Vec<Sealed>> {
-    let mut sealed = Vec::new();
+/// Makes parts durable as they come, and holds them until all are there.
+pub fn finish(location: Arc<dyn Parts>, parts: Receiver<Unfinished>) -> Staged<Sealed> {
+    let mut sealed = Sealed::new(location);
     for part in parts {
-        sealed.push(part.sync()?);
+        sealed.push(part.finish()?);
     }
     Ok(sealed)
 }

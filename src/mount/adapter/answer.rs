@@ -7,10 +7,10 @@ use fuser::{
     ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr,
 };
-use nix::sys::statvfs::Statvfs;
 
 use crate::error::{Error, Result};
 use crate::mount::deadline::Answer;
+use crate::store::parts::Space;
 use crate::tree::{Attr, Handle, NodeKind};
 
 /// A reply that says something when all went well.
@@ -200,18 +200,18 @@ impl Reply for ReplyCreate {
 }
 
 impl Reply for ReplyStatfs {
-    type Value = Statvfs;
+    type Value = Space;
 
-    fn tell(self, fs: Statvfs) {
+    fn tell(self, fs: Space) {
         self.statfs(
-            fs.blocks(),
-            fs.blocks_free(),
-            fs.blocks_available(),
-            fs.files(),
-            fs.files_free(),
-            fs.block_size() as u32,
-            fs.name_max() as u32,
-            fs.fragment_size() as u32,
+            fs.blocks,
+            fs.blocks_free,
+            fs.blocks_available,
+            fs.files,
+            fs.files_free,
+            fs.block_size as u32,
+            fs.name_max as u32,
+            fs.fragment_size as u32,
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::error::Result;
+use crate::store::parts::Key;
 
 /// Block hashes that are read at a time: a read of a part needs one or two pieces.
 pub const PART_BLOCK_HASHES: usize = 1024;
@@ -13,6 +14,8 @@ pub type Hash = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPartRecord {
     pub name: String,
+    /// What it is reached by in the location.
+    pub key: Key,
     pub size: u64,
     pub sha256: Hash,
     /// BLAKE3 of the block hashes in their order.

@@ -166,6 +166,9 @@ pub trait Queue: Send + Sync {
     /// that is to stop.
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>>;
 
+    /// Returns the ids of the runs that somebody executes: others who live, and this process by what it holds.
+    fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>>;
+
     /// Returns the ids of runs in progress that are to stop.
     fn to_cancel(&self) -> Result<Vec<String>>;
 }

@@ -43,6 +43,11 @@ pub const LOCK: &str = "engine.lock";
 /// Pages that are copied at a time.
 const BACKUP_PAGES: i32 = 1024;
 
+/// Returns the version of SQLite that is built in.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}
+
 pub struct Sqlite {
     path: PathBuf,
     /// `None` where nothing can be written.

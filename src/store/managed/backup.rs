@@ -1,20 +1,15 @@
 //! Copying a store while it is in use: the catalogue as it is at one moment, and the parts that it knows.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::Mode;
-use nix::unistd::linkat;
-
-use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Files, Managed, private_dir};
+use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Managed, private_dir};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::atomic::{sync_dir, write_atomically};
 use crate::store::catalogue::sqlite::Sqlite;
 use crate::store::catalogue::{Catalogue, StoredPartRecord};
+use crate::store::parts::Saved;
 
 /// Until everything else is there the copy is no store.
 const UNFINISHED: &str = "cddsfs.db.unfinished";
@@ -63,18 +58,17 @@ impl Managed {
         let (unfinished, artifacts) = (to.join(UNFINISHED), to.join(ARTIFACTS));
         private_dir(&artifacts).at(artifacts.display())?;
         self.catalogue.copy_to(&unfinished)?;
-        let (from, into) = (self.files()?, Files::open(&artifacts).at(artifacts.display())?);
         let copied = {
             let copy = Sqlite::open(&unfinished)?;
-            let copied = self.copy_parts(&copy, &from, &into, now)?;
+            let copied = self.copy_parts(&copy, &artifacts, now)?;
             copy.checkpoint()?;
             copied
         };
-        into.sync()?;
-        match fs::read(self.certificate_path()) {
-            Ok(pem) => write_atomically(&to.join(CERTIFICATE), &pem).at(CERTIFICATE)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).at(CERTIFICATE),
+        sync_dir(&artifacts).at(artifacts.display())?;
+        match self.catalogue.certificates() {
+            Ok(found) => write_atomically(&to.join(CERTIFICATE), &found.pem).at(CERTIFICATE)?,
+            Err(error) if error.kind() == Kind::Os(libc::ENOENT) => {}
+            Err(error) => return Err(error),
         }
         File::open(&unfinished).and_then(|file| file.sync_all()).at(unfinished.display())?;
         fs::rename(&unfinished, to.join(CATALOGUE)).at(to.display())?;
@@ -82,19 +76,13 @@ impl Managed {
         Ok(copied)
     }
 
-    fn copy_parts(
-        &self,
-        copy: &dyn Catalogue,
-        from: &Files,
-        into: &Files,
-        now: SystemTime,
-    ) -> Result<Copied> {
+    fn copy_parts(&self, copy: &dyn Catalogue, into: &Path, now: SystemTime) -> Result<Copied> {
         let mut copied = Copied { jobs: copy.jobs()?.len(), ..Copied::default() };
         for artifact in copy.artifacts()? {
             for part in artifact.parts.iter().filter(|part| !part.is_deleted) {
-                match copy_part(from, into, part) {
-                    Ok(is_linked) => {
-                        copied.linked += usize::from(is_linked);
+                match self.copy_part(part, into) {
+                    Ok(saved) => {
+                        copied.linked += usize::from(saved == Saved::Linked);
                         copied.parts += 1;
                         copied.bytes += part.size;
                     }
@@ -121,38 +109,17 @@ impl Managed {
             && self.catalogue.parts(run)?.iter().any(|now| now.name == part.name && !now.is_deleted);
         Ok(!is_there)
     }
-}
 
-/// Links a part, or copies it; true if it was linked.
-fn copy_part(from: &Files, into: &Files, part: &StoredPartRecord) -> Result<bool> {
-    let name = part.name.as_str();
-    let wrong_size = |size: u64| {
-        Error::damaged(format!(
-            "{name}: it has {size} bytes, but {} were written: see cddsfs verify",
-            part.size
-        ))
-    };
-    match from.size(name)? {
-        None => return Err(Error::new(Kind::Os(libc::ENOENT), format!("{name}: it is not in the store"))),
-        Some(size) if size != part.size => return Err(wrong_size(size)),
-        Some(_) => {}
+    fn copy_part(&self, part: &StoredPartRecord, into: &Path) -> Result<Saved> {
+        let name = &part.name;
+        let missing = || Error::new(Kind::Os(libc::ENOENT), format!("{name}: it is not in the store"));
+        let found = self.parts.find(&part.key)?.ok_or_else(missing)?;
+        if found.size != part.size {
+            return Err(Error::damaged(format!(
+                "{name}: it has {} bytes, but {} were written: see cddsfs verify",
+                found.size, part.size
+            )));
+        }
+        self.parts.save(&found, &into.join(name))
     }
-    match linkat(from, name, into, name, AtFlags::empty()) {
-        Ok(()) => return Ok(true),
-        // Another filesystem, one without links, or too many of them.
-        Err(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP | Errno::EACCES) => {}
-        Err(errno) => return Err(io::Error::from(errno)).at(name),
-    }
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let mut source = File::from(openat(from, name, flags, Mode::empty()).map_err(io::Error::from).at(name)?);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let mut target = File::from(openat(into, name, flags, mode).map_err(io::Error::from).at(name)?);
-    let size = io::copy(&mut source, &mut target).at(name)?;
-    if size != part.size {
-        return Err(wrong_size(size));
-    }
-    let modified = source.metadata().and_then(|meta| meta.modified()).at(name)?;
-    target.set_modified(modified).and_then(|()| target.sync_all()).at(name)?;
-    Ok(false)
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::store::catalogue::{Artifacts, Gone, Hash, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 use crate::store::clock::{from_ms, to_ms};
 use crate::store::names;
+use crate::store::parts::Key;
 
 /// How long the hashes of an artifact's blocks are kept after it was deleted.
 const KEPT_AFTER_DELETION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,13 +23,15 @@ pub(super) fn insert(
     parts: &[(StoredPartRecord, Vec<Hash>)],
 ) -> rusqlite::Result<()> {
     let mut part_row = tx.prepare_cached(
-        "INSERT INTO part (run, number, name, size, sha256, root) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO part (run, number, name, size, sha256, root, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut hashes_row =
         tx.prepare_cached("INSERT INTO block_hashes (run, number, piece, hashes) VALUES (?1, ?2, ?3, ?4)")?;
     for (i, (part, hashes)) in parts.iter().enumerate() {
         let number = i as i64 + 1;
-        part_row.execute(params![run, number, part.name, part.size as i64, part.sha256, part.root])?;
+        let key = Some(part.key.as_str()).filter(|key| *key != part.name);
+        let (name, size) = (&part.name, part.size as i64);
+        part_row.execute(params![run, number, name, size, part.sha256, part.root, key])?;
         for (piece, hashes) in hashes.chunks(PART_BLOCK_HASHES).enumerate() {
             hashes_row.execute(params![run, number, piece as i64, hashes.concat()])?;
         }
@@ -43,9 +46,13 @@ fn part_in(row: &Row<'_>) -> rusqlite::Result<(String, StoredPartRecord)> {
         let what = format!("{:?} is no name of a part of {run}", name.escape_debug().to_string());
         return Err(unreadable(what));
     }
+    let key = row.get::<_, Option<String>>("key")?.unwrap_or_else(|| name.clone());
+    let key = Key::new(key).ok().filter(|key| names::is_key_of(&run, &name, key));
+    let key = key.ok_or_else(|| unreadable(format!("the key of {name} is none of a part of {run}")))?;
     let size: i64 = row.get("size")?;
     let part = StoredPartRecord {
         name,
+        key,
         size: u64::try_from(size).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, size))?,
         sha256: row.get("sha256")?,
         root: row.get("root")?,

@@ -147,6 +147,11 @@ impl Queue for Sqlite {
         Ok(runs.into_iter().filter(|run| !holds(&run.id)).map(claim_of).collect())
     }
 
+    fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+        let runs = self.runs_that_are(Status::InProgress)?.into_iter();
+        Ok(runs.map(|run| run.id).filter(|id| holds(id)).collect())
+    }
+
     fn to_cancel(&self) -> Result<Vec<String>> {
         self.read(|c| {
             let mut query =

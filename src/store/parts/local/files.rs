@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::dir::Dir;
@@ -53,9 +53,17 @@ impl Files {
         renameat(&self.0, &*plain(from)?, &self.0, &*plain(to)?).map_err(|errno| os(errno).at(to))
     }
 
-    /// Opens a regular file for changing its attributes.
+    /// Opens a file for changing its attributes.
     pub fn open_file(&self, name: &str) -> Result<File> {
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        self.open_as(name, OFlag::O_WRONLY)
+    }
+
+    pub fn open_to_read(&self, name: &str) -> Result<File> {
+        self.open_as(name, OFlag::O_RDONLY)
+    }
+
+    fn open_as(&self, name: &str, mode: OFlag) -> Result<File> {
+        let flags = mode | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file =
             openat(&self.0, &*plain(name)?, flags, Mode::empty()).map_err(|errno| os(errno).at(name))?;
         Ok(File::from(file))
@@ -73,11 +81,6 @@ impl Files {
     /// Makes names that were created, renamed or removed durable.
     pub fn sync(&self) -> Result<()> {
         Ok(self.0.sync_all()?)
-    }
-
-    /// The device that it is on.
-    pub fn device(&self) -> Result<u64> {
-        Ok(self.0.metadata()?.dev())
     }
 }
 

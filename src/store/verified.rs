@@ -5,13 +5,20 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::block_hashes::{self, BLOCK, Hash};
-use crate::io::{BlockHashes, ReadAt, Reader, available, with_scratch};
+use crate::io::{ReadAt, Reader, available, with_scratch};
 
 /// Rows of hashes that are kept, each as long as the source gives them.
 const KEPT: usize = 4;
 
 /// Hashes of blocks in a row, with the number of the first.
 type Run = (u64, Arc<Vec<Hash>>);
+
+/// The hashes that the blocks of a stored file must have.
+pub trait BlockHashes: Send + Sync {
+    /// Returns hashes of blocks in a row, and the number of the first of them; that of `block` is among them, unless
+    /// there is none.
+    fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)>;
+}
 
 pub struct Verified {
     file: Reader,

@@ -1,0 +1,212 @@
+//! Where the parts of a store are: a location.
+//!
+//! A part is reached by its key, and shown by its name: in a directory they are mostly the same, in other locations nothing can be
+//! renamed. Which bytes are meant a version says, that only the location understands.
+//!
+//! Nothing above [`crate::store`] knows which kind it has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::watch::Watch;
+use crate::error::{At, Error, Kind, Result};
+use crate::io::{Cancel, Reader};
+
+pub mod local;
+
+/// What a part is reached by within its location: names with `/` between them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(String);
+
+/// As long as object stores take.
+const MAX_KEY: usize = 1024;
+
+impl Key {
+    /// Takes what leads nowhere else.
+    pub fn new(text: impl Into<String>) -> Result<Key> {
+        let text = text.into();
+        let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
+        match text.len() <= MAX_KEY && text.split('/').all(is_name) {
+            true => Ok(Key(text)),
+            false => Err(Error::new(Kind::Invalid, "this is no key of a stored part")),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which bytes a part has: another one whenever they may be others. Only the location that it is of reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Version(Box<[u8]>);
+
+impl Version {
+    pub fn new(bytes: &[u8]) -> Version {
+        Version(bytes.into())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.0);
+    }
+}
+
+/// A part as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartRef {
+    pub key: Key,
+    /// What it is shown as.
+    pub name: String,
+    pub size: u64,
+    pub version: Version,
+    pub mtime: SystemTime,
+}
+
+/// What a location holds at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Whatever is encrypted, by its name.
+    pub parts: Vec<PartRef>,
+    /// Names of parts that are on their way, as programs that download them have made them.
+    pub unfinished: Vec<String>,
+    /// Names that are those of encrypted files, and why they are not taken.
+    pub refused: BTreeMap<String, String>,
+    /// When anything was last added or removed, as far as the location knows.
+    pub mtime: SystemTime,
+}
+
+/// Something that a run has left in the location, whether or not a catalogue knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub key: Key,
+    pub name: String,
+    pub size: u64,
+    /// The run.
+    pub run: String,
+    /// Of the attempt that has made it, where that is known.
+    pub fence: Option<u32>,
+    /// It is no part of an artifact, unless a catalogue has its key. (A file that was given its name may be one of a catalogue that
+    /// was lost.)
+    pub is_unfinished: bool,
+}
+
+/// How much room there is, as statvfs(3) counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Bytes.
+    pub block_size: u64,
+    pub fragment_size: u64,
+    pub blocks: u64,
+    pub blocks_free: u64,
+    pub blocks_available: u64,
+    pub files: u64,
+    pub files_free: u64,
+    pub name_max: u64,
+}
+
+/// How a part came to be in another place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    Copied,
+    /// Both places share its bytes.
+    Linked,
+}
+
+/// A location of parts. All calls block; what is waited for in vain fails with [`Kind::TimedOut`].
+pub trait Parts: Send + Sync {
+    /// Returns what is there, of a store without a catalogue. It fails once `stop` is raised.
+    fn list(&self, stop: &Cancel) -> Result<Listing>;
+
+    /// Looks at parts of which a catalogue says that they are there, and returns at least those of them that are. Where looking
+    /// is a request for each, they are returned as they were recorded.
+    fn look(&self, recorded: &[PartRef], stop: &Cancel) -> Result<Listing>;
+
+    /// Looks at one part; `None` if it is not there.
+    fn find(&self, key: &Key) -> Result<Option<PartRef>>;
+
+    /// Opens a part for reading. It is pinned: opening and reading fail with [`Kind::Stale`] once it is not of that version any
+    /// more; it reads to its end if it is deleted meanwhile, where the location can do that. Reads fail once `stop` is raised.
+    fn open(&self, part: &PartRef, stop: &Cancel) -> Result<Reader>;
+
+    /// Returns true if two parts have the same bytes.
+    fn same(&self, a: &PartRef, b: &PartRef, stop: &Cancel) -> Result<bool> {
+        const STEP: usize = 128 << 10;
+        let (a, b) = (self.open(a, stop)?, self.open(b, stop)?);
+        let mut at = 0;
+        while a.len() == b.len() && at < a.len() {
+            let (left, right) = (a.read_vec(at, STEP)?, b.read_vec(at, STEP)?);
+            if left != right {
+                return Ok(false);
+            }
+            at += left.len() as u64;
+        }
+        Ok(a.len() == b.len())
+    }
+
+    /// Begins a part. What an earlier attempt has left under its key goes.
+    fn create(&self, key: &Key) -> Result<Box<dyn PartSink>>;
+
+    /// Gives finished parts their names and their time, durably, and returns the keys that they have then. Where names are no
+    /// matter of the location, nothing is done, and the keys stay. It may fail half done: whoever asked deletes what the run
+    /// has left.
+    fn publish(&self, parts: &[(Key, String)], made: SystemTime) -> Result<Vec<Key>>;
+
+    /// Deletes parts, durably; one that is not there is fine. What fails does not keep the others; the first error is
+    /// returned.
+    fn delete(&self, keys: &[Key]) -> Result<()>;
+
+    /// Returns what a run has left, or all of them: whoever asks compares it with the catalogue.
+    fn left(&self, run: Option<&str>) -> Result<Vec<Left>>;
+
+    /// Calls `changed` soon after something has changed that concerns a set of parts.
+    fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch>;
+
+    fn space(&self) -> Result<Space>;
+
+    /// Puts a part into a new file.
+    fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
+        let reader = self.open(part, &Cancel::new())?;
+        let mut file = new_file(to).at(&part.name)?;
+        let mut at = 0;
+        while at < reader.len() {
+            let piece = reader.read_vec(at, 1 << 20)?;
+            file.write_all(&piece).at(&part.name)?;
+            at += piece.len() as u64;
+        }
+        file.set_modified(part.mtime).and_then(|()| file.sync_all()).at(&part.name)?;
+        Ok(Saved::Copied)
+    }
+
+    /// The directory of this machine that it is in, if it is in one.
+    fn dir(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// A part that is being written. Dropped before it is finished, it leaves nothing.
+pub trait PartSink: Send {
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Returns once it is durable. From then on it is the caller's, under its key.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Makes a file for its owner alone.
+fn new_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}

@@ -1,0 +1,217 @@
+//! Parts in a directory.
+//!
+//! A key is a file's name. One of several names, which no file can have, is that of a part that is being made: its file is called
+//! `.export-<run>.<fence>.<n>.tmp` until all parts of the run are durable.
+//!
+//! The version of a file is what stat(2) says of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, FileTimes};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::linkat;
+
+use super::{Key, Left, Listing, PartRef, PartSink, Parts, Saved, Space, Version, new_file};
+use crate::error::{At, Error, Kind, Result};
+use crate::format::part_name;
+use crate::io::{Cancel, FileReader, FileVersion, Reader, Seen, directory_as_named, look_at};
+use crate::store::names;
+use crate::store::watch::Watch;
+
+mod files;
+mod inotify;
+mod same;
+mod sink;
+
+use files::Files;
+
+/// More files that are refused than this are not told of.
+const MAX_REFUSED: usize = 100;
+/// Changes made by other machines raise no events, so a network filesystem is looked at this often.
+const POLL: Duration = Duration::from_millis(800);
+
+/// A directory with parts.
+pub struct Local {
+    dir: PathBuf,
+}
+
+impl Local {
+    /// Nothing is opened yet: the directory may come and go.
+    pub fn new(dir: &Path) -> Local {
+        Local { dir: dir.to_path_buf() }
+    }
+
+    fn files(&self) -> Result<Files> {
+        Files::open(&self.dir).map_err(|error| error.at(self.dir.display()))
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.dir.join(file_name(key))
+    }
+
+    fn part(&self, name: &str, version: &FileVersion) -> Result<PartRef> {
+        let (size, mtime) = (version.size(), version.mtime());
+        let version = Version::new(&version.to_bytes());
+        Ok(PartRef { key: Key::new(name)?, name: name.into(), size, version, mtime })
+    }
+
+    fn reader(&self, part: &PartRef, stop: &Cancel) -> Result<FileReader> {
+        let other = || Error::new(Kind::Stale, "its version is none of a file").at(&part.name);
+        let version = FileVersion::from_bytes(part.version.bytes()).ok_or_else(other)?;
+        FileReader::open_seen(&self.path(&part.key), &Seen { version, stop: stop.clone() })
+    }
+}
+
+/// Returns the name of the file of a key.
+fn file_name(key: &Key) -> String {
+    let key = key.as_str();
+    if key.contains('/') { names::unfinished(&key.replace('/', ".")) } else { key.into() }
+}
+
+impl Parts for Local {
+    /// What cannot be looked at (it may just have vanished) is left out.
+    fn list(&self, stop: &Cancel) -> Result<Listing> {
+        let place = self.dir.display();
+        let opened = directory_as_named(&self.dir).at(&place)?;
+        let mtime = opened.metadata().and_then(|meta| meta.modified()).at(&place)?;
+        // The directory that was opened, whatever is at its path by now.
+        let entries = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        let (mut parts, mut unfinished, mut refused) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for entry in entries.at(&place)? {
+            stop.check()?;
+            let Ok(name) = entry.at(&place)?.file_name().into_string() else { continue };
+            if !part_name::is_encrypted(&name) && part_name::parse(&name).is_none() {
+                unfinished.extend(Some(name).filter(|name| part_name::unfinished(name).next().is_some()));
+                continue;
+            }
+            match look_at(&self.dir.join(&name)) {
+                Ok(version) => parts.push(self.part(&name, &version)?),
+                Err(error) if error.kind() == Kind::Os(libc::EACCES) && refused.len() < MAX_REFUSED => {
+                    refused.insert(name, error.to_string());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(Listing { parts, unfinished, refused, mtime })
+    }
+
+    fn look(&self, _recorded: &[PartRef], stop: &Cancel) -> Result<Listing> {
+        self.list(stop)
+    }
+
+    fn find(&self, key: &Key) -> Result<Option<PartRef>> {
+        let name = file_name(key);
+        match look_at(&self.dir.join(&name)) {
+            Ok(version) => Ok(Some(PartRef { key: key.clone(), ..self.part(&name, &version)? })),
+            Err(error) if error.kind() == Kind::Os(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error.at(name)),
+        }
+    }
+
+    fn open(&self, part: &PartRef, stop: &Cancel) -> Result<Reader> {
+        Ok(Arc::new(self.reader(part, stop)?))
+    }
+
+    fn same(&self, a: &PartRef, b: &PartRef, stop: &Cancel) -> Result<bool> {
+        same::same_content(&self.reader(a, stop)?, &self.reader(b, stop)?)
+    }
+
+    fn create(&self, key: &Key) -> Result<Box<dyn PartSink>> {
+        Ok(Box::new(sink::Sink::create(self.path(key))?))
+    }
+
+    fn publish(&self, parts: &[(Key, String)], made: SystemTime) -> Result<Vec<Key>> {
+        let files = self.files()?;
+        for (key, name) in parts {
+            let unfinished = file_name(key);
+            files.open_file(&unfinished)?.set_times(FileTimes::new().set_modified(made))?;
+            files.rename(&unfinished, name)?;
+        }
+        files.sync().at(self.dir.display())?;
+        parts.iter().map(|(_, name)| Key::new(name)).collect()
+    }
+
+    fn delete(&self, keys: &[Key]) -> Result<()> {
+        let files = self.files()?;
+        let mut failed = Ok(());
+        for key in keys {
+            failed = failed.and(files.remove(&file_name(key)).map(drop));
+        }
+        failed.and(files.sync().at(self.dir.display()))
+    }
+
+    fn left(&self, run: Option<&str>) -> Result<Vec<Left>> {
+        let files = self.files()?;
+        let mut left = Vec::new();
+        for name in files.names()? {
+            let Some(name) = name.to_str() else { continue };
+            let Some(file) = names::parse(name).filter(|file| run.is_none_or(|run| run == file.id)) else {
+                continue;
+            };
+            left.push(Left {
+                key: Key::new(name)?,
+                name: name.into(),
+                size: files.size(name)?.unwrap_or_default(),
+                run: file.id.into(),
+                fence: file.fence,
+                is_unfinished: file.is_unfinished,
+            });
+        }
+        Ok(left)
+    }
+
+    fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch> {
+        let watch = Watch::start(POLL, |announcer| inotify::announce(&self.dir, announcer), changed)?;
+        if watch.polls() {
+            log::info!(
+                "{}: looked at every {} ms, because changes are not announced there",
+                self.dir.display(),
+                POLL.as_millis()
+            );
+        }
+        Ok(watch)
+    }
+
+    fn space(&self) -> Result<Space> {
+        let fs = statvfs(&self.dir).map_err(io::Error::from).at(self.dir.display())?;
+        Ok(Space {
+            block_size: fs.block_size(),
+            fragment_size: fs.fragment_size(),
+            blocks: fs.blocks(),
+            blocks_free: fs.blocks_free(),
+            blocks_available: fs.blocks_available(),
+            files: fs.files(),
+            files_free: fs.files_free(),
+            name_max: fs.name_max(),
+        })
+    }
+
+    fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
+        let (files, name) = (self.files()?, file_name(&part.key));
+        match linkat(&files, name.as_str(), AT_FDCWD, to, AtFlags::empty()) {
+            Ok(()) => return Ok(Saved::Linked),
+            // Another filesystem, one without links, or too many of them.
+            Err(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP | Errno::EACCES) => {}
+            Err(errno) => return Err(io::Error::from(errno)).at(name),
+        }
+        let mut source = files.open_to_read(&name)?;
+        let mut target = new_file(to).at(&name)?;
+        let size = io::copy(&mut source, &mut target).at(&name)?;
+        if size != part.size {
+            return Err(Error::new(Kind::Stale, "it has changed while it was copied").at(name));
+        }
+        target.set_modified(part.mtime).and_then(|()| target.sync_all()).at(&name)?;
+        Ok(Saved::Copied)
+    }
+
+    fn dir(&self) -> Option<PathBuf> {
+        Some(self.dir.clone())
+    }
+}
