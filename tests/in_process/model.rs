@@ -1,38 +1,30 @@
-//! Random sequences of what users and the world do to a managed store, against the real catalogue and scheduler, which
-//! run in processes of their own that can be killed, by a clock that the test sets. After every step the invariants hold
-//! (`support/invariants.rs`), and a small model knows what was acknowledged.
+//! Random sequences of what users and the world do to a managed store, by a clock that the test sets, against the real
+//! scheduler: on a directory, in processes of their own that can be killed, and on a store in memory, in hosts that can be
+//! cut off from it. After every step the invariants hold (`support/invariants.rs`), and a small model knows what was
+//! acknowledged.
 //!
 //! `CDDSFS_MODEL_SEQUENCES=20000` makes it longer.
 
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::support::invariants::{HOUR, Known, Moment, violations};
-use crate::support::managed;
+use crate::support::worlds::{Disk, FileClock, InMemory, SOCKET, SOURCE, World, settle};
 use cddsfs::export::engine::Scheduler;
 use cddsfs::export::{disposal, jobs};
 use cddsfs::io::Task;
 use cddsfs::store::catalogue::{Run, Status, Wanted};
 use cddsfs::store::clock::Clock;
 use cddsfs::store::managed::Managed;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 const SEQUENCES: u32 = 2000;
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Where a process is told to be one of the model's.
-const SOCKET: &str = "CDDSFS_MODEL_SOCKET";
-/// Bytes of the disk that a store is on.
-const DISK: u64 = 24 << 20;
+const IN_MEMORY: u32 = 400;
 
 /// What users and the world do. Numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -107,42 +99,6 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A clock in a file, which other processes read.
-#[derive(Clone)]
-struct FileClock(Arc<File>);
-
-impl FileClock {
-    fn open(path: &Path) -> FileClock {
-        FileClock(Arc::new(
-            File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap(),
-        ))
-    }
-
-    fn get(&self) -> (Duration, SystemTime) {
-        let mut bytes = [0; 16];
-        self.0.read_exact_at(&mut bytes, 0).unwrap();
-        let (passed, now) = bytes.split_at(8);
-        let ms = |bytes: &[u8]| Duration::from_millis(u64::from_le_bytes(bytes.try_into().unwrap()));
-        (ms(passed), UNIX_EPOCH + ms(now))
-    }
-
-    fn set(&self, passed: Duration, now: SystemTime) {
-        let ms = |time: Duration| (time.as_millis() as u64).to_le_bytes();
-        let bytes = [ms(passed), ms(now.duration_since(UNIX_EPOCH).unwrap())].concat();
-        self.0.write_all_at(&bytes, 0).unwrap();
-    }
-}
-
-impl Clock for FileClock {
-    fn now(&self) -> SystemTime {
-        self.get().1
-    }
-
-    fn passed(&self) -> Duration {
-        self.get().0
-    }
-}
-
 /// The other side of [`Host`]: a process that runs jobs as it is told. Without a socket it has nothing to do.
 #[test]
 fn a_process_of_the_model() {
@@ -178,135 +134,24 @@ fn a_process_of_the_model() {
     }
 }
 
-/// Looks until two looks in a row have found nothing to do.
-fn settle(scheduler: &mut Scheduler) -> String {
-    let (started, mut quiet, mut failures) = (Instant::now(), 0, 0);
-    while quiet < 3 {
-        let looked = scheduler.look();
-        quiet = if scheduler.is_idle() { quiet + 1 } else { 0 };
-        if !scheduler.is_in_charge() {
-            return "another one is in charge".into();
-        }
-        match looked {
-            Ok(()) => failures = 0,
-            Err(error) => {
-                failures += 1;
-                if failures > 20 {
-                    return error.to_string();
-                }
-            }
-        }
-        if started.elapsed() > PATIENCE {
-            return "it does not come to an end".into();
-        }
-        if quiet == 0 || failures > 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-    "ok".into()
-}
-
-/// A process that can be told to run jobs, and be killed.
-struct Host {
-    child: Child,
-    stream: BufReader<UnixStream>,
-    has_started: bool,
-}
-
-impl Host {
-    fn new(dir: &Path) -> Host {
-        let socket = dir.join("socket");
-        let _ = fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).unwrap();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "model::a_process_of_the_model", "--nocapture"]).env(SOCKET, &socket);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();
-        Host { child, stream: BufReader::new(stream), has_started: false }
-    }
-
-    fn send(&mut self, line: &str) {
-        writeln!(self.stream.get_mut(), "{line}").unwrap();
-    }
-
-    fn tell(&mut self, line: &str) -> String {
-        self.send(line);
-        let mut answer = String::new();
-        self.stream.read_line(&mut answer).unwrap();
-        answer.trim().into()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What all sequences of a thread share: a small disk, and processes as long as they live.
-struct World {
-    disk: PathBuf,
-    source: PathBuf,
-    certificate: Vec<u8>,
-    hosts: [Option<Host>; 2],
-    home: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> World {
-        let home = tempfile::tempdir().unwrap();
-        let disk = home.path().join("disk");
-        fs::create_dir(&disk).unwrap();
-        let size = format!("size={DISK}");
-        mount(Some("model"), &disk, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
-            .expect("a tmpfs, for which it takes root");
-        managed::make_key(home.path());
-        let source = home.path().join("history.db");
-        managed::make_source(&source, 600);
-        let certificate = fs::read(home.path().join("cert.pem")).unwrap();
-        World { disk, source, certificate, hosts: [None, None], home }
-    }
-
-    fn host(&mut self, n: usize) -> &mut Host {
-        let dir = self.home.path().to_path_buf();
-        self.hosts[n].get_or_insert_with(|| Host::new(&dir))
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.hosts = [None, None];
-        let _ = umount2(&self.disk, MntFlags::MNT_DETACH);
-    }
-}
-
 /// One sequence.
 struct Sequence<'a> {
-    world: &'a mut World,
-    store: Managed,
+    world: &'a mut dyn World,
+    store: Arc<Managed>,
     clock: FileClock,
     known: Known,
     begun: SystemTime,
 }
 
 impl Sequence<'_> {
-    fn new(world: &mut World) -> Sequence<'_> {
-        for host in world.hosts.iter_mut().flatten().filter(|host| host.has_started) {
-            host.tell("stop");
-            host.has_started = false;
-        }
-        for entry in fs::read_dir(&world.disk).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
-        }
+    fn new(world: &mut dyn World) -> Sequence<'_> {
         let begun = SystemTime::now();
-        let clock = FileClock::open(&world.home.path().join("clock"));
+        let clock = FileClock::open(&world.home().join("clock"));
         clock.set(Duration::from_secs(1000), begun);
-        let store = Managed::init(&world.disk.join("store")).unwrap();
-        store.set_certificate(&world.certificate).unwrap();
-        store.catalogue.set_source(world.source.to_str().unwrap()).unwrap();
+        let store = Arc::new(world.begin());
+        store.set_certificate(&SOURCE.2).unwrap();
+        store.catalogue.set_source(world.source().to_str().unwrap()).unwrap();
+        store.catalogue.confirm_clock(begun).unwrap();
         let known = Known { never_stepped: true, ..Known::default() };
         Sequence { world, store, clock, known, begun }
     }
@@ -388,43 +233,20 @@ impl Sequence<'_> {
                     }
                 }
             }
-            Op::Start(n) => {
-                let (dir, clock) = (self.store.dir().to_path_buf(), self.world.home.path().join("clock"));
-                let host = self.world.host(n);
-                if !host.has_started {
-                    host.has_started =
-                        host.tell(&format!("start {} {}", dir.display(), clock.display())) == "ok";
-                }
-            }
-            Op::Begin(n) => {
-                if self.world.hosts[n].as_ref().is_some_and(|host| host.has_started) {
-                    self.world.host(n).tell("begin");
-                }
-            }
+            Op::Start(n) => self.world.start(n),
+            Op::Begin(n) => drop(self.world.tell(n, "begin")),
             Op::Settle(n) => {
-                if self.world.hosts[n].as_ref().is_some_and(|host| host.has_started) {
-                    let answer = self.world.host(n).tell("settle");
+                if let Some(answer) = self.world.tell(n, "settle") {
                     if answer.contains("does not come to an end") {
                         return Err(answer);
                     }
                     // On a full disk runs fail, and what cannot be written down is tried again.
-                    return Ok(answer == "ok" && !self.is_disk_full());
+                    return Ok(answer == "ok" && !self.world.is_full());
                 }
             }
-            Op::Stop(n) => {
-                if let Some(host) = self.world.hosts[n].as_mut().filter(|host| host.has_started) {
-                    host.tell("stop");
-                    host.has_started = false;
-                    self.known.interruptions += 1;
-                }
-            }
+            Op::Stop(n) => self.known.interruptions += u32::from(self.world.tell(n, "stop").is_some()),
             Op::Kill(n, ms) => {
-                if let Some(mut host) = self.world.hosts[n].take_if(|host| host.has_started) {
-                    host.send("settle");
-                    thread::sleep(Duration::from_millis(ms));
-                    drop(host);
-                    self.known.interruptions += 1;
-                }
+                self.known.interruptions += u32::from(self.world.kill(n, Duration::from_millis(ms)));
             }
             Op::Pass(time) => {
                 let (passed, now) = self.clock.get();
@@ -434,18 +256,10 @@ impl Sequence<'_> {
             // Before this the certificate is not valid.
             Op::StepBack(time) => self.step((now - time).max(self.begun - 2 * HOUR)),
             Op::FillDisk => {
-                let fill = File::create(self.world.disk.join("fill")).unwrap();
-                let mut bytes = 1 << 20;
-                let mut at = 0;
-                while bytes >= 4096 {
-                    match fill.write_all_at(&vec![1; bytes as usize], at) {
-                        Ok(()) => at += bytes,
-                        Err(_) => bytes /= 4,
-                    }
-                }
+                self.world.fill();
                 self.known.interruptions += 1;
             }
-            Op::FreeDisk => drop(fs::remove_file(self.world.disk.join("fill"))),
+            Op::FreeDisk => self.world.free(),
             Op::Orphan => {
                 if let Some(run) = self.choose(0, |run| run.status == Status::Queued)
                     && self.store.queue.claim(&Wanted::only(&run.id), now).is_ok()
@@ -457,10 +271,6 @@ impl Sequence<'_> {
         Ok(false)
     }
 
-    fn is_disk_full(&self) -> bool {
-        self.world.disk.join("fill").exists()
-    }
-
     fn step(&mut self, to: SystemTime) {
         let (passed, _) = self.clock.get();
         self.clock.set(passed, to);
@@ -469,7 +279,7 @@ impl Sequence<'_> {
     }
 }
 
-fn check(world: &mut World, ops: &[Op]) -> Result<(), TestCaseError> {
+fn check(world: &mut dyn World, ops: &[Op]) -> Result<(), TestCaseError> {
     let mut sequence = Sequence::new(world);
     let end = [Op::FreeDisk, Op::Stop(1), Op::Start(0), Op::Pass(Duration::from_secs(20)), Op::Settle(0)];
     for (i, op) in ops.iter().chain(&end).enumerate() {
@@ -481,7 +291,7 @@ fn check(world: &mut World, ops: &[Op]) -> Result<(), TestCaseError> {
         let moment = Moment { now, passed, is_settled };
         let wrong = match violations(&sequence.store, &mut sequence.known, &moment) {
             Ok(wrong) => wrong,
-            Err(_) if sequence.is_disk_full() => continue,
+            Err(_) if sequence.world.is_full() => continue,
             Err(error) => vec![error.to_string()],
         };
         if !wrong.is_empty() {
@@ -491,15 +301,14 @@ fn check(world: &mut World, ops: &[Op]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-#[test]
-fn nothing_is_lost_whatever_happens_in_whatever_order() {
-    let sequences = std::env::var("CDDSFS_MODEL_SEQUENCES").map_or(SEQUENCES, |n| n.parse().unwrap());
+/// Has sequences happen in as many worlds as there are cores.
+fn check_all<W: World>(sequences: u32, world: fn() -> W) {
+    let sequences = std::env::var("CDDSFS_MODEL_SEQUENCES").map_or(sequences, |n| n.parse().unwrap());
     let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) as u32;
     thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {
-                let mut world = World::new();
-                let world = std::cell::RefCell::new(&mut world);
+                let world = std::cell::RefCell::new(world());
                 let config = Config {
                     cases: sequences.div_ceil(threads),
                     failure_persistence: None,
@@ -510,11 +319,21 @@ fn nothing_is_lost_whatever_happens_in_whatever_order() {
                     ..Config::default()
                 };
                 let ops = proptest::collection::vec(op(), 1..24);
-                let outcome = TestRunner::new(config).run(&ops, |ops| check(&mut world.borrow_mut(), &ops));
+                let outcome = TestRunner::new(config).run(&ops, |ops| check(&mut *world.borrow_mut(), &ops));
                 if let Err(failed) = outcome {
                     panic!("{failed}");
                 }
             });
         }
     });
+}
+
+#[test]
+fn nothing_is_lost_whatever_happens_in_whatever_order() {
+    check_all(SEQUENCES, Disk::new);
+}
+
+#[test]
+fn nothing_is_lost_in_a_store_that_is_no_directory() {
+    check_all(IN_MEMORY, InMemory::new);
 }

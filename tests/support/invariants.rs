@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cddsfs::error::Result;
@@ -43,8 +44,31 @@ pub struct Moment {
     pub is_settled: bool,
 }
 
+/// Returns the store as another process sees it, where it can be opened again.
+fn opened(store: &Arc<Managed>) -> Result<Store> {
+    match store.parts.dir() {
+        Some(_) => Store::open(store.dir(), false),
+        None => Ok(Store::Managed(store.clone())),
+    }
+}
+
+/// Returns the names, or the keys, of everything that is where the parts are.
+fn stored(store: &Managed) -> Result<HashSet<String>> {
+    let Some(dir) = store.parts.dir() else {
+        return Ok(store
+            .parts
+            .list(&Cancel::new())?
+            .parts
+            .into_iter()
+            .map(|part| part.key.to_string())
+            .collect());
+    };
+    let entries = fs::read_dir(dir)?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 /// Returns what does not hold. Fails if the catalogue cannot be read (a full disk has no room for SQLite's index of its log).
-pub fn violations(store: &Managed, known: &mut Known, moment: &Moment) -> Result<Vec<String>> {
+pub fn violations(store: &Arc<Managed>, known: &mut Known, moment: &Moment) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     whole(store, known, moment, &mut wrong)?;
     // What completes meanwhile is there then.
@@ -107,8 +131,8 @@ fn executed_once(
 }
 
 /// No artifact is visible that is not whole.
-fn whole(store: &Managed, known: &mut Known, moment: &Moment, wrong: &mut Vec<String>) -> Result<()> {
-    let managed = Store::open(store.dir(), false)?;
+fn whole(store: &Arc<Managed>, known: &mut Known, moment: &Moment, wrong: &mut Vec<String>) -> Result<()> {
+    let managed = opened(store)?;
     let snapshot = managed.snapshot(moment.now, &Cancel::new())?;
     for artifact in store.catalogue.artifacts()? {
         let stem = names::stem_of(&artifact.run);
@@ -118,7 +142,10 @@ fn whole(store: &Managed, known: &mut Known, moment: &Moment, wrong: &mut Vec<St
                 wrong.push(format!("{stem}: {} is not shown", part.name));
                 continue;
             };
-            let bytes = fs::read(store.artifacts().join(&part.name)).unwrap_or_default();
+            let found = store.parts.find(&part.key)?;
+            let reader = found.and_then(|found| store.parts.open(&found, &Cancel::new()).ok());
+            let bytes =
+                reader.and_then(|reader| reader.read_vec(0, reader.len() as usize).ok()).unwrap_or_default();
             if openssl::sha::sha256(&bytes) != part.sha256 || shown.file.size() != part.size {
                 wrong.push(format!("{}: other bytes than were written", part.name));
             }
@@ -156,7 +183,7 @@ fn not_before_its_time(
             && parts
                 .iter()
                 .filter(|part| !known.deleted_parts.contains(&part.name))
-                .all(|part| !part.is_deleted && store.artifacts().join(&part.name).exists());
+                .all(|part| !part.is_deleted && matches!(store.parts.find(&part.key), Ok(Some(_))));
         if !(is_there || has_expired && is_believed) {
             wrong.push(format!("the artifact of {run} is gone, and its time has not come"));
         }
@@ -210,13 +237,10 @@ fn explained(store: &Managed, runs: &HashMap<String, Run>, wrong: &mut Vec<Strin
     let mut explained = HashSet::new();
     for run in runs.values().filter(|run| run.present) {
         let parts = store.catalogue.parts(&run.id)?;
-        explained.extend(parts.into_iter().filter(|part| !part.is_deleted).map(|part| part.name));
+        explained.extend(parts.into_iter().filter(|part| !part.is_deleted).map(|part| part.key.to_string()));
     }
-    for entry in fs::read_dir(store.artifacts())? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if !explained.contains(&name) {
-            wrong.push(format!("artifacts/{name}: no record explains it"));
-        }
+    for name in stored(store)?.difference(&explained) {
+        wrong.push(format!("artifacts/{name}: no record explains it"));
     }
     Ok(())
 }

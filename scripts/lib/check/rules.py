@@ -140,10 +140,6 @@ class Source:
     def in_test(self, at):
         return any(start <= at < stop for start, stop in self.tests)
 
-    def is_in(self, homes):
-        here = "/".join(self.module or (self.family,)) + "/"
-        return any(here.startswith(home + "/") for home in homes)
-
     def in_const(self, at):
         """What the compiler evaluates cannot panic later."""
         return any(m.start() < at < self.end_of_item(m.end()) for m in CONST.finditer(self.code))
