@@ -17,11 +17,13 @@ use crate::store::Store;
 use crate::store::clock::Clock;
 use crate::store::sizes::Sizes;
 
+mod attr;
 mod change;
 mod export;
 mod handle;
 mod history;
 mod index;
+mod ino;
 mod jobs;
 mod listing;
 mod needs;
@@ -34,15 +36,17 @@ mod view;
 mod xattr;
 
 pub use crate::artifact::member::DEFAULT_CACHE;
+pub use attr::{Attr, Caching, DirEntry, NodeKind};
+use attr::{Shape, TTL_CHANGING, TTL_FINISHED};
 pub use change::{Changes, OpenMode};
 pub use handle::Handle;
 use handle::Handles;
+pub use ino::{Ino, ROOT};
 use jobs::Jobs;
+pub use listing::Listing;
 use listing::Named;
-pub use listing::{DirEntry, Listing};
 pub use needs::{Asked, Needs, Place, no_answer};
-pub use node::{Attr, Caching, Ino, NodeKind, ROOT};
-use node::{Dir, Node, Record, Shape};
+use node::{Dir, Node, Record};
 use recent::Recent;
 use refresh::Seen;
 pub use sizer::Sizer;
@@ -242,7 +246,7 @@ impl Tree {
         match self.node(ino) {
             Ok(node) => self.attributes(ino, &node),
             // What has gone is still there for whoever has it open.
-            Err(stale) => self.handles.attributes(ino).map(|attr| (attr, node::TTL_FINISHED)).ok_or(stale),
+            Err(stale) => self.handles.attributes(ino).map(|attr| (attr, TTL_FINISHED)).ok_or(stale),
         }
     }
 
@@ -252,7 +256,7 @@ impl Tree {
         let directory = |mtime| Shape { kind: NodeKind::Directory, size: 0, mtime };
         let (shape, ttl) = match node {
             Node::Dir(Dir::Jobs) => (directory(self.jobs()?.changed()), Duration::ZERO),
-            Node::Dir(_) => (directory(self.view().mtime()), node::TTL_CHANGING),
+            Node::Dir(_) => (directory(self.view().mtime()), TTL_CHANGING),
             Node::Job(entry) => {
                 let (size, mtime) = self.jobs()?.size_and_mtime(entry)?;
                 (file(size, mtime.unwrap_or_else(|| self.view().mtime())), Duration::ZERO)
@@ -264,7 +268,7 @@ impl Tree {
             }
             Node::Incomplete(export) => {
                 let text = export.gaps_text(&self.exports).ok_or_else(decided_otherwise)?;
-                (file(text.len() as u64, self.made(export)), node::TTL_CHANGING)
+                (file(text.len() as u64, self.made(export)), TTL_CHANGING)
             }
             Node::History(record) => {
                 let rendered = self.rendered(record)?;
@@ -274,7 +278,7 @@ impl Tree {
             // The root is there before anybody knows what is in it.
             Node::Member { export, id: members::ROOT } => {
                 let known = export.is_known(&self.exports);
-                (directory(self.made(export)), if known { self.ttl(export) } else { node::TTL_CHANGING })
+                (directory(self.made(export)), if known { self.ttl(export) } else { TTL_CHANGING })
             }
             Node::Member { export, id } => {
                 (export.members(&self.exports)?.attr(*id)?.into(), self.ttl(export))
@@ -311,15 +315,15 @@ impl Tree {
     /// Returns how long the attributes of an export hold: to its end, at most.
     fn ttl(&self, export: &export::Export) -> Duration {
         match self.view().retention().expires(export.set().made).filter(|_| self.store.managed().is_some()) {
-            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(node::TTL_FINISHED),
-            None => node::TTL_FINISHED,
+            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(TTL_FINISHED),
+            None => TTL_FINISHED,
         }
     }
 
     fn ttl_until_next_expiry(&self) -> Duration {
         match self.view().next_expiry() {
-            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(node::TTL_FINISHED),
-            None => node::TTL_FINISHED,
+            Some(at) => at.duration_since(self.clock.now()).unwrap_or_default().min(TTL_FINISHED),
+            None => TTL_FINISHED,
         }
     }
 
@@ -365,7 +369,7 @@ impl Tree {
 
 /// Returns the inode number of a text that came while another one of that number was open.
 fn later(ino: Ino, text: &[u8]) -> Ino {
-    node::hash_number(&[b"later\0", &ino.to_le_bytes(), text])
+    ino::hash_number(&[b"later\0", &ino.to_le_bytes(), text])
 }
 
 /// For whoever thought that a set lacks parts.

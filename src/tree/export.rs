@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use super::node::{self, Ino};
+use super::ino::{self, Ino};
 use super::recent::{Key, Recent};
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, Opened, Zip};
@@ -76,7 +76,7 @@ pub struct Export {
 
 impl Export {
     pub fn new(set: Arc<StoredSet>, indexed: bool) -> Export {
-        let contents = node::member_base(&set, indexed);
+        let contents = ino::member_base(&set, indexed);
         Export {
             set,
             contents,

@@ -6,10 +6,11 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::attr::Attr;
 use super::export::Export;
+use super::ino::Ino;
 use super::jobs::Writing;
 use super::listing::Listing;
-use super::node::{Attr, Ino};
 use crate::artifact::Zip;
 use crate::error::{Error, Kind, Result};
 use crate::io::{ReadAt, Reader};

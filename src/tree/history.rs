@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Tree;
+use super::attr::TTL_CHANGING;
 use super::export::{Context, Export, Made, Outcome, artifact_name};
-use super::node::{self, TTL_CHANGING};
+use super::node;
 use crate::error::{Error, Kind, Result};
 use crate::export::json::Object;
 use crate::export::record::{self, timestamp};

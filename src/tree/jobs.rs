@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use super::listing::DirEntry;
-use super::node::{Ino, NodeKind, hash_number};
+use super::attr::{DirEntry, NodeKind};
+use super::ino::{Ino, hash_number};
 use crate::error::{Error, Kind, Result};
 use crate::export::jobs::{self, Rejected};
 use crate::export::refusal::Refusal;

@@ -6,18 +6,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attr::{DirEntry, NodeKind};
 use super::export::Export;
-use super::node::{Dir, Ino, Node, NodeKind};
+use super::ino::Ino;
+use super::node::{Dir, Node};
 use crate::artifact::members::{self, MemberAttr, Members, NodeId};
 use crate::error::Result;
-
-/// A name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirEntry {
-    pub ino: Ino,
-    pub kind: NodeKind,
-    pub name: String,
-}
 
 /// The entries of a directory, `.` and `..` included.
 pub enum Listing {

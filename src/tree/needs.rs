@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Tree;
+use super::attr::{Attr, DirEntry, Shape};
 use super::export::Export;
 use super::handle::{Handle, Opened};
-use super::listing::{DirEntry, Listing};
-use super::node::{Attr, Dir, Ino, Node, Record, Shape, hash_number};
+use super::ino::{Ino, hash_number};
+use super::listing::Listing;
+use super::node::{Dir, Node, Record};
 use crate::artifact::members;
 use crate::error::{Error, Kind, Result};
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attr::{Attr, Caching, DirEntry, Shape};
 use super::handle::{Handle, Opened};
+use super::ino::Ino;
 use super::jobs;
-use super::listing::{DirEntry, Listing};
-use super::node::{Attr, Caching, Dir, Ino, Node, Record, Shape};
+use super::listing::Listing;
+use super::node::{Dir, Node, Record};
 use super::view::View;
 use super::{OpenMode, Tree, decided_otherwise, export, later, not_a_directory};
 use crate::artifact::members::MemberKind;

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use std::time::SystemTime;
 
+use super::attr::{DirEntry, NodeKind};
 use super::export::{Context, Export, Outcome, artifact_name};
-use super::listing::DirEntry;
-use super::node::{Dir, Ino, Node, NodeKind, Record, member_base_of};
+use super::ino::{Ino, member_base_of};
+use super::node::{Dir, Node, Record};
 use super::{Gone, index};
 use crate::format::part_name;
 use crate::store::Snapshot;

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::jobs::Rejected;
 use crate::export::refusal::Refusal;
 use crate::io::take_permit;
-use crate::tree::node::hash_number;
+use crate::tree::ino::hash_number;
 
 fn not_permitted(what: &str) -> Error {
     Error::new(Kind::NotPermitted, what)

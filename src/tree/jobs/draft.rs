@@ -15,7 +15,7 @@ use crate::export::jobs::Rejected;
 use crate::export::refusal::Refusal;
 use crate::export::spec::{EXAMPLE, MAX_BYTES, Spec};
 use crate::io::check_permit;
-use crate::tree::node::Ino;
+use crate::tree::ino::Ino;
 
 /// Up to this length a text is judged after every write; a longer one as it grows by an eighth, or where a write ends
 /// as a spec does. Else writes of a byte each would take a time that grows with the square of the length.

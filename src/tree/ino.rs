@@ -1,0 +1,42 @@
+//! Inode numbers: hashes of what a node is and of the version of its bytes, so that they are the same in the next mount,
+//! and others for other bytes.
+
+use crate::store::plain::StoredSet;
+
+/// An inode number.
+pub type Ino = u64;
+
+/// The root of the mount.
+pub const ROOT: Ino = 1;
+
+/// Returns the inode number of what is known by these pieces.
+pub fn hash_number(pieces: &[&[u8]]) -> Ino {
+    let mut hasher = blake3::Hasher::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    number(&hasher)
+}
+
+/// 0 means no inode and 1 is the root.
+pub fn number(hasher: &blake3::Hasher) -> Ino {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first).max(ROOT + 1)
+}
+
+/// The lower bits of a member's inode number are its number in the zip, the upper ones a hash of the export: so
+/// that hundreds of thousands of members need no table.
+const MEMBER_BITS: u32 = 24;
+
+/// Returns the inode number of the root of the contents of a set.
+pub fn member_base(set: &StoredSet, indexed: bool) -> Ino {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"contents\0").update(&set.digest).update(&[u8::from(indexed)]).update(set.stem.as_bytes());
+    member_base_of(number(&hasher)).max(1 << MEMBER_BITS)
+}
+
+/// Returns the inode number of the root of the contents that a member is in.
+pub fn member_base_of(ino: Ino) -> Ino {
+    ino & !((1 << MEMBER_BITS) - 1)
+}
