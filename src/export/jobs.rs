@@ -51,46 +51,64 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Hands in a spec, and returns the id of the run that it leads to. A spec that runs more than once becomes a job,
-/// which gets its name from the title.
-pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Result<String, Rejected> {
-    let spec = Spec::parse(text)?;
-    let run = run_of(&spec, None, now, now)?;
-    let id = run.id.clone();
-    match spec.run {
-        Some(_) => store.catalogue.add_job(&mut names_for(&spec.title), &text_of(text)?, now, &run)?,
-        None => store.catalogue.add_run(&run)?,
-    }
-    Ok(id)
+/// A text that is a spec, and what it says.
+pub struct Ready {
+    spec: Spec,
+    text: String,
 }
 
-/// Defines a job, or changes the one of that name. A job that runs once runs again whenever it is changed.
+impl Ready {
+    pub fn parse(text: &[u8]) -> std::result::Result<Ready, Refusal> {
+        let spec = Spec::parse(text)?;
+        // A spec that was parsed is UTF-8.
+        let text = String::from_utf8(text.to_vec())
+            .map_err(|_| Refusal::new("", "this is not UTF-8", "write UTF-8"))?;
+        Ok(Ready { spec, text })
+    }
+
+    /// Hands it in, and returns the id of the run that it leads to. A spec that runs more than once becomes a job, which
+    /// gets its name from the title.
+    pub fn submit(&self, store: &Managed, now: SystemTime) -> Result<String> {
+        let run = run_of(&self.spec, None, now, now)?;
+        let id = run.id.clone();
+        match self.spec.run {
+            Some(_) => store.catalogue.add_job(&mut names_for(&self.spec.title), &self.text, now, &run)?,
+            None => store.catalogue.add_run(&run)?,
+        }
+        Ok(id)
+    }
+
+    /// Defines a job, or changes the one of that name. A job that runs once runs again whenever it is changed.
+    pub fn define(&self, store: &Managed, name: &str, now: SystemTime) -> Result<()> {
+        if let Some(job) = store.catalogue.job(name)? {
+            if job.text == self.text {
+                return Ok(());
+            }
+            // Only written in another way: that is no reason to run again.
+            if Spec::parse(job.text.as_bytes()).is_ok_and(|before| before.given == self.spec.given) {
+                store.catalogue.set_job_text(name, &self.text, now)?;
+                return Ok(());
+            }
+        }
+        let run = run_of(&self.spec, Some(name), now, now)?;
+        store.catalogue.define_job(name, &self.text, now, Some(&run))?;
+        Ok(())
+    }
+}
+
+/// [`Ready::submit`] of a text.
+pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Result<String, Rejected> {
+    Ok(Ready::parse(text)?.submit(store, now)?)
+}
+
+/// [`Ready::define`] of a text.
 pub fn define(
     store: &Managed,
     name: &str,
     text: &[u8],
     now: SystemTime,
 ) -> std::result::Result<(), Rejected> {
-    let spec = Spec::parse(text)?;
-    let text = text_of(text)?;
-    if let Some(job) = store.catalogue.job(name)? {
-        if job.text == text {
-            return Ok(());
-        }
-        // Only written in another way: that is no reason to run again.
-        if Spec::parse(job.text.as_bytes()).is_ok_and(|before| before.given == spec.given) {
-            store.catalogue.set_job_text(name, &text, now)?;
-            return Ok(());
-        }
-    }
-    let run = run_of(&spec, Some(name), now, now)?;
-    store.catalogue.define_job(name, &text, now, Some(&run))?;
-    Ok(())
-}
-
-fn text_of(text: &[u8]) -> std::result::Result<String, Refusal> {
-    // A spec that was parsed is UTF-8.
-    String::from_utf8(text.to_vec()).map_err(|_| Refusal::new("", "this is not UTF-8", "write UTF-8"))
+    Ok(Ready::parse(text)?.define(store, name, now)?)
 }
 
 /// Makes the run that a spec leads to: at its time, but not before `from`.

@@ -36,8 +36,8 @@ impl Tree {
             return Err(read_only());
         };
         if self.is_jobs(parent)? {
-            self.jobs()?.unlink(utf8(name)?)?;
-            self.look_again_after_jobs();
+            let is_new = self.jobs()?.unlink(utf8(name)?)?;
+            self.look_again_if(is_new);
             return Ok(());
         }
         let now = self.clock.now();
@@ -72,10 +72,8 @@ impl Tree {
     }
 
     /// Has new runs shown at once. They are handed in whether or not that goes well.
-    pub(super) fn look_again_after_jobs(&self) {
-        if self.jobs.as_ref().is_some_and(|jobs| jobs.take_handed_in())
-            && let Err(error) = self.look_again()
-        {
+    pub(super) fn look_again_if(&self, is_new: bool) {
+        if is_new && let Err(error) = self.look_again() {
             log::warn!("the store cannot be looked at: {error}");
         }
     }
@@ -114,9 +112,17 @@ impl Tree {
     pub fn rename(&self, from: (Ino, &OsStr), to: (Ino, &OsStr), has_to_be_new: bool) -> Result<()> {
         self.check_is_jobs(from.0)?;
         self.check_is_jobs(to.0)?;
-        let done = self.jobs()?.rename(utf8(from.1)?, utf8(to.1)?, has_to_be_new);
-        self.look_again_after_jobs();
-        done
+        match self.jobs()?.rename(utf8(from.1)?, utf8(to.1)?, has_to_be_new) {
+            Ok(is_new) => {
+                self.look_again_if(is_new);
+                Ok(())
+            }
+            Err(error) => {
+                // It may have been handed in all the same.
+                self.notice();
+                Err(error)
+            }
+        }
     }
 
     /// Changes attributes, of the file that the handle has opened if there is one.
@@ -159,7 +165,11 @@ impl Tree {
 
     pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
         match &*self.handles.get(handle)? {
-            Opened::Writing(writing) if writing.writes => self.jobs()?.write(writing, offset, data),
+            Opened::Writing(writing) if writing.writes => {
+                let is_new = self.jobs()?.write(writing, offset, data)?;
+                self.look_again_if(is_new);
+                Ok(())
+            }
             _ => Err(Error::new(Kind::Os(libc::EBADF), "it is not open for writing")),
         }
     }
@@ -167,9 +177,9 @@ impl Tree {
     /// Hands in what has been written, if it is complete.
     pub fn flush(&self, handle: Handle) -> Result<()> {
         let Opened::Writing(writing) = &*self.handles.get(handle)? else { return Ok(()) };
-        let flushed = self.jobs()?.flush(writing);
-        self.look_again_after_jobs();
-        flushed
+        let is_new = self.jobs()?.flush(writing)?;
+        self.look_again_if(is_new);
+        Ok(())
     }
 
     pub(super) fn close_job(&self, handle: Handle) {
@@ -177,8 +187,7 @@ impl Tree {
             && let Ok(opened) = self.handles.get(handle)
             && let Opened::Writing(writing) = &*opened
         {
-            jobs.close(writing);
-            self.look_again_after_jobs();
+            self.look_again_if(jobs.close(writing));
         }
     }
 

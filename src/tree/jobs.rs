@@ -8,17 +8,14 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use super::attr::{DirEntry, NodeKind};
 use super::ino::{Ino, hash_number};
-use crate::error::{Error, Kind, Result};
-use crate::export::jobs::{self, Rejected};
-use crate::export::refusal::Refusal;
+use crate::error::Result;
 use crate::export::spec::EXAMPLE;
-use crate::io::with_permit;
 use crate::store::catalogue::{Job, Revision};
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
@@ -28,12 +25,13 @@ mod draft;
 mod errors;
 mod names;
 mod scratch;
+mod writing;
 
+use draft::Draft;
 pub use draft::Writing;
-use draft::{Desk, Draft, Role};
 use errors::{Errors, Unkept};
 use names::Name;
-use scratch::{Budget, Share};
+use scratch::Budget;
 
 /// More names than this are not remembered by their inode numbers; the others are looked for.
 const MAX_SEEN: usize = 4096;
@@ -76,8 +74,6 @@ pub struct Jobs {
     unkept: Mutex<Unkept>,
     /// It has not taken what was handed in last, for others had it for too long.
     is_busy: AtomicBool,
-    /// True if there are runs that the view does not have.
-    handed_in: AtomicBool,
 }
 
 struct State {
@@ -144,17 +140,11 @@ impl Jobs {
             errors: Mutex::default(),
             unkept: Mutex::default(),
             is_busy: AtomicBool::new(false),
-            handed_in: AtomicBool::new(false),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// Returns true once after something has been handed in.
-    pub fn take_handed_in(&self) -> bool {
-        self.handed_in.swap(false, Ordering::Relaxed)
     }
 
     /// When the names in `jobs/` were changed here last.
@@ -268,58 +258,6 @@ impl Jobs {
         Ok(errors)
     }
 
-    /// Opens what can be written. A defined job is only changed by what is written to the end and right.
-    pub fn open(&self, entry: &Entry, writes: bool, truncates: bool, appends: bool) -> Result<Writing> {
-        let draft = match entry {
-            Entry::Errors => return Err(Error::new(Kind::NotPermitted, "jobs/errors is only read")),
-            Entry::New => self.unnamed(entry, Role::New, Vec::new())?,
-            Entry::Job(job) => {
-                let text = if truncates { Vec::new() } else { job.text.clone().into_bytes() };
-                self.unnamed(entry, Role::Job(job.name.clone()), text)?
-            }
-            Entry::Draft(draft) => {
-                if truncates {
-                    draft.resize(0, self.clock.now())?;
-                }
-                draft.clone()
-            }
-        };
-        if writes {
-            draft.add_writer();
-        }
-        Ok(Writing { draft, writes, appends })
-    }
-
-    /// Makes a text that only its handle knows: what is defined stays until there is something better.
-    fn unnamed(&self, entry: &Entry, role: Role, text: Vec<u8>) -> Result<Arc<Draft>> {
-        let mut share = Share::of_spec(&self.budget);
-        share.resize(text.len())?;
-        Ok(Arc::new(Draft::new(entry.ino(), role, text, share, self.clock.now())))
-    }
-
-    pub fn write(&self, writing: &Writing, offset: u64, data: &[u8]) -> Result<()> {
-        let offset = Some(offset).filter(|_| !writing.appends);
-        writing.draft.write(self, offset, data, self.clock.now())
-    }
-
-    pub fn flush(&self, writing: &Writing) -> Result<()> {
-        if writing.writes { writing.draft.flush(self) } else { Ok(()) }
-    }
-
-    pub fn read(&self, writing: &Writing, buf: &mut [u8], offset: u64) -> Result<usize> {
-        writing.draft.read_at(self, buf, offset)
-    }
-
-    /// Ends a handle. A job that has come to nothing is not there any more.
-    pub fn close(&self, writing: &Writing) {
-        if writing.writes
-            && writing.draft.close(self)
-            && let Role::Job(name) = writing.draft.role()
-        {
-            self.forget(&names::file_of(&name), Some(&writing.draft));
-        }
-    }
-
     /// Removes a draft's name.
     fn forget(&self, file: &str, only: Option<&Arc<Draft>>) {
         let mut state = self.state();
@@ -329,61 +267,6 @@ impl Jobs {
             state.changed = self.clock.now();
         }
         state.by_ino.retain(|_, draft| draft.strong_count() > 0);
-    }
-}
-
-impl Jobs {
-    fn take_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
-        let now = self.clock.now();
-        match role {
-            Role::New => jobs::submit(&self.store, text, now),
-            Role::Scratch => Ok(String::new()),
-            Role::Job(name) => {
-                jobs::define(&self.store, name, text, now)?;
-                // It is in the catalogue now, and no backup takes its place.
-                self.state().parked.remove(name);
-                self.forget(&names::file_of(name), None);
-                Ok(String::new())
-            }
-        }
-    }
-
-    /// Writes down what could not be written down before.
-    fn keep_unkept(&self) {
-        let mut unkept = self.unkept.lock();
-        while let Some(refused) = unkept.earliest() {
-            if with_permit(None, || self.store.catalogue.add_refusal(refused)).is_err() {
-                return;
-            }
-            unkept.is_kept();
-        }
-    }
-}
-
-impl Desk for Jobs {
-    fn hand_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
-        let taken = self.take_in(role, text);
-        let is_busy = matches!(&taken, Err(Rejected::Failed(error)) if error.kind() == Kind::TimedOut);
-        self.is_busy.store(is_busy, Ordering::Relaxed);
-        if taken.is_ok() {
-            self.handed_in.store(true, Ordering::Relaxed);
-            self.keep_unkept();
-        }
-        taken
-    }
-
-    fn keep(&self, role: &Role, refusal: &Refusal, text: &[u8]) {
-        let target = role.target();
-        let refused = jobs::refused(&target, refusal, text, self.clock.now());
-        // It would be waited for once more, in vain.
-        if self.is_busy.swap(false, Ordering::Relaxed) {
-            return self.unkept.lock().add(refused);
-        }
-        // Also of what took too long, so that nothing is lost.
-        if let Err(error) = with_permit(None, || self.store.catalogue.add_refusal(&refused)) {
-            log::warn!("a spec written to {target} was refused, and is kept in memory only: {error}");
-            self.unkept.lock().add(refused);
-        }
     }
 }
 

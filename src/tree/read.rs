@@ -75,10 +75,11 @@ impl Tree {
         if let Opened::Writing(writing) = &*opened {
             let jobs = self.jobs()?;
             return with_scratch(len, |buf| {
-                let read = jobs.read(writing, buf, offset);
+                let (n, is_new) = jobs.read(writing, buf, offset)?;
                 // Whoever is told of a run can look it up.
-                self.look_again_after_jobs();
-                read.map(|n| take(&buf[..n]))
+                self.look_again_if(is_new);
+                take(&buf[..n]);
+                Ok(())
             });
         }
         match opened.lend(offset, len, take) {

@@ -4,13 +4,11 @@ use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::draft::{Desk, Draft, Role};
+use super::draft::{Draft, Role};
 use super::names::{self, Name};
 use super::scratch::{MAX_FILES, Share, no_space};
 use super::{Entry, Jobs, ino_of};
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::Rejected;
-use crate::export::refusal::Refusal;
 use crate::io::take_permit;
 use crate::tree::ino::hash_number;
 
@@ -61,7 +59,8 @@ impl Jobs {
         self.changing.lock()
     }
 
-    pub fn unlink(&self, file: &str) -> Result<()> {
+    /// Deletes a file; returns true if there is something that the view does not have.
+    pub fn unlink(&self, file: &str) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time();
         match self.find(file)?.ok_or_else(missing)? {
             Entry::New | Entry::Errors => Err(not_permitted("this cannot be deleted")),
@@ -70,36 +69,36 @@ impl Jobs {
         }
     }
 
-    fn delete_job(&self, name: &str) -> Result<()> {
+    fn delete_job(&self, name: &str) -> Result<bool> {
         self.store.catalogue.delete_job(name)?;
         self.names_have_changed();
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a temporary file, and with it the job whose only file it is.
-    fn drop_draft(&self, file: &str, draft: &Arc<Draft>) -> Result<()> {
+    fn drop_draft(&self, file: &str, draft: &Arc<Draft>) -> Result<bool> {
         let parked = self.state().is_parked_in(draft);
+        let mut is_deleted = false;
         if let Some(job) = parked {
             let comes_back = self.state().drafts.contains_key(&names::file_of(&job));
             if !comes_back {
-                self.store.catalogue.delete_job(&job)?;
-                self.names_have_changed();
+                is_deleted = self.delete_job(&job)?;
             }
             self.state().parked.remove(&job);
         }
         take_permit()?;
         self.forget(file, Some(draft));
         draft.become_role(Role::Scratch);
-        Ok(())
+        Ok(is_deleted)
     }
 
     fn names_have_changed(&self) {
         self.state().changed = self.clock.now();
-        self.handed_in.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Gives a file another name. What gets the name of a job becomes its definition.
-    pub fn rename(&self, from: &str, to: &str, has_to_be_new: bool) -> Result<()> {
+    /// Gives a file another name. What gets the name of a job becomes its definition. Returns true if there is something that
+    /// the view does not have.
+    pub fn rename(&self, from: &str, to: &str, has_to_be_new: bool) -> Result<bool> {
         names::check(to)?;
         let _one_at_a_time = self.one_at_a_time();
         let source = self.find(from)?.ok_or_else(missing)?;
@@ -119,31 +118,32 @@ impl Jobs {
             (Entry::Draft(draft), Name::Job(name)) => self.define_from(from, draft, name),
             (Entry::Draft(draft), Name::Scratch) => {
                 take_permit()?;
-                self.replace_scratch(to, target)?;
+                let is_deleted = self.replace_scratch(to, target)?;
                 let mut state = self.state();
                 state.drafts.remove(from);
                 state.see_draft(to, draft, self.clock.now());
-                Ok(())
+                Ok(is_deleted)
             }
             (Entry::Job(job), Name::Job(name)) => {
                 self.store.catalogue.rename_job(&job.name, name)?;
                 self.state().parked.remove(name);
                 self.names_have_changed();
-                Ok(())
+                Ok(true)
             }
             (Entry::Job(job), Name::Scratch) => {
-                self.replace_scratch(to, target)?;
-                self.park(&job.name, &job.text, job.modified, to)
+                let is_deleted = self.replace_scratch(to, target)?;
+                self.park(&job.name, &job.text, job.modified, to)?;
+                Ok(is_deleted)
             }
         }
     }
 
     /// Makes room for a temporary file of that name.
-    fn replace_scratch(&self, file: &str, target: Option<Entry>) -> Result<()> {
+    fn replace_scratch(&self, file: &str, target: Option<Entry>) -> Result<bool> {
         match target {
             Some(Entry::Draft(draft)) => self.drop_draft(file, &draft),
             _ if self.state().scratch_files() >= MAX_FILES => Err(no_space()),
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -162,7 +162,7 @@ impl Jobs {
     }
 
     /// Copies of file managers and rsync come under a hidden name, and are renamed when they are whole.
-    fn hand_in_from(&self, from: &str, draft: &Arc<Draft>) -> Result<()> {
+    fn hand_in_from(&self, from: &str, draft: &Arc<Draft>) -> Result<bool> {
         if !from.starts_with('.')
             || draft.role() != Role::Scratch
             || self.state().is_parked_in(draft).is_some()
@@ -171,10 +171,10 @@ impl Jobs {
         }
         self.hand_in_or_keep(&Role::New, &draft.text())?;
         self.forget(from, Some(draft));
-        Ok(())
+        Ok(true)
     }
 
-    fn define_from(&self, from: &str, draft: &Arc<Draft>, name: &str) -> Result<()> {
+    fn define_from(&self, from: &str, draft: &Arc<Draft>, name: &str) -> Result<bool> {
         let (text, role) = (draft.text(), Role::Job(name.into()));
         let parked = self.state().is_parked_in(draft);
         if let Some(job) = &parked {
@@ -196,21 +196,7 @@ impl Jobs {
         // Who still has it open goes on writing the job.
         draft.become_role(role);
         self.names_have_changed();
-        Ok(())
-    }
-
-    fn hand_in_or_keep(&self, role: &Role, text: &[u8]) -> Result<()> {
-        let refusal = match self.hand_in(role, text) {
-            Ok(_) => return Ok(()),
-            Err(Rejected::Refused(refusal)) => refusal,
-            Err(Rejected::Failed(error)) => {
-                let wrong = format!("it is a spec, but could not be written down: {error}");
-                self.keep(role, &Refusal::new("", wrong, "hand it in again"), text);
-                return Err(error);
-            }
-        };
-        self.keep(role, &refusal, text);
-        Err(Error::new(Kind::Invalid, refusal.to_string()))
+        Ok(true)
     }
 
     /// Changes the size of a file that is not open.

@@ -11,10 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scratch::Share;
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::Rejected;
+use crate::export::jobs::Ready;
 use crate::export::refusal::Refusal;
-use crate::export::spec::{EXAMPLE, MAX_BYTES, Spec};
-use crate::io::check_permit;
+use crate::export::spec::{EXAMPLE, MAX_BYTES};
 use crate::tree::ino::Ino;
 
 /// Up to this length a text is judged after every write; a longer one as it grows by an eighth, or where a write ends
@@ -43,14 +42,36 @@ impl Role {
     }
 }
 
-/// Takes specs in.
-pub trait Desk {
-    /// Takes in a spec; returns the id of the run, where there is one.
-    fn hand_in(&self, role: &Role, text: &[u8]) -> std::result::Result<String, Rejected>;
-
-    /// Keeps a spec that was refused.
-    fn keep(&self, role: &Role, refusal: &Refusal, text: &[u8]);
+/// A text that is refused for good, and what is kept of that.
+#[derive(Debug)]
+pub struct Refused {
+    pub errno: i32,
+    pub refusal: Refusal,
+    pub text: Vec<u8>,
 }
+
+/// Why whoever writes is told no.
+#[derive(Debug)]
+pub enum Fault {
+    Refused(Refused),
+    /// It may go on nevertheless.
+    Failed(Error),
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Fault {
+        Fault::Refused(refused)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Failed(error)
+    }
+}
+
+/// What is to be handed in now, if anything is.
+pub type Judged = std::result::Result<Option<Ready>, Fault>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
@@ -66,9 +87,10 @@ enum Stage {
     Refused(i32),
 }
 
-struct Inner {
+/// The text itself. It is locked from when it is judged until it has been handed in or refused.
+pub struct Text {
     role: Role,
-    text: Vec<u8>,
+    bytes: Vec<u8>,
     stage: Stage,
     /// Bytes from the beginning that were written here, one write after the other.
     covered: usize,
@@ -81,7 +103,7 @@ struct Inner {
 /// A text that is being written, by one or more handles.
 pub struct Draft {
     pub ino: Ino,
-    inner: Mutex<Inner>,
+    text: Mutex<Text>,
     /// Known without waiting for a writer.
     len: AtomicU64,
     /// Milliseconds since 1970.
@@ -91,26 +113,17 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub fn new(ino: Ino, role: Role, text: Vec<u8>, share: Share, now: SystemTime) -> Draft {
-        let len = AtomicU64::new(text.len() as u64);
-        let inner = Inner { role, text, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
-        let (inner, given_up) = (Mutex::new(inner), AtomicBool::new(false));
-        let draft = Draft { ino, inner, len, mtime: AtomicU64::new(0), given_up };
+    pub fn new(ino: Ino, role: Role, bytes: Vec<u8>, share: Share, now: SystemTime) -> Draft {
+        let len = AtomicU64::new(bytes.len() as u64);
+        let text = Text { role, bytes, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
+        let (text, given_up) = (Mutex::new(text), AtomicBool::new(false));
+        let draft = Draft { ino, text, len, mtime: AtomicU64::new(0), given_up };
         draft.set_mtime(now);
         draft
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
-
-    /// The same, for what hands in: what was given up is refused before.
-    fn lock_to_hand_in(&self, desk: &dyn Desk) -> MutexGuard<'_, Inner> {
-        let mut inner = self.lock();
-        if self.is_given_up() && matches!(inner.stage, Stage::Clean | Stage::Written) {
-            inner.refuse(desk, libc::ETIMEDOUT, &too_late());
-        }
-        inner
+    pub fn lock(&self) -> MutexGuard<'_, Text> {
+        self.text.lock()
     }
 
     /// Says that whoever writes has been told that it took too long. Waits for nothing.
@@ -135,8 +148,9 @@ impl Draft {
         self.mtime.store(ms, Ordering::Relaxed);
     }
 
-    fn note(&self, inner: &Inner, now: SystemTime) {
-        self.len.store(inner.text.len() as u64, Ordering::Relaxed);
+    /// Has the size and the time known that a text has now.
+    pub fn note(&self, text: &Text, now: SystemTime) {
+        self.len.store(text.bytes.len() as u64, Ordering::Relaxed);
         self.set_mtime(now);
     }
 
@@ -145,71 +159,25 @@ impl Draft {
     }
 
     pub fn text(&self) -> Vec<u8> {
-        self.lock().text.clone()
+        self.lock().bytes.clone()
     }
 
     /// Says what the text is written for from now on; it counts as handed in.
     pub fn become_role(&self, role: Role) {
-        let mut inner = self.lock();
-        inner.role = role;
-        inner.settled();
+        let mut text = self.lock();
+        text.role = role;
+        text.settled();
     }
 
     pub fn add_writer(&self) {
         self.lock().writers += 1;
     }
 
-    /// Writes at an offset, or at the end.
-    pub fn write(&self, desk: &dyn Desk, offset: Option<u64>, data: &[u8], now: SystemTime) -> Result<()> {
-        let mut inner = self.lock_to_hand_in(desk);
-        check_permit()?;
-        let written = inner.write(desk, offset, data);
-        self.note(&inner, now);
-        written
-    }
-
     pub fn resize(&self, size: u64, now: SystemTime) -> Result<()> {
-        let mut inner = self.lock();
-        let done = inner.resize(size);
-        self.note(&inner, now);
+        let mut text = self.lock();
+        let done = text.resize(size);
+        self.note(&text, now);
         done
-    }
-
-    /// Hands in what is complete. What breaks off is an error, and stays.
-    pub fn flush(&self, desk: &dyn Desk) -> Result<()> {
-        self.lock_to_hand_in(desk).settle(desk, false)
-    }
-
-    /// Ends the work of a handle that has written; true if it was the last one.
-    pub fn close(&self, desk: &dyn Desk) -> bool {
-        let mut inner = self.lock_to_hand_in(desk);
-        inner.writers = inner.writers.saturating_sub(1);
-        if inner.writers > 0 {
-            return false;
-        }
-        // Nobody hears of an error any more; it is kept.
-        let _ = inner.settle(desk, true);
-        true
-    }
-
-    /// Reads the text; behind one that is handed in, the id of its run.
-    pub fn read_at(&self, desk: &dyn Desk, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let mut inner = self.lock_to_hand_in(desk);
-        if inner.role != Role::New {
-            return Ok(slice(&inner.text, buf, offset));
-        }
-        if inner.text.is_empty() && inner.stage == Stage::Clean {
-            return Ok(slice(EXAMPLE.as_bytes(), buf, offset));
-        }
-        let len = inner.text.len() as u64;
-        if offset < len {
-            return Ok(slice(&inner.text, buf, offset));
-        }
-        inner.settle(desk, false)?;
-        match &inner.stage {
-            Stage::HandedIn { id, .. } => Ok(slice(format!("{id}\n").as_bytes(), buf, offset - len)),
-            _ => Ok(0),
-        }
     }
 }
 
@@ -220,8 +188,18 @@ fn slice(text: &[u8], buf: &mut [u8], offset: u64) -> usize {
     n
 }
 
-fn refused(errno: i32, refusal: &Refusal) -> Error {
+pub fn refused(errno: i32, refusal: &Refusal) -> Error {
     Error::new(Kind::Os(errno), refusal.to_string())
+}
+
+fn refused_before(errno: i32) -> Error {
+    Error::new(Kind::Os(errno), "this spec was refused before")
+}
+
+/// For a spec that could not be written down.
+pub fn failed(error: &Error) -> Refusal {
+    let wrong = format!("it is a spec, but could not be written down: {error}");
+    Refusal::new("", wrong, "hand it in again")
 }
 
 fn too_long() -> Refusal {
@@ -242,35 +220,65 @@ fn more() -> Refusal {
     Refusal::new("", wrong, "open jobs/new once for each spec")
 }
 
-impl Inner {
-    fn write(&mut self, desk: &dyn Desk, offset: Option<u64>, data: &[u8]) -> Result<()> {
-        let length = self.text.len();
+impl Text {
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Ends the work of a handle that has written; true if it was the last one.
+    pub fn remove_writer(&mut self) -> bool {
+        self.writers = self.writers.saturating_sub(1);
+        self.writers == 0
+    }
+
+    /// Reads the text; `None` behind a spec, where the id of its run is to be read.
+    pub fn read(&self, buf: &mut [u8], offset: u64) -> Option<usize> {
+        if self.role != Role::New {
+            return Some(slice(&self.bytes, buf, offset));
+        }
+        if self.bytes.is_empty() && self.stage == Stage::Clean {
+            return Some(slice(EXAMPLE.as_bytes(), buf, offset));
+        }
+        (offset < self.bytes.len() as u64).then(|| slice(&self.bytes, buf, offset))
+    }
+
+    /// Reads the id of the run behind the text.
+    pub fn read_id(&self, buf: &mut [u8], offset: u64) -> usize {
+        match &self.stage {
+            Stage::HandedIn { id, .. } => {
+                slice(format!("{id}\n").as_bytes(), buf, offset - self.bytes.len() as u64)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Writes at an offset, or at the end.
+    pub fn write(&mut self, offset: Option<u64>, data: &[u8]) -> Judged {
+        let length = self.bytes.len();
         let offset = offset.and_then(|at| usize::try_from(at).ok()).unwrap_or(length);
         let end = offset.saturating_add(data.len());
         if self.role == Role::Scratch {
             self.share.resize(end.max(length))?;
             self.put(offset, data);
-            return Ok(());
+            return Ok(None);
         }
         match &mut self.stage {
-            Stage::Refused(errno) => {
-                return Err(Error::new(Kind::Os(*errno), "this spec was refused before"));
-            }
+            Stage::Refused(errno) => return Err(refused_before(*errno).into()),
             Stage::HandedIn { .. } if data.trim_ascii().is_empty() && end <= MAX_BYTES => {
                 // Whether or not there is room for it: the spec has been taken.
                 if self.share.resize(end.max(length)).is_ok() {
                     self.put(offset, data);
                 }
-                return Ok(());
+                return Ok(None);
             }
             Stage::HandedIn { more_refused, .. } => {
                 let is_blank = data.trim_ascii().is_empty();
                 let (errno, refusal) =
                     if is_blank { (libc::EFBIG, too_long()) } else { (libc::EINVAL, more()) };
-                if !std::mem::replace(more_refused, true) {
-                    desk.keep(&self.role, &refusal, data);
-                }
-                return Err(refused(errno, &refusal));
+                return Err(match std::mem::replace(more_refused, true) {
+                    false => Refused { errno, refusal, text: data.to_vec() }.into(),
+                    true => refused(errno, &refusal).into(),
+                });
             }
             Stage::Clean | Stage::Written => {}
         }
@@ -278,10 +286,10 @@ impl Inner {
             if offset <= length && self.share.resize(MAX_BYTES).is_ok() {
                 self.put(offset, &data[..MAX_BYTES.saturating_sub(offset).min(data.len())]);
             }
-            return Err(self.refuse(desk, libc::EFBIG, &too_long()));
+            return Err(self.refuse(libc::EFBIG, too_long()).into());
         }
         if let Err(error) = self.share.resize(end.max(length)) {
-            return Err(self.refuse(desk, error.errno(), &no_room(&error)));
+            return Err(self.refuse(error.errno(), no_room(&error)).into());
         }
         self.put(offset, data);
         self.stage = Stage::Written;
@@ -289,95 +297,93 @@ impl Inner {
             self.covered = self.covered.max(end);
         }
         // Over an older text, what is behind the new bytes is still to be overwritten or cut off.
-        let is_whole = self.covered == self.text.len() || offset == length;
-        if is_whole && self.is_worth_judging(data) && self.judge(desk)? {
-            self.hand_in(desk)?;
-        }
-        Ok(())
+        let is_whole = self.covered == self.bytes.len() || offset == length;
+        if is_whole && self.is_worth_judging(data) { self.judge() } else { Ok(None) }
     }
 
     fn put(&mut self, offset: usize, data: &[u8]) {
         let end = offset + data.len();
-        if self.text.len() < end {
-            self.text.resize(end, 0);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
         }
-        self.text[offset..end].copy_from_slice(data);
+        self.bytes[offset..end].copy_from_slice(data);
     }
 
     fn is_worth_judging(&self, data: &[u8]) -> bool {
-        let length = self.text.len();
+        let length = self.bytes.len();
         length <= ALWAYS_JUDGED
             || data.trim_ascii_end().ends_with(b"}")
             || length - self.judged.min(length) > length / 8
     }
 
-    /// Returns true if the text is a spec, false if it may become one; refuses it if not.
-    fn judge(&mut self, desk: &dyn Desk) -> Result<bool> {
-        self.judged = self.text.len();
-        match Spec::parse(&self.text) {
-            Ok(_) => Ok(true),
-            Err(refusal) if refusal.incomplete => Ok(false),
-            Err(refusal) => Err(self.refuse(desk, libc::EINVAL, &refusal)),
+    /// Judges a text that may still become a spec.
+    fn judge(&mut self) -> Judged {
+        self.judged = self.bytes.len();
+        match Ready::parse(&self.bytes) {
+            Ok(ready) => Ok(Some(ready)),
+            Err(refusal) if refusal.incomplete => Ok(None),
+            Err(refusal) => Err(self.refuse(libc::EINVAL, refusal).into()),
         }
     }
 
-    fn refuse(&mut self, desk: &dyn Desk, errno: i32, refusal: &Refusal) -> Error {
-        desk.keep(&self.role, refusal, &self.text);
+    fn refuse(&mut self, errno: i32, refusal: Refusal) -> Refused {
         self.stage = Stage::Refused(errno);
-        refused(errno, refusal)
+        Refused { errno, refusal, text: self.bytes.clone() }
+    }
+
+    /// Refuses what whoever writes has been told took too long, if it is not handed in or refused.
+    pub fn refuse_late(&mut self) -> Option<Refused> {
+        let is_open = matches!(self.stage, Stage::Clean | Stage::Written);
+        is_open.then(|| self.refuse(libc::ETIMEDOUT, too_late()))
+    }
+
+    /// What could not be written down is refused, for good.
+    pub fn refuse_failed(&mut self, error: &Error) -> Refused {
+        self.refuse(error.errno(), failed(error))
     }
 
     fn resize(&mut self, size: u64) -> Result<()> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         if self.role == Role::Scratch {
             self.share.resize(size)?;
-            self.text.resize(size, 0);
+            self.bytes.resize(size, 0);
             return Ok(());
         }
         if size > MAX_BYTES {
             return Err(refused(libc::EFBIG, &too_long()));
         }
-        if matches!(self.stage, Stage::HandedIn { .. }) || size == self.text.len() {
+        if matches!(self.stage, Stage::HandedIn { .. }) || size == self.bytes.len() {
             return Ok(());
         }
         self.share.resize(size)?;
-        self.text.resize(size, 0);
+        self.bytes.resize(size, 0);
         self.covered = self.covered.min(size);
         // An empty text is a new beginning, and no definition.
         self.stage = if size == 0 { Stage::Clean } else { Stage::Written };
         Ok(())
     }
 
-    fn settle(&mut self, desk: &dyn Desk, closing: bool) -> Result<()> {
+    /// Judges what has been written and is not handed in. What breaks off is an error, and stays unless the text is closed.
+    pub fn settle(&mut self, closing: bool) -> Judged {
         match &self.stage {
-            _ if self.role == Role::Scratch => return Ok(()),
-            Stage::Clean | Stage::HandedIn { .. } => return Ok(()),
-            Stage::Refused(errno) => {
-                return Err(Error::new(Kind::Os(*errno), "this spec was refused before"));
-            }
+            _ if self.role == Role::Scratch => return Ok(None),
+            Stage::Clean | Stage::HandedIn { .. } => return Ok(None),
+            Stage::Refused(errno) => return Err(refused_before(*errno).into()),
             Stage::Written => {}
         }
-        match Spec::parse(&self.text) {
-            Err(refusal) if refusal.incomplete && !closing => Err(refused(libc::EINVAL, &refusal)),
-            Err(refusal) => Err(self.refuse(desk, libc::EINVAL, &refusal)),
-            Ok(_) => self.hand_in(desk),
+        match Ready::parse(&self.bytes) {
+            Err(refusal) if refusal.incomplete && !closing => Err(refused(libc::EINVAL, &refusal).into()),
+            Err(refusal) => Err(self.refuse(libc::EINVAL, refusal).into()),
+            Ok(ready) => Ok(Some(ready)),
         }
     }
 
-    /// Hands in a text that is a spec. What cannot be handed in is refused, for good.
-    fn hand_in(&mut self, desk: &dyn Desk) -> Result<()> {
-        match desk.hand_in(&self.role, &self.text) {
-            Ok(id) if self.role == Role::New => self.stage = Stage::HandedIn { id, more_refused: false },
-            Ok(_) => self.settled(),
-            Err(Rejected::Refused(refusal)) => return Err(self.refuse(desk, libc::EINVAL, &refusal)),
-            Err(Rejected::Failed(error)) => {
-                let wrong = format!("it is a spec, but could not be written down: {error}");
-                let refusal = Refusal::new("", wrong, "hand it in again");
-                self.refuse(desk, error.errno(), &refusal);
-                return Err(error);
-            }
+    /// Says that it has been handed in: as the run of that id.
+    pub fn handed_in(&mut self, id: String) {
+        match self.role {
+            Role::New => self.stage = Stage::HandedIn { id, more_refused: false },
+            _ => self.settled(),
         }
-        Ok(())
     }
 
     fn settled(&mut self) {

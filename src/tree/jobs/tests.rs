@@ -25,7 +25,7 @@ fn names(jobs: &Jobs) -> Vec<String> {
 fn save(jobs: &Jobs, file: &str, text: &str) -> Result<()> {
     let entry = jobs.create(file, false)?;
     let writing = jobs.open(&entry, true, true, false)?;
-    let done = jobs.write(&writing, 0, text.as_bytes()).and_then(|()| jobs.flush(&writing));
+    let done = jobs.write(&writing, 0, text.as_bytes()).and_then(|_| jobs.flush(&writing)).map(drop);
     jobs.close(&writing);
     done
 }

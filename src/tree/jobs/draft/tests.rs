@@ -7,7 +7,7 @@ use crate::tree::jobs::scratch::Budget;
 
 const VALID: &str = "{\"title\": \"t\", \"description\": \"{}\", \"type\": \"Contact\"}\n";
 
-/// Remembers what it was given.
+/// Takes specs in as `jobs/` does, and remembers them.
 #[derive(Default)]
 struct Log {
     handed_in: RefCell<Vec<Vec<u8>>>,
@@ -15,23 +15,62 @@ struct Log {
     fails: bool,
 }
 
-impl Desk for Log {
-    fn hand_in(&self, _: &Role, text: &[u8]) -> std::result::Result<String, Rejected> {
-        if self.fails {
-            return Err(Error::new(Kind::Os(libc::ENOSPC), "full").into());
-        }
-        self.handed_in.borrow_mut().push(text.to_vec());
-        Ok(format!("id-{}", self.handed_in.borrow().len()))
-    }
-
-    fn keep(&self, _: &Role, refusal: &Refusal, text: &[u8]) {
-        self.kept.borrow_mut().push((refusal.clone(), text.to_vec()));
-    }
-}
-
 impl Log {
     fn counts(&self) -> (usize, usize) {
         (self.handed_in.borrow().len(), self.kept.borrow().len())
+    }
+
+    fn keep(&self, refused: Refused) -> i32 {
+        self.kept.borrow_mut().push((refused.refusal, refused.text));
+        refused.errno
+    }
+
+    fn lock<'a>(&self, draft: &'a Draft) -> MutexGuard<'a, Text> {
+        let mut text = draft.lock();
+        if draft.is_given_up() {
+            text.refuse_late().map(|refused| self.keep(refused));
+        }
+        text
+    }
+
+    /// Does what is asked for; returns the errno.
+    fn conclude(&self, text: &mut Text, judged: Judged) -> i32 {
+        match judged {
+            Ok(None) => 0,
+            Ok(Some(_)) if self.fails => {
+                self.keep(text.refuse_failed(&Error::new(Kind::Os(libc::ENOSPC), "full")))
+            }
+            Ok(Some(_)) => {
+                self.handed_in.borrow_mut().push(text.bytes.clone());
+                text.handed_in(format!("id-{}", self.handed_in.borrow().len()));
+                0
+            }
+            Err(Fault::Refused(refused)) => self.keep(refused),
+            Err(Fault::Failed(error)) => error.errno(),
+        }
+    }
+
+    fn write(&self, draft: &Draft, offset: Option<u64>, data: &[u8]) -> i32 {
+        let mut text = self.lock(draft);
+        let judged = text.write(offset, data);
+        self.conclude(&mut text, judged)
+    }
+
+    fn flush(&self, draft: &Draft) -> i32 {
+        let mut text = self.lock(draft);
+        let judged = text.settle(false);
+        self.conclude(&mut text, judged)
+    }
+
+    /// Returns true for the last one.
+    fn close(&self, draft: &Draft) -> bool {
+        let mut text = self.lock(draft);
+        let is_last = text.remove_writer();
+        if is_last {
+            let judged = text.settle(true);
+            self.conclude(&mut text, judged);
+        }
+        is_last
     }
 }
 
@@ -51,16 +90,21 @@ fn job(text: &str) -> Draft {
 }
 
 fn write(draft: &Draft, log: &Log, offset: usize, text: &str) -> i32 {
-    errno(draft.write(log, Some(offset as u64), text.as_bytes(), UNIX_EPOCH))
-}
-
-fn errno(done: Result<()>) -> i32 {
-    done.map_or_else(|error| error.errno(), |()| 0)
+    log.write(draft, Some(offset as u64), text.as_bytes())
 }
 
 fn read(draft: &Draft, log: &Log, offset: usize) -> std::result::Result<String, i32> {
-    let mut buf = [0; 2000];
-    let n = draft.read_at(log, &mut buf, offset as u64).map_err(|error| error.errno())?;
+    let (mut buf, mut text) = ([0; 2000], log.lock(draft));
+    let n = match text.read(&mut buf, offset as u64) {
+        Some(n) => n,
+        None => {
+            let judged = text.settle(false);
+            match log.conclude(&mut text, judged) {
+                0 => text.read_id(&mut buf, offset as u64),
+                errno => return Err(errno),
+            }
+        }
+    };
     Ok(String::from_utf8(buf[..n].to_vec()).unwrap())
 }
 
@@ -114,7 +158,7 @@ proptest! {
             };
             for step in &steps {
                 match *step {
-                    Step::Flush => drop(draft.flush(&log)),
+                    Step::Flush => drop(log.flush(&draft)),
                     Step::ReadBehind => drop(read(&draft, &log, at)),
                     Step::Duplicate => { draft.add_writer(); writers += 1; }
                     Step::Write(n) => write_more(&mut at, n),
@@ -122,8 +166,8 @@ proptest! {
             }
             write_more(&mut at, text.len());
             for left in (0..writers).rev() {
-                let _ = draft.flush(&log);
-                prop_assert_eq!(draft.close(&log), left == 0);
+                log.flush(&draft);
+                prop_assert_eq!(log.close(&draft), left == 0);
             }
             let refusals = usize::from(!is_spec && !text.is_empty());
             let (handed_in, kept) = log.counts();
@@ -146,11 +190,11 @@ proptest! {
 fn what_is_wrong_is_refused_by_the_write_that_shows_it() {
     let (draft, log) = (new(), Log::default());
     assert_eq!(write(&draft, &log, 0, "{\"titel\": "), 0);
-    assert_eq!(errno(draft.flush(&log)), libc::EINVAL);
+    assert_eq!(log.flush(&draft), libc::EINVAL);
     assert_eq!(write(&draft, &log, 10, "1}"), libc::EINVAL);
     assert_eq!(write(&draft, &log, 12, "\n"), libc::EINVAL);
-    assert_eq!(errno(draft.flush(&log)), libc::EINVAL);
-    draft.close(&log);
+    assert_eq!(log.flush(&draft), libc::EINVAL);
+    log.close(&draft);
     assert_eq!(log.counts(), (0, 1));
     assert_eq!(log.kept.borrow()[0].1, b"{\"titel\": 1}");
 }
@@ -168,8 +212,8 @@ fn the_id_is_read_behind_the_spec() {
     assert_eq!(read(&draft, &log, VALID.len() + 3).unwrap(), "1\n");
     assert_eq!(write(&draft, &log, VALID.len(), "\n"), 0);
     assert_eq!(read(&draft, &log, VALID.len() + 1).unwrap(), "id-1\n");
-    draft.flush(&log).unwrap();
-    draft.close(&log);
+    assert_eq!(log.flush(&draft), 0);
+    log.close(&draft);
     assert_eq!(log.counts(), (1, 0));
 }
 
@@ -177,13 +221,13 @@ fn the_id_is_read_behind_the_spec() {
 fn there_is_one_spec_for_each_open() {
     let (draft, log) = (new(), Log::default());
     write(&draft, &log, 0, VALID);
-    draft.flush(&log).unwrap();
+    assert_eq!(log.flush(&draft), 0);
     for _ in 0..2 {
         assert_eq!(write(&draft, &log, VALID.len(), VALID), libc::EINVAL);
     }
     draft.resize(0, UNIX_EPOCH).unwrap();
     assert_eq!(write(&draft, &log, 0, VALID), libc::EINVAL);
-    draft.close(&log);
+    log.close(&draft);
     assert_eq!(log.counts(), (1, 1));
 }
 
@@ -193,8 +237,8 @@ fn more_than_a_mebibyte_is_too_much() {
         let (draft, log) = (new(), Log::default());
         assert_eq!(write(&draft, &log, 0, &" ".repeat(first)), 0);
         assert_eq!(write(&draft, &log, first, &" ".repeat(then)), libc::EFBIG);
-        assert_eq!(errno(draft.flush(&log)), libc::EFBIG);
-        draft.close(&log);
+        assert_eq!(log.flush(&draft), libc::EFBIG);
+        log.close(&draft);
         assert_eq!(log.counts(), (0, 1));
         assert_eq!(log.kept.borrow()[0].1.len(), MAX_BYTES);
         assert_eq!(write(&new(), &log, usize::MAX - 1, "xx"), libc::EFBIG);
@@ -208,9 +252,9 @@ fn a_long_text_in_small_pieces_takes_no_more_than_a_moment() {
         format!("{{\"title\":\"t\",\"type\":\"Contact\",\"description\":\"{}\"}}", "x".repeat(1_000_000));
     let started = std::time::Instant::now();
     text.as_bytes().chunks(7).enumerate().for_each(|(i, piece)| {
-        draft.write(&log, Some(7 * i as u64), piece, UNIX_EPOCH).unwrap();
+        assert_eq!(log.write(&draft, Some(7 * i as u64), piece), 0);
     });
-    draft.flush(&log).unwrap();
+    assert_eq!(log.flush(&draft), 0);
     assert_eq!(log.counts(), (1, 0));
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
@@ -222,8 +266,8 @@ fn what_cannot_be_written_down_is_said_by_the_write_and_kept() {
         assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
         assert_eq!(write(&draft, &log, 20, &VALID[20..]), libc::ENOSPC);
         assert_eq!(write(&draft, &log, VALID.len(), "\n"), libc::ENOSPC);
-        assert_eq!(errno(draft.flush(&log)), libc::ENOSPC);
-        draft.close(&log);
+        assert_eq!(log.flush(&draft), libc::ENOSPC);
+        log.close(&draft);
         assert_eq!(log.counts(), (0, 1));
         assert_eq!(log.kept.borrow()[0].1, VALID.as_bytes());
     }
@@ -236,8 +280,8 @@ fn what_the_writer_was_told_took_too_long_is_not_handed_in_later() {
     assert_eq!(write(&draft, &log, 0, VALID), 0);
     draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
     draft.give_up();
-    assert_eq!(errno(draft.flush(&log)), libc::ETIMEDOUT);
-    draft.close(&log);
+    assert_eq!(log.flush(&draft), libc::ETIMEDOUT);
+    log.close(&draft);
     assert_eq!(log.counts(), (0, 1));
     let (draft, log) = (new(), Log::default());
     draft.give_up();
@@ -253,7 +297,7 @@ fn specs_have_a_budget() {
         (0..40).map(|_| Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH)).collect();
     let errors: Vec<i32> = drafts.iter().map(|draft| write(draft, &log, 0, &text)).collect();
     assert_eq!(errors, [vec![0; 16], vec![libc::ENOSPC; 24]].concat());
-    assert_eq!(errno(drafts[39].flush(&log)), libc::ENOSPC, "and that is final");
+    assert_eq!(log.flush(&drafts[39]), libc::ENOSPC, "and that is final");
     let small = Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH);
     assert_eq!(write(&small, &log, 0, VALID), 0);
     drafts.drain(..2);
@@ -269,12 +313,12 @@ fn a_definition_is_overwritten_in_place() {
     assert_eq!(write(&draft, &log, 0, &VALID[..30]), 0);
     assert_eq!(write(&draft, &log, 30, &VALID[30..]), 0);
     draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
-    draft.flush(&log).unwrap();
+    assert_eq!(log.flush(&draft), 0);
     // And once more on the same handle, now by one that is longer.
     assert_eq!(write(&draft, &log, 0, &long[..20]), 0);
     assert_eq!(write(&draft, &log, 20, &long[20..]), 0);
-    draft.flush(&log).unwrap();
-    draft.close(&log);
+    assert_eq!(log.flush(&draft), 0);
+    log.close(&draft);
     assert_eq!(*log.handed_in.borrow(), [VALID.as_bytes(), long.as_bytes()]);
     assert_eq!(log.counts().1, 0);
 }
@@ -283,15 +327,15 @@ fn a_definition_is_overwritten_in_place() {
 fn nothing_written_is_no_definition() {
     let (draft, log) = (job(VALID), Log::default());
     draft.resize(0, UNIX_EPOCH).unwrap();
-    draft.flush(&log).unwrap();
-    draft.close(&log);
+    assert_eq!(log.flush(&draft), 0);
+    log.close(&draft);
     assert_eq!(log.counts(), (0, 0));
 }
 
 #[test]
 fn what_is_appended_to_a_spec_is_wrong_at_once() {
     let (draft, log) = (job(VALID), Log::default());
-    assert_eq!(errno(draft.write(&log, None, b"junk\n", UNIX_EPOCH)), libc::EINVAL);
-    draft.close(&log);
+    assert_eq!(log.write(&draft, None, b"junk\n"), libc::EINVAL);
+    log.close(&draft);
     assert_eq!(log.counts(), (0, 1));
 }
