@@ -9,6 +9,7 @@
 //! verify    reads all of an artifact, stored and decrypted, and says what is wrong with it
 //! ```
 
+pub mod certificate;
 pub mod disposal;
 pub mod engine;
 pub mod jobs;
@@ -16,7 +17,6 @@ pub mod json;
 mod manifest;
 pub mod parts;
 pub mod progress;
-pub mod record;
 pub mod refusal;
 pub mod run;
 pub mod sample;

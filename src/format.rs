@@ -15,6 +15,7 @@
 //! | [`zip_time`] | when a member was changed | APPNOTE 4.4.6, 4.5.5 |
 //! | [`member_name`] | names of members, made safe to show | APPNOTE 4.4.17, 4.6.9, appendix D |
 //! | [`printable`] | texts from outside, made safe to show | |
+//! | [`text`] | instants, bytes and JSON as texts | RFC 3339 |
 //! | [`rejoin`] | the tail of a split zip, rewritten for one disk | APPNOTE section 8 |
 //! | [`sqlite_uri`] | a path as SQLite opens it without making files | RFC 3986 |
 
@@ -32,5 +33,6 @@ pub mod printable;
 pub mod rejoin;
 pub mod seek_table;
 pub mod sqlite_uri;
+pub mod text;
 pub mod zip;
 pub mod zip_time;

@@ -9,7 +9,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> mount -> tree -> export -> { artifact, store } -> crypto -> { format, io }
+//! main -> cli -> mount -> tree -> record -> export -> { artifact, store } -> crypto -> { format, io }
 //! ```
 //!
 //! Arrows go one way, and every outside crate lives in one family of modules. `scripts/check` keeps both rules.
@@ -19,6 +19,7 @@
 //! | [`cli`] | one file per command; the `-o` grammar; exit codes | clap |
 //! | [`mount`] | the FUSE adapter and the life of a mount | fuser |
 //! | [`tree`] | what is where: names, inodes, attributes, handles, `jobs/` | |
+//! | [`record`] | what is known of a run or a set, and its renderings: JSON, tables, attributes | |
 //! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (`source::sqlite`, `sample`) |
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
 //! | [`store`] | files on disk, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, rusqlite (catalogue) |
@@ -99,5 +100,6 @@ pub mod format;
 pub mod io;
 pub mod manual;
 pub mod mount;
+pub mod record;
 pub mod store;
 pub mod tree;

@@ -1,21 +1,17 @@
 //! `cddsfs artifacts STORE`: what runs have produced and how long it is kept.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::cells;
+use super::cells::{self, Key};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::show;
 use super::store;
 use super::table::{Align, Cell, Column, Output, Table};
-use crate::error;
-use crate::export::json::Object;
-use crate::export::record::record;
-use crate::tree::Tree;
+use crate::record::Record;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -53,16 +49,16 @@ enum Sort {
 }
 
 impl Sort {
-    fn key(self) -> &'static str {
+    fn key(self, record: &Record) -> Option<Key> {
         match self {
-            Sort::Run => "run",
-            Sort::Title => "title",
-            Sort::Created => "created",
-            Sort::Size => "bytes",
-            Sort::Parts => "parts",
-            Sort::Stored => "stored_bytes",
-            Sort::Remaining => "remaining_days",
-            Sort::Certificate => "certificate",
+            Sort::Run => Some(Key::text(&record.id)),
+            Sort::Title => record.title().map(Key::text),
+            Sort::Created => record.mtime.map(Key::Instant),
+            Sort::Size => record.bytes.map(Key::Number),
+            Sort::Parts => Some(Key::Number(record.parts.len() as u64)),
+            Sort::Stored => Some(Key::Number(stored(record))),
+            Sort::Remaining => record.remaining_days.map(|days| Key::Number(days.into())),
+            Sort::Certificate => record.certificate().map(Key::text),
         }
     }
 }
@@ -80,74 +76,58 @@ const COLUMNS: [Column; 8] = [
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
-    let records = records(&tree).because(Reason::Store)?;
-    let mut artifacts: Vec<Object> = records.iter().filter_map(artifact).collect();
-    let key = arguments.sort.map_or("created", Sort::key);
-    artifacts.sort_by(|a, b| cells::compare(a.get(key), b.get(key)));
+    let mut artifacts = tree.artifacts().because(Reason::Store)?;
+    let sort = arguments.sort.unwrap_or(Sort::Created);
+    cells::sort(&mut artifacts, |record| sort.key(record));
     if arguments.reverse != arguments.sort.is_none() {
         artifacts.reverse();
     }
     let output = Output::stdout();
     let lines = match arguments.json {
-        true => show::json_lines(&artifacts),
+        true => show::json_lines(&artifacts.iter().map(artifact).collect::<Vec<_>>()),
         false => table(&artifacts, &output).lines(&output),
     };
     tree.save_sizes().because(Reason::Store)?;
     show::write_lines(&lines).map(drop).because(Reason::Store)
 }
 
-/// Returns the records of the runs that have an artifact: also of those that were removed from the history.
-fn records(tree: &Tree) -> error::Result<Vec<Object>> {
-    let Some(store) = tree.store().managed() else { return tree.records() };
-    let now = SystemTime::now();
-    let mut records = Vec::new();
-    let mut artifacts = store.catalogue.artifacts_at(now)?;
-    // Instants in records are whole seconds.
-    artifacts.sort_by_key(|artifact| artifact.made);
-    for artifact in artifacts {
-        if let Some(run) = store.catalogue.run(&artifact.run)? {
-            records.push(record(store, &run, now)?);
-        }
+fn stored(record: &Record) -> u64 {
+    record.parts.iter().map(|part| part.size).sum()
+}
+
+/// Picks from a record what is to be said of its artifact.
+fn artifact(record: &Record) -> Value {
+    let mut value = json!({
+        "run": record.id,
+        "title": record.title(),
+        "artifact": record.artifact,
+        "created": record.mtime,
+        "bytes": record.bytes,
+        "parts": record.parts.len(),
+        "stored_bytes": stored(record),
+        "expires": record.expires,
+        "remaining_days": record.remaining_days,
+        "estimated": record.estimated.then_some(true),
+        "certificate": record.certificate(),
+        "error": record.error,
+    });
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, value| !value.is_null());
     }
-    Ok(records)
+    value
 }
 
-/// Picks from the record of a run what is to be said of its artifact, if it has one.
-fn artifact(record: &Object) -> Option<Object> {
-    let name = record.get("artifact")?;
-    let own = |key: &str| record.get(key).cloned().unwrap_or_default();
-    let parts = record.get("parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let stored: u64 = parts.iter().filter_map(|part| part["size"].as_u64()).sum();
-    let entries = [
-        ("run", own("id")),
-        ("title", own("title")),
-        ("artifact", name.clone()),
-        ("created", own("mtime")),
-        ("bytes", own("bytes")),
-        ("parts", json!(parts.len())),
-        ("stored_bytes", json!(stored)),
-        ("expires", own("expires")),
-        ("remaining_days", own("remaining_days")),
-        ("estimated", own("estimated")),
-        ("certificate", own("certificate")["serial"].clone()),
-        ("error", own("error")),
-    ];
-    let there = entries.into_iter().filter(|(_, value)| !value.is_null());
-    Some(Object(there.map(|(key, value)| (key.to_string(), value)).collect()))
-}
-
-fn table(artifacts: &[Object], output: &Output) -> Table {
-    let number = |artifact: &Object, key: &str| artifact.get(key).and_then(Value::as_u64);
-    let row = |(artifact, id): (&Object, Cell)| {
+fn table(artifacts: &[Record], output: &Output) -> Table {
+    let row = |(record, id): (&Record, Cell)| {
         vec![
             id,
-            cells::text(artifact, "title"),
-            cells::instant(artifact, "created", output),
-            cells::size(number(artifact, "bytes")),
-            cells::number(number(artifact, "parts")),
-            cells::size(number(artifact, "stored_bytes")),
-            cells::days(artifact, output),
-            cells::text(artifact, "certificate"),
+            cells::text(record.title()),
+            cells::instant(record.mtime, output),
+            cells::size(record.bytes),
+            cells::number(Some(record.parts.len() as u64)),
+            cells::size(Some(stored(record))),
+            cells::days(record, output),
+            cells::text(record.certificate()),
         ]
     };
     Table { columns: &COLUMNS, rows: artifacts.iter().zip(cells::ids(artifacts, output)).map(row).collect() }

@@ -1,35 +1,35 @@
 //! Values of records as cells of a table.
 
 use console::Color;
-use serde_json::Value;
 
 use super::show;
 use super::table::{Cell, Output};
-use crate::export::json::Object;
+use crate::format::text::Instant;
+use crate::record::Record;
 use crate::store::retention::DEFAULT_DAYS;
 
 /// What stands where there is nothing, so that a line always has as many columns.
 const NOTHING: &str = "-";
 /// Width of the bar of remaining days.
 const DAYS_BAR: usize = 6;
-const FEW_DAYS: u64 = 3;
-const NOT_MANY_DAYS: u64 = 7;
+const FEW_DAYS: u32 = 3;
+const NOT_MANY_DAYS: u32 = 7;
 
 pub fn nothing() -> Cell {
     Cell::from(NOTHING.to_string())
 }
 
-pub fn text(record: &Object, key: &str) -> Cell {
-    match record.get(key).and_then(Value::as_str) {
+pub fn text(text: Option<&str>) -> Cell {
+    match text {
         Some(text) if !text.trim().is_empty() => Cell::from(show::clean(text)),
         _ => nothing(),
     }
 }
 
-pub fn instant(record: &Object, key: &str, output: &Output) -> Cell {
-    match record.get(key).and_then(Value::as_str) {
-        Some(instant) if output.is_terminal() => Cell::from(show::minute(instant)),
-        Some(instant) => Cell::from(instant.to_string()),
+pub fn instant(instant: Option<Instant>, output: &Output) -> Cell {
+    match instant.map(|instant| instant.to_string()) {
+        Some(instant) if output.is_terminal() => Cell::from(show::minute(&instant)),
+        Some(instant) => Cell::from(instant),
         None => nothing(),
     }
 }
@@ -43,8 +43,8 @@ pub fn size(value: Option<u64>) -> Cell {
 }
 
 /// The days that are left, the fewer the redder.
-pub fn days(record: &Object, output: &Output) -> Cell {
-    let Some(days) = record.get("remaining_days").and_then(Value::as_u64) else { return nothing() };
+pub fn days(record: &Record, output: &Output) -> Cell {
+    let Some(days) = record.remaining_days else { return nothing() };
     let color = if days <= FEW_DAYS {
         Color::Red
     } else if days <= NOT_MANY_DAYS {
@@ -54,26 +54,20 @@ pub fn days(record: &Object, output: &Output) -> Cell {
     };
     let text = match output.is_terminal() {
         true => {
-            let bar = show::bar(days as f64 / f64::from(DEFAULT_DAYS), DAYS_BAR);
+            let bar = show::bar(f64::from(days) / f64::from(DEFAULT_DAYS), DAYS_BAR);
             format!("{days:>3} {bar}")
         }
         false => days.to_string(),
     };
     // The export may be older than its files.
-    let text = match record.get("estimated") {
-        Some(Value::Bool(true)) => format!("at most {text}"),
-        _ => text,
-    };
+    let text = if record.estimated { format!("at most {text}") } else { text };
     Cell::colored(text, color)
 }
 
 /// Ids: whole, but on a terminal only as much of each as tells them apart (and no less than of a short commit hash).
-pub fn ids(records: &[Object], output: &Output) -> Vec<Cell> {
+pub fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
     const SHORTEST: usize = 8;
-    let ids: Vec<&str> = records
-        .iter()
-        .map(|r| r.get("id").or(r.get("run")).and_then(Value::as_str).unwrap_or(NOTHING))
-        .collect();
+    let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let mut sorted = ids.clone();
     sorted.sort_unstable();
     let common = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
@@ -85,16 +79,25 @@ pub fn ids(records: &[Object], output: &Output) -> Vec<Cell> {
     ids.iter().map(cut).collect()
 }
 
-/// Orders values of records: numbers by size, texts by their letters; what is missing comes last.
-pub fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
-    use std::cmp::Ordering;
-    match (a, b) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(a), Some(b)) => match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => a.total_cmp(&b),
-            _ => a.as_str().map(str::to_lowercase).cmp(&b.as_str().map(str::to_lowercase)),
-        },
+/// What a table is sorted by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Number(u64),
+    Instant(Instant),
+    /// Without regard to case.
+    Text(String),
+}
+
+impl Key {
+    pub fn text(text: &str) -> Key {
+        Key::Text(text.to_lowercase())
     }
+}
+
+/// Sorts by a key; what has none comes last.
+pub fn sort(records: &mut [Record], key: impl Fn(&Record) -> Option<Key>) {
+    records.sort_by_cached_key(|record| {
+        let key = key(record);
+        (key.is_none(), key)
+    });
 }

@@ -19,9 +19,10 @@ use super::store;
 use crate::error::{At, Result};
 use crate::export::engine::Engine;
 use crate::export::jobs::{self, Rejected};
-use crate::export::record::{record, timestamp};
 use crate::export::refusal::Refusal;
 use crate::export::spec::MAX_BYTES;
+use crate::format::text::timestamp;
+use crate::record::Record;
 use crate::store::catalogue::{Run, Status};
 use crate::store::clock::SystemClock;
 use crate::store::managed::Managed;
@@ -123,7 +124,7 @@ fn describe(refusal: &Refusal) -> [String; 3] {
 fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result<()> {
     let when = run.scheduled.map(timestamp).unwrap_or_default();
     let line = match arguments.json {
-        true => record(store, run, SystemTime::now())?.to_string(),
+        true => Record::now(store, run, SystemTime::now())?.to_string(),
         false => format!("{} {when}", run.id),
     };
     if let Some(job) = &run.job {

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use console::Color;
-use serde_json::Value;
 
-use super::cells;
+use super::cells::{self, Key};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::show;
 use super::store;
 use super::table::{Align, Cell, Column, Output, Table};
 use crate::error::Result;
-use crate::export::json::Object;
-use crate::store::catalogue::{INCOMPLETE, Status};
+use crate::record::{Progress, Record};
+use crate::store::catalogue::Status;
 use crate::tree::Tree;
 
 mod follow;
@@ -32,7 +31,7 @@ pub struct Arguments {
     store: PathBuf,
     /// Only runs of this status (may be given several times)
     #[arg(long, value_name = "STATUS", value_parser = parse_status)]
-    status: Vec<&'static str>,
+    status: Vec<Status>,
     /// Only runs of this type: Interaction or Contact
     #[arg(long = "type", value_name = "TYPE", value_parser = ["Interaction", "Contact"], ignore_case = true)]
     kind: Option<String>,
@@ -80,13 +79,8 @@ const COLUMNS: [Column; 9] = [
 /// Width of the bar of a run in progress.
 const BAR: usize = 8;
 
-/// Returns the name of a status.
-fn parse_status(text: &str) -> std::result::Result<&'static str, String> {
-    let text = text.replace(['-', '_'], " ");
-    if text.eq_ignore_ascii_case(INCOMPLETE) {
-        return Ok(INCOMPLETE);
-    }
-    text.parse().map(Status::name).map_err(|names: String| format!("{names}, {INCOMPLETE}"))
+fn parse_status(text: &str) -> std::result::Result<Status, String> {
+    text.replace(['-', '_'], " ").parse()
 }
 
 pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
@@ -103,17 +97,17 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
 
 impl Arguments {
     /// Returns the records that are asked for, in the order that is asked for.
-    fn records(&self, tree: &Tree) -> Result<Vec<Object>> {
+    fn records(&self, tree: &Tree) -> Result<Vec<Record>> {
         let mut records = tree.records()?;
-        let is = |record: &Object, key: &str, wanted: &str| {
-            record.get(key).and_then(Value::as_str).is_some_and(|value| value.eq_ignore_ascii_case(wanted))
+        let is_of = |record: &Record, kind: &str| {
+            record.export_type().is_some_and(|own| own.eq_ignore_ascii_case(kind))
         };
         records.retain(|record| {
-            (self.status.is_empty() || self.status.iter().any(|status| is(record, "status", status)))
-                && self.kind.as_ref().is_none_or(|kind| is(record, "type", kind))
+            (self.status.is_empty() || record.status.is_some_and(|status| self.status.contains(&status)))
+                && self.kind.as_ref().is_none_or(|kind| is_of(record, kind))
         });
         if let Some(sort) = self.sort {
-            records.sort_by(|a, b| cells::compare(sort.key(a).as_ref(), sort.key(b).as_ref()));
+            cells::sort(&mut records, |record| sort.key(record));
         }
         if self.reverse {
             records.reverse();
@@ -121,7 +115,7 @@ impl Arguments {
         Ok(records)
     }
 
-    fn lines(&self, records: &[Object], output: &Output) -> Vec<String> {
+    fn lines(&self, records: &[Record], output: &Output) -> Vec<String> {
         match self.json {
             true => show::json_lines(records),
             false => table(records, output).lines(output),
@@ -130,46 +124,44 @@ impl Arguments {
 }
 
 impl Sort {
-    fn key(self, record: &Object) -> Option<Value> {
-        let own = |key: &str| record.get(key).cloned();
+    fn key(self, record: &Record) -> Option<Key> {
         match self {
-            Sort::Run => own("id"),
-            Sort::Title => own("title"),
-            Sort::Type => own("type"),
-            Sort::Status => own("status"),
-            Sort::Queued => own("queued").or(own("scheduled")),
-            Sort::Started => own("started"),
-            Sort::Rows => rows(record).map(Value::from),
-            Sort::Size => size(record).map(Value::from),
-            Sort::Remaining => own("remaining_days"),
+            Sort::Run => Some(Key::text(&record.id)),
+            Sort::Title => record.title().map(Key::text),
+            Sort::Type => record.export_type().map(Key::text),
+            Sort::Status => record.status.map(|status| Key::text(status.name())),
+            Sort::Queued => record.queued.or(record.scheduled).map(Key::Instant),
+            Sort::Started => record.started.map(Key::Instant),
+            Sort::Rows => rows(record).map(Key::Number),
+            Sort::Size => size(record).map(Key::Number),
+            Sort::Remaining => record.remaining_days.map(|days| Key::Number(days.into())),
         }
     }
 }
 
 /// Of a run that has come to nothing there is nothing.
-fn progress(record: &Object, key: &str) -> Option<u64> {
-    let is_in_progress = record.get("status").and_then(Value::as_str) == Some(Status::InProgress.name());
-    record.get("progress").filter(|_| is_in_progress)?.get(key)?.as_u64()
+fn progress(record: &Record) -> Option<&Progress> {
+    record.progress.as_ref().filter(|_| record.status == Some(Status::InProgress))
 }
 
-fn rows(record: &Object) -> Option<u64> {
-    record.get("rows").and_then(Value::as_u64).or_else(|| progress(record, "rows_done"))
+fn rows(record: &Record) -> Option<u64> {
+    record.rows.or_else(|| progress(record).map(|progress| progress.rows_done))
 }
 
-fn size(record: &Object) -> Option<u64> {
-    record.get("bytes").and_then(Value::as_u64).or_else(|| progress(record, "bytes_written"))
+fn size(record: &Record) -> Option<u64> {
+    record.bytes.or_else(|| progress(record).map(|progress| progress.bytes_written))
 }
 
-fn table(records: &[Object], output: &Output) -> Table {
-    let row = |(record, id): (&Object, Cell)| {
-        let planned = record.get("status").and_then(Value::as_str) == Some(Status::Scheduled.name());
+fn table(records: &[Record], output: &Output) -> Table {
+    let row = |(record, id): (&Record, Cell)| {
+        let is_planned = record.status == Some(Status::Scheduled);
         vec![
             id,
-            cells::text(record, "title"),
-            cells::text(record, "type"),
+            cells::text(record.title()),
+            cells::text(record.export_type()),
             status(record, output),
-            cells::instant(record, "queued", output),
-            cells::instant(record, if planned { "scheduled" } else { "started" }, output),
+            cells::instant(record.queued, output),
+            cells::instant(if is_planned { record.scheduled } else { record.started }, output),
             cells::number(rows(record)),
             cells::size(size(record)),
             cells::days(record, output),
@@ -178,33 +170,22 @@ fn table(records: &[Object], output: &Output) -> Table {
     Table { columns: &COLUMNS, rows: records.iter().zip(cells::ids(records, output)).map(row).collect() }
 }
 
-fn status(record: &Object, output: &Output) -> Cell {
-    let name = record.get("status").and_then(Value::as_str);
-    // A set that somebody else made has its own ways not to be well.
-    if record.get("complete") == Some(&Value::Bool(false)) {
-        let text = if name.is_some() { INCOMPLETE } else { "Unreadable" };
-        return Cell::colored(text.into(), Color::Red);
-    }
-    if name == Some(INCOMPLETE) {
-        return Cell::colored(INCOMPLETE.into(), Color::Red);
-    }
-    let Some(status) = name.and_then(|name| name.parse::<Status>().ok()) else { return cells::nothing() };
+fn status(record: &Record, output: &Output) -> Cell {
+    let Some(status) = record.status else { return cells::nothing() };
+    let mut text = status.to_string();
     let color = match status {
         Status::Completed => Color::Green,
-        Status::Failed => Color::Red,
+        Status::Failed | Status::Incomplete | Status::Unreadable => Color::Red,
         Status::Cancelled | Status::NoData => Color::Yellow,
         Status::InProgress => Color::Cyan,
-        Status::Scheduled | Status::Queued => return Cell::from(status.name().to_string()),
+        Status::Scheduled | Status::Queued => return Cell::from(text),
     };
-    let mut text = status.name().to_string();
-    if status == Status::InProgress
-        && let Some(percent) = record.get("progress").and_then(|p| p.get("percent")).and_then(Value::as_f64)
-    {
-        text += &format!(" {percent:.1}%");
+    if let Some(progress) = progress(record) {
+        text += &format!(" {:.1}%", progress.percent);
         if output.is_terminal() {
-            text += &format!(" {}", show::bar(percent / 100.0, BAR));
+            text += &format!(" {}", show::bar(progress.percent / 100.0, BAR));
         }
-        if let Some(seconds) = progress(record, "eta_seconds") {
+        if let Some(seconds) = progress.eta_seconds {
             text += &format!(" {} left", show::time_left(seconds));
         }
     }

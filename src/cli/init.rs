@@ -10,9 +10,10 @@ use super::logging;
 use super::show;
 use crate::crypto::Certificate;
 use crate::error::{At, Error, Kind, Result};
-use crate::export::record::{expiry_warning, timestamp};
+use crate::export::certificate::expiry_warning;
 use crate::export::run::describe;
 use crate::export::source::{self, SourceSpec};
+use crate::format::text::timestamp;
 use crate::store::managed::{Found, Managed, probe};
 use crate::store::retention::Retention;
 

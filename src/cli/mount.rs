@@ -128,6 +128,7 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     let opened = Store::open(&store, !arguments.ro).because(Reason::Store)?;
     let needed = needed(&opened, arguments).because(Reason::Store)?;
     check_hides_nothing(&mountpoint, &needed).because(Reason::MountPoint)?;
+    let managed = opened.managed().cloned();
     let tree =
         Tree::new(opened, identities, cache_dir().as_deref(), SystemClock::shared(), options(arguments))
             .because(Reason::Store)?;
@@ -146,10 +147,8 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
         (true, Phase::Unmounted) => {}
         (false, phase) => supervisor::tell(phase, &shown.0, &shown.1),
     };
-    let engine = match tree.store().managed().filter(|_| tree.is_writable()) {
-        Some(store) => {
-            Some(Engine::start(store.clone(), SystemClock::shared(), None).because(Reason::Store)?)
-        }
+    let engine = match managed.filter(|_| tree.is_writable()) {
+        Some(store) => Some(Engine::start(store, SystemClock::shared(), None).because(Reason::Store)?),
         None => None,
     };
     let companions = (engine, watcher, log);

@@ -10,7 +10,7 @@ use super::show;
 use super::store;
 use crate::error::Result;
 use crate::export::disposal;
-use crate::export::record::timestamp;
+use crate::format::text::timestamp;
 use crate::store::catalogue::Attendance;
 use crate::store::managed::Managed;
 use crate::store::names::stem_of;

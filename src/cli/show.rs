@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use crate::error::{Error, Kind, Result};
-use crate::export::json::Object;
 use crate::format::printable::{printable, printable_json};
 
 /// Three digits and a unit: `12.3 MiB`.
@@ -57,7 +56,7 @@ pub fn write_lines(lines: &[String]) -> Result<bool> {
 }
 
 /// Returns objects as JSON, one a line, which may be shown too.
-pub fn json_lines(objects: &[Object]) -> Vec<String> {
+pub fn json_lines(objects: &[impl ToString]) -> Vec<String> {
     objects.iter().map(|object| printable_json(&object.to_string()).into_owned()).collect()
 }
 

@@ -164,7 +164,7 @@ fn to_json(subject: &Subject, report: &Report, names: bool) -> Object {
         json!({ key: value, "what": fault.what })
     };
     let entries = [
-        ("run", json!(crate::export::record::id_of(&subject.stem))),
+        ("run", json!(crate::record::id_of(&subject.stem))),
         ("verdict", json!(word(report.verdict()).0)),
         ("parts", json!(report.parts)),
         ("stored_bytes", json!(report.stored)),

@@ -24,9 +24,9 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::json::Object;
-use super::record::{hex, timestamp};
 use super::writer::Member;
 use crate::error::{Error, Result};
+use crate::format::text::{hex, pretty, timestamp};
 
 pub const NAME: &str = "manifest.json";
 const SCHEMA_VERSION: u32 = 1;
@@ -50,7 +50,7 @@ pub fn render(
         ("rows", json!(files.iter().map(|(_, rows)| rows).sum::<u64>())),
         ("files", files.iter().map(file).collect()),
     ];
-    super::record::pretty(&Object(entries.map(|(key, value)| (key.to_string(), value)).into()))
+    pretty(&Object(entries.map(|(key, value)| (key.to_string(), value)).into()))
 }
 
 /// Returns when an archive was made, as its manifest says, whoever wrote it. The text may be cut off behind that.

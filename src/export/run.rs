@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::certificate::expiry_warning;
 use super::manifest;
 use super::progress::Estimate;
-use super::record::{expiry_warning, hex, timestamp};
 use super::source::{self, CHUNK, Mark, Selection, Snapshot, Source, SourceSpec, Timeframe};
 use super::spec::{self, Spec};
 use super::writer::{Finished, Settings, Writer};
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
+use crate::format::text::{hex, timestamp};
 use crate::format::zip::SPANNING_MARKERS;
 use crate::io::Cancel;
 use crate::store::catalogue::{self, Claim, Ended, Note, Progress, Run, Standing, StoredPartRecord};

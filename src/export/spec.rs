@@ -29,7 +29,8 @@ const MIN_SPLIT: u64 = 64 << 10;
 /// Keys of a spec, in the order in which they are written.
 pub const KEYS: [&str; 9] =
     ["title", "description", "source", "type", "media_types", "run", "start", "timeframe", "split_size"];
-/// Keys that only the record of a run has; they are ignored, so that a history file can be copied to `jobs/new`.
+/// Keys that only the record of a run has (`crate::record` compares them); they are ignored, so that a history file can
+/// be copied to `jobs/new`.
 const RUN_KEYS: [&str; 20] = [
     "id",
     "job",

@@ -388,7 +388,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let needs = |_: &Tree| Needs::Store(Place::Disk);
-        self.answer(reply, needs, |tree| tree.store().parts().space());
+        self.answer(reply, needs, |tree| tree.statfs());
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

@@ -121,9 +121,9 @@ pub fn serve(
     let watch = {
         let (watched, sizer) = (tree.clone(), sizer.clone());
         let changed = move || update(&sizer, &notifier, watched.refresh().map(Some));
-        tree.store().parts().watch(Box::new(changed))?
+        tree.watch(Box::new(changed))?
     };
-    let catalogue = tree.store().managed().map(|_| {
+    let catalogue = tree.is_managed().then(|| {
         let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());
         Background::start("catalogue", Next::After(INTERVAL), move |_: &Cancel| {
             update(&sizer, &notifier, watched.refresh_if_changed());

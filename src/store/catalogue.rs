@@ -31,7 +31,7 @@ pub use jobs::{Job, Jobs};
 pub use queue::{Attendance, Claim, End, Ended, Made, Note, Queue, Standing, Wanted, Why};
 pub use refusals::{Refusals, RefusedSpec};
 pub use runs::{Progress, Run, Runs};
-pub use status::{INCOMPLETE, Status};
+pub use status::Status;
 
 /// State of a catalogue. Only that two of them differ means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Options;
+use super::context::Options;
 use super::ino::Ino;
-use super::node::{Dir, Node};
 use crate::artifact::members::{MemberAttr, MemberKind};
 
 /// Attributes of finished bytes: new bytes are a new inode, so they never change.
@@ -66,13 +65,11 @@ pub struct Attr {
 }
 
 impl Attr {
-    pub(super) fn new(ino: Ino, node: &Node, shape: Shape, options: &Options) -> Attr {
-        let (mode, links) = match (shape.kind, node) {
-            // How many directories are in there is not worth counting; 1 means that nobody knows.
-            (NodeKind::Directory, Node::Member { .. } | Node::Dir(Dir::Contents)) => (0o755, 1),
-            (NodeKind::Directory, _) => (0o755, 2),
-            (NodeKind::File, _) => (0o644, 1),
-            (NodeKind::Link, _) => (0o777, 1),
+    pub(super) fn new(ino: Ino, shape: Shape, options: &Options) -> Attr {
+        let mode: u16 = match shape.kind {
+            NodeKind::Directory => 0o755,
+            NodeKind::File => 0o644,
+            NodeKind::Link => 0o777,
         };
         Attr {
             ino,
@@ -82,15 +79,10 @@ impl Attr {
             block_size: BLOCK_SIZE,
             mtime: shape.mtime,
             mode: mode & !(options.umask as u16),
-            links,
+            links: shape.links,
             uid: options.uid,
             gid: options.gid,
         }
-    }
-
-    /// Returns the same for a directory with that many directories in it.
-    pub(super) fn of_directories(self, count: usize) -> Attr {
-        Attr { links: 2 + count as u32, ..self }
     }
 
     /// Returns the same for a file of that size.
@@ -105,10 +97,26 @@ pub struct Shape {
     pub kind: NodeKind,
     pub size: u64,
     pub mtime: SystemTime,
+    /// Of a directory 2 and the number of directories in it; 1 means that nobody knows.
+    pub links: u32,
+}
+
+impl Shape {
+    pub fn new(kind: NodeKind, size: u64, mtime: SystemTime) -> Shape {
+        Shape { kind, size, mtime, links: 1 }
+    }
+
+    pub fn file(size: u64, mtime: SystemTime) -> Shape {
+        Shape::new(NodeKind::File, size, mtime)
+    }
+
+    pub fn directory(mtime: SystemTime, links: u32) -> Shape {
+        Shape { links, ..Shape::new(NodeKind::Directory, 0, mtime) }
+    }
 }
 
 impl From<MemberAttr> for Shape {
     fn from(attr: MemberAttr) -> Shape {
-        Shape { kind: attr.kind.into(), size: attr.size, mtime: attr.mtime }
+        Shape::new(attr.kind.into(), attr.size, attr.mtime)
     }
 }

@@ -1,14 +1,16 @@
 //! What can be changed in the tree of a managed store: things can be deleted, and in `jobs/` also written.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::handle::Opened;
-use super::jobs::Entry;
-use super::node::{Dir, Node, Record};
-use super::{Attr, Handle, Ino, Tree};
+use super::directory::ino_of;
+use super::handle::{Handle, Opened};
+use super::jobs::directory::{JobFile, NAME};
+use super::jobs::{Entry, Jobs};
+use super::node::is_a_directory;
+use super::{Attr, Ino, Tree};
 use crate::error::{Error, Kind, Result};
-use crate::export::disposal::{remove_artifact, remove_part};
 
 /// How a file is opened that may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,97 +31,84 @@ pub struct Changes {
 }
 
 impl Tree {
-    /// Deletes a file. A part goes alone, and the artifact with its last one; a zip takes all of its parts along. Its run
-    /// stays in the history until it is removed there.
-    pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<()> {
-        let Some(store) = self.store.managed().filter(|_| self.is_writable()) else {
-            return Err(read_only());
-        };
-        if self.is_jobs(parent)? {
-            let is_new = self.jobs()?.unlink(utf8(name)?)?;
-            self.look_again_if(is_new);
-            return Ok(());
-        }
-        let now = self.clock.now();
-        match &self.find(parent, name)? {
-            Node::History(Record::OfRun(run)) => store.catalogue.remove_run(&run.id, now)?,
-            Node::Zip(export) | Node::Incomplete(export) => {
-                let run = export.set().run.as_deref().ok_or_else(not_deletable)?;
-                remove_artifact(store, run, now)?;
-            }
-            Node::Stored(file) => {
-                let view = self.view();
-                let run = view.set_of(&file.name).and_then(|export| export.set().run.as_deref());
-                if !remove_part(store, run.ok_or_else(not_deletable)?, &file.name, now)? {
-                    return Err(Error::new(Kind::NotFound, "no such name"));
-                }
-            }
-            Node::Dir(_) => return Err(Error::new(Kind::IsADirectory, "is a directory")),
-            Node::History(Record::OfSet(_)) | Node::Member { .. } | Node::Index(_) | Node::Job(_) => {
-                return Err(not_deletable());
-            }
-        }
-        self.look_again()
+    pub(super) fn jobs(&self) -> Result<&Arc<Jobs>> {
+        self.jobs.as_ref().ok_or_else(|| self.refusal())
     }
 
-    fn is_jobs(&self, ino: Ino) -> Result<bool> {
-        Ok(matches!(self.node(ino)?, Node::Dir(Dir::Jobs)))
-    }
-
-    /// Fails unless names can be changed in this directory.
-    fn check_is_jobs(&self, ino: Ino) -> Result<()> {
-        if self.is_writable() && self.is_jobs(ino)? { Ok(()) } else { Err(self.refusal()) }
-    }
-
-    /// Has new runs shown at once. They are handed in whether or not that goes well.
-    pub(super) fn look_again_if(&self, is_new: bool) {
-        if is_new && let Err(error) = self.look_again() {
-            log::warn!("the store cannot be looked at: {error}");
-        }
-    }
-
-    /// Opens a file for writing.
-    pub fn open_for_writing(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
-        match self.node(ino)? {
-            Node::Job(entry) if self.is_writable() => Ok(self.open_job(&entry, mode)?.0),
-            Node::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
+    /// Returns `jobs/` if names can be changed in this directory.
+    fn jobs_at(&self, ino: Ino) -> Result<&Arc<Jobs>> {
+        match &self.jobs {
+            Some(jobs) if self.is_writable() && ino == ino_of(NAME) => Ok(jobs),
             _ => Err(self.refusal()),
         }
     }
 
-    pub(super) fn open_job(&self, entry: &Entry, mode: OpenMode) -> Result<(Handle, Attr)> {
-        let writing = self.jobs()?.open(entry, mode.writes, mode.truncates, mode.appends)?;
-        let (attr, _) = self.attributes(entry.ino(), &Node::Job(entry.clone()))?;
+    /// Returns what an inode number stands for in `jobs/`, if it can be changed.
+    fn entry(&self, ino: Ino) -> Result<Option<Entry>> {
+        let view = self.views.now();
+        match &self.jobs {
+            Some(jobs) if self.is_writable() && self.root.node(&view, ino).is_none() => jobs.by_ino(ino),
+            _ => Ok(None),
+        }
+    }
+
+    /// Deletes a file.
+    pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<()> {
+        self.context.writable()?;
+        if let Ok(jobs) = self.jobs_at(parent) {
+            let is_new = jobs.unlink(utf8(name)?)?;
+            self.look_again_if(is_new);
+            return Ok(());
+        }
+        let (node, scope) = self.find(parent, name)?;
+        node.unlink(&scope)?;
+        self.views.look_again()
+    }
+
+    /// Opens a file for writing.
+    pub fn open_for_writing(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
+        if let Some(entry) = self.entry(ino)? {
+            return Ok(self.open_job(&entry, mode)?.0);
+        }
+        self.exists(ino)?;
+        Err(if self.root.has(ino) { is_a_directory() } else { self.refusal() })
+    }
+
+    fn open_job(&self, entry: &Entry, mode: OpenMode) -> Result<(Handle, Attr)> {
+        let jobs = self.jobs()?;
+        let writing = jobs.open(entry, mode.writes, mode.truncates, mode.appends)?;
+        let (attr, _) = self.attributes_of(jobs, entry)?;
         let handle = self.handles.insert(attr.clone(), Opened::Writing(writing));
         Ok((handle, self.handles.own_attributes(handle).unwrap_or(attr)))
     }
 
+    fn attributes_of(&self, jobs: &Arc<Jobs>, entry: &Entry) -> Result<(Attr, Duration)> {
+        self.attributes(&self.scope(), entry.ino(), &*JobFile::node(jobs, entry.clone()))
+    }
+
     /// Makes and opens a file.
     pub fn create(&self, parent: Ino, name: &OsStr, mode: OpenMode) -> Result<(Handle, Attr, Duration)> {
-        self.check_is_jobs(parent)?;
-        let entry = self.jobs()?.create(utf8(name)?, mode.is_new)?;
+        let entry = self.jobs_at(parent)?.create(utf8(name)?, mode.is_new)?;
         let (handle, attr) = self.open_job(&entry, mode)?;
         Ok((handle, attr, Duration::ZERO))
     }
 
     /// Makes a file without opening it.
     pub fn make(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
-        self.check_is_jobs(parent)?;
-        let node = Node::Job(self.jobs()?.create(utf8(name)?, true)?);
-        self.attributes(node.ino(), &node)
+        let jobs = self.jobs_at(parent)?;
+        self.attributes_of(jobs, &jobs.create(utf8(name)?, true)?)
     }
 
     pub fn rename(&self, from: (Ino, &OsStr), to: (Ino, &OsStr), has_to_be_new: bool) -> Result<()> {
-        self.check_is_jobs(from.0)?;
-        self.check_is_jobs(to.0)?;
-        match self.jobs()?.rename(utf8(from.1)?, utf8(to.1)?, has_to_be_new) {
+        self.jobs_at(from.0)?;
+        match self.jobs_at(to.0)?.rename(utf8(from.1)?, utf8(to.1)?, has_to_be_new) {
             Ok(is_new) => {
                 self.look_again_if(is_new);
                 Ok(())
             }
             Err(error) => {
                 // It may have been handed in all the same.
-                self.notice();
+                self.views.notice();
                 Err(error)
             }
         }
@@ -134,14 +123,17 @@ impl Tree {
             && let Opened::Writing(writing) = &*self.handles.get(handle)?
         {
             if let Some(size) = changes.size {
-                writing.draft.resize(size, self.clock.now())?;
+                writing.draft.resize(size, self.context.now())?;
             }
             if let Some(mtime) = changes.mtime {
                 writing.draft.set_mtime(mtime);
             }
             return self.getattr(ino, Some(handle));
         }
-        let Node::Job(entry) = self.node(ino)? else { return Err(self.refusal()) };
+        let Some(entry) = self.entry(ino)? else {
+            self.exists(ino)?;
+            return Err(self.refusal());
+        };
         if let Some(size) = changes.size {
             self.jobs()?.truncate(&entry, size)?;
         }
@@ -154,11 +146,9 @@ impl Tree {
     /// Returns why no extended attribute can be set. Programs that copy permissions do it in another way if there are
     /// none for the file, and give up if it is forbidden.
     pub fn xattr_refusal(&self, ino: Ino) -> Error {
-        match self.node(ino) {
-            Ok(Node::Job(_)) if self.is_writable() => {
-                Error::unsupported("files in jobs/ have no extended attributes")
-            }
-            Ok(_) => self.refusal(),
+        match self.entry(ino) {
+            Ok(Some(_)) => Error::unsupported("files in jobs/ have no extended attributes"),
+            Ok(None) => self.exists(ino).err().unwrap_or_else(|| self.refusal()),
             Err(error) => error,
         }
     }
@@ -200,22 +190,10 @@ impl Tree {
 
     /// Returns why nothing else can be changed.
     pub fn refusal(&self) -> Error {
-        if self.is_writable() {
-            Error::new(Kind::NotPermitted, "this cannot be changed")
-        } else {
-            read_only()
-        }
+        self.context.refusal()
     }
 }
 
 fn utf8(name: &OsStr) -> Result<&str> {
     name.to_str().ok_or_else(|| Error::new(Kind::Invalid, "the name is not UTF-8"))
-}
-
-fn not_deletable() -> Error {
-    Error::new(Kind::NotPermitted, "this cannot be deleted")
-}
-
-fn read_only() -> Error {
-    Error::new(Kind::ReadOnly, "the tree is read-only")
 }

@@ -7,51 +7,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attr::Attr;
-use super::export::Export;
 use super::ino::Ino;
-use super::jobs::Writing;
+use super::jobs::draft::Writing;
 use super::listing::Listing;
-use crate::artifact::Zip;
+use super::needs::{Needs, Place};
+use super::shown::ShownSet;
 use crate::error::{Error, Kind, Result};
 use crate::io::{ReadAt, Reader};
-use crate::store::plain::StoredFile;
 
 /// The number of an open file or directory.
 pub type Handle = u64;
 
+/// What bytes are read of.
+pub enum Origin {
+    /// The zip of a set.
+    Set(Arc<ShownSet>),
+    /// A member of it, and what log lines call that: names of members may be personal.
+    Member(Arc<ShownSet>, String),
+    /// A stored file of that name.
+    File(String),
+}
+
 /// What is behind a handle.
 pub enum Opened {
-    Zip {
-        zip: Arc<Zip>,
-        export: Arc<Export>,
-    },
-    Stored {
-        file: Reader,
-        name: String,
-    },
+    Bytes(Reader, Origin),
     Text(Vec<u8>),
-    Member {
-        reader: Reader,
-        export: Arc<Export>,
-        /// What log lines call it: names of members may be personal.
-        label: String,
-    },
     Dir(Arc<Listing>),
     /// Something in `jobs/` that may be written.
     Writing(Writing),
 }
 
 impl Opened {
-    pub fn stored(file: &StoredFile) -> Result<Opened> {
-        Ok(Opened::Stored { file: file.open()?, name: file.name.clone() })
-    }
-
     /// Calls `take` once with what is there, unless it fails.
     pub fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         match self {
-            Opened::Zip { zip, .. } => zip.lend(offset, len, take),
-            Opened::Member { reader, .. } => reader.lend(offset, len, take),
-            Opened::Stored { file, .. } => file.lend(offset, len, take),
+            Opened::Bytes(reader, _) => reader.lend(offset, len, take),
             Opened::Text(text) => text.lend(offset, len, take),
             Opened::Dir(_) => Err(Error::new(Kind::IsADirectory, "is a directory")),
             Opened::Writing(_) => Err(Error::new(Kind::Invalid, "it is read in another way")),
@@ -62,11 +52,21 @@ impl Opened {
         matches!(self, Opened::Text(own) if own == text)
     }
 
-    /// Returns the export that it is part of.
-    pub fn export(&self) -> Option<&Arc<Export>> {
+    /// Returns the set that it is part of.
+    pub fn set(&self) -> Option<&Arc<ShownSet>> {
         match self {
-            Opened::Zip { export, .. } | Opened::Member { export, .. } => Some(export),
-            Opened::Stored { .. } | Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => None,
+            Opened::Bytes(_, Origin::Set(set) | Origin::Member(set, _)) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// Returns what it takes to read from it, or to close it.
+    pub fn needs(&self) -> Needs {
+        match self {
+            Opened::Text(_) | Opened::Dir(_) => Needs::Memory,
+            Opened::Bytes(_, Origin::File(name)) => Needs::Store(Place::of_file(name)),
+            Opened::Bytes(_, Origin::Set(set) | Origin::Member(set, _)) => Needs::Store(set.place()),
+            Opened::Writing(_) => Needs::Store(Place::Changes),
         }
     }
 
@@ -75,9 +75,9 @@ impl Opened {
         match self {
             // Nobody waits for it any more.
             _ if error.kind() == Kind::Cancelled => {}
-            Opened::Zip { export, .. } => export.log_once(error),
-            Opened::Member { export, label, .. } => export.log_once(&error.clone().at(label)),
-            Opened::Stored { name, .. } => log::warn!("{name}: errno {}: {error}", error.errno()),
+            Opened::Bytes(_, Origin::Set(set)) => set.log_once(error),
+            Opened::Bytes(_, Origin::Member(set, label)) => set.log_once(&error.clone().at(label)),
+            Opened::Bytes(_, Origin::File(name)) => log::warn!("{name}: errno {}: {error}", error.errno()),
             Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => {}
         }
     }

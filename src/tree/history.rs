@@ -1,173 +1,216 @@
-//! The files in `history/`: what is known of a run, as JSON.
+//! `history/`: what is known of each run, or of each set of a plain store, as JSON; and a table of it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
-use serde_json::Value;
-
-use super::Tree;
-use super::attr::TTL_CHANGING;
-use super::export::{Context, Export, Made, Outcome, artifact_name};
-use super::node;
+use super::attr::{DirEntry, NodeKind, Shape, TTL_CHANGING};
+use super::directory::{Directory, ino_of};
+use super::index::{self, Index};
+use super::ino::{Ino, hash_number};
+use super::listing::Listing;
+use super::needs::{Asked, Needs, Place};
+use super::node::{Node, stale};
+use super::scope::Scope;
+use super::shown::ShownSet;
+use super::view::View;
+use super::xattr;
 use crate::error::{Error, Kind, Result};
-use crate::export::json::Object;
-use crate::export::record::{self, timestamp};
-use crate::store::Store;
+use crate::record::{Record, attributes, table};
 use crate::store::catalogue::Run;
 use crate::store::managed::Managed;
-use crate::store::retention::Retention;
 
-/// One run. For a plain store that is what its files tell. Empty values are left out, as in the exports.
-#[derive(Serialize)]
-struct Record<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
-    complete: bool,
-    artifact: String,
-    parts: Vec<Part<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<String>,
-    /// Length of the zip.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    /// Length of all stored parts.
-    stored_bytes: u64,
-    mtime: String,
-    /// True if the export may be older, and the days that are left fewer.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    estimated: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remaining_days: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+const NAME: &str = "history";
+const SUFFIX: &str = ".json";
+
+/// Kinds in the table.
+const KIND_RUN: u8 = 0;
+const KIND_SET: u8 = 1;
+const KIND_INDEX: u8 = 2;
+
+pub struct History {
+    index: Arc<Index>,
 }
 
-#[derive(Serialize)]
-struct Part<'a> {
-    name: &'a str,
-    size: u64,
-}
-
-/// A record as it is now.
-pub struct Rendered {
-    pub text: String,
-    pub mtime: SystemTime,
-    /// True if the next moment's record may be another one.
-    pub is_live: bool,
-}
-
-impl Rendered {
-    /// Returns how long its attributes hold.
-    pub fn ttl(&self) -> Duration {
-        if self.is_live { Duration::ZERO } else { TTL_CHANGING }
+impl History {
+    pub fn new() -> History {
+        History { index: Arc::new(Index::new(NAME, &table::HISTORY, |_| true)) }
     }
 }
 
-/// Renders a record, with a line end.
-pub fn render(
-    record: &node::Record,
-    context: &Context,
-    store: &Store,
-    retention: Retention,
-    now: SystemTime,
-) -> Result<Rendered> {
-    match (record, store) {
-        (node::Record::OfRun(run), Store::Managed(store)) => of_run(store, &run.id, now),
-        (node::Record::OfSet(export), _) => {
-            let text = record::pretty(&of_set(export, context, retention, now)?);
-            Ok(Rendered { text, mtime: export.made(context, now).at, is_live: false })
+/// Returns all records as they are now, the latest first.
+pub fn records(scope: &Scope) -> Result<Vec<Record>> {
+    let now = scope.now();
+    let mut records = Vec::new();
+    match scope.context.managed() {
+        Some(store) => {
+            for run in scope.view.runs.iter() {
+                match current(store, &run.id) {
+                    Ok(run) => {
+                        let first = run.queued.or(run.scheduled).or(run.started).unwrap_or(now);
+                        records.push((first, Record::now(store, &run, now)?));
+                    }
+                    // What has been removed since the view was made is not there any more.
+                    Err(error) if error.kind() == Kind::Stale => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
+        None => {
+            records.extend(scope.view.sets.iter().map(|set| {
+                let record = set.record(scope.view.retention, &scope.context);
+                (scope.made(set), record)
+            }));
+        }
     }
-}
-
-fn gone() -> Error {
-    Error::new(Kind::Stale, "the run has been removed")
-}
-
-impl Tree {
-    /// Returns all records as they are now, the latest first.
-    pub fn records(&self) -> Result<Vec<Object>> {
-        let (view, now) = (self.view(), self.clock.now());
-        let object = |record: &node::Record| match (record, &self.store) {
-            (node::Record::OfRun(run), Store::Managed(store)) => {
-                let run = current(store, &run.id)?;
-                let first = run.queued.or(run.scheduled).or(run.started);
-                Ok((first.unwrap_or(now), record::record(store, &run, now)?))
-            }
-            (node::Record::OfSet(export), _) => {
-                let record = of_set(export, &self.exports, view.retention(), now)?;
-                Ok((export.made(&self.exports, now).at, record))
-            }
-            (node::Record::OfRun(_), Store::Plain(_)) => Err(gone()),
-        };
-        // What has been removed since the view was made is not there any more.
-        let is_there = |record: &Result<_>| !record.as_ref().is_err_and(|e| e.kind() == Kind::Stale);
-        let mut records =
-            view.records().map(object).filter(is_there).collect::<Result<Vec<(SystemTime, Object)>>>()?;
-        records.sort_by_key(|(first, _)| std::cmp::Reverse(*first));
-        Ok(records.into_iter().map(|(_, record)| record).collect())
-    }
+    records.sort_by_key(|(first, _)| std::cmp::Reverse(*first));
+    Ok(records.into_iter().map(|(_, record)| record).collect())
 }
 
 fn current(store: &Managed, id: &str) -> Result<Run> {
+    let gone = || Error::new(Kind::Stale, "the run has been removed");
     store.catalogue.run(id)?.filter(|run| !run.hidden).ok_or_else(gone)
 }
 
-fn of_run(store: &Managed, id: &str, now: SystemTime) -> Result<Rendered> {
-    let run = current(store, id)?;
-    let text = record::pretty(&record::record(store, &run, now)?);
-    let latest =
-        [run.queued, run.started, run.progressed, run.finished, run.deleted].into_iter().flatten().max();
-    Ok(Rendered {
-        text,
-        mtime: latest.or(run.scheduled).unwrap_or(now).min(now),
-        is_live: !run.status.is_final(),
-    })
+fn ino(stem: &str) -> Ino {
+    hash_number(&[b"history\0", stem.as_bytes()])
 }
 
-fn of_set(export: &Export, context: &Context, retention: Retention, now: SystemTime) -> Result<Object> {
-    let outcome = export.outcome(context);
-    let Made { at: mtime, estimated } = export.made(context, now);
-    let (bytes, missing, error) = match &outcome {
-        Outcome::Zip(len) => (Some(*len), Vec::new(), None),
-        Outcome::Incomplete(incomplete) => {
-            let missing =
-                incomplete.gaps.missing.iter().map(|o| format!("{}{o}.smime", export.stem())).collect();
-            let surplus = incomplete.gaps.surplus.iter().map(|o| format!("{o} does not belong to this set"));
-            let conflict =
-                incomplete.conflict.iter().map(|(a, b)| format!("{a} and {b} claim to be the same part"));
-            let errors: Vec<String> = surplus.chain(conflict).collect();
-            (None, missing, (!errors.is_empty()).then(|| errors.join("; ")))
+fn entry(stem: &str) -> DirEntry {
+    DirEntry { ino: ino(stem), kind: NodeKind::File, name: format!("{stem}{SUFFIX}") }
+}
+
+impl Directory for History {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+        add(self.index.ino(), KIND_INDEX, 0);
+        match view.is_managed {
+            true => view.runs.iter().enumerate().for_each(|(i, run)| add(ino(&run.stem()), KIND_RUN, i)),
+            false => view.sets.iter().enumerate().for_each(|(i, set)| add(ino(set.stem()), KIND_SET, i)),
         }
-        Outcome::Failed(error) => (None, Vec::new(), Some(error.to_string())),
-    };
-    let record = Record {
-        id: record::id_of(export.stem()),
-        // Of a run that somebody else made one only knows that there are files, so that it has ended well.
-        status: (!matches!(outcome, Outcome::Failed(_))).then_some("Completed"),
-        complete: matches!(outcome, Outcome::Zip(_)),
-        artifact: artifact_name(export.stem(), !matches!(outcome, Outcome::Incomplete(_))),
-        parts: export
-            .set()
-            .parts
-            .iter()
-            .map(|part| Part { name: &part.file.name, size: part.file.size() })
-            .collect(),
-        missing,
-        bytes,
-        stored_bytes: export.set().stored_size(),
-        mtime: timestamp(mtime),
-        estimated,
-        expires: retention.expires(mtime).map(timestamp),
-        remaining_days: retention.remaining_days(mtime, now),
-        error,
-    };
-    let value =
-        serde_json::to_value(&record).map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
-    let Value::Object(map) = value else { return Err(Error::new(Kind::Invalid, "a record is an object")) };
-    Ok(Object(map.into_iter().collect()))
+    }
+
+    fn node(&self, view: &View, kind: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
+        match kind {
+            _ if inside > 0 => None,
+            KIND_RUN => Some(Arc::new(OfRun(view.runs.get(at)?.clone()))),
+            KIND_SET => Some(Arc::new(OfSet(view.sets.get(at)?.clone()))),
+            _ => Some(self.index.clone()),
+        }
+    }
+
+    fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
+        if name == index::NAME {
+            return Ok(Some(self.index.clone()));
+        }
+        let Some(stem) = name.strip_suffix(SUFFIX) else { return Ok(None) };
+        let run = |run: &Arc<Run>| Arc::new(OfRun(run.clone())) as Arc<dyn Node>;
+        let set = |set: &Arc<ShownSet>| Arc::new(OfSet(set.clone())) as Arc<dyn Node>;
+        Ok(match scope.view.is_managed {
+            true => scope.view.run(stem).map(run),
+            false => scope.view.set(stem).map(set),
+        })
+    }
+
+    fn list(&self, scope: &Scope) -> Result<Listing> {
+        let (own, others) = (ino_of(NAME), vec![self.index.entry()]);
+        let listing = match scope.view.is_managed {
+            true => Listing::of_each(own, &scope.view.runs, |run: &Arc<Run>| entry(&run.stem()), others),
+            false => Listing::of_each(own, &scope.view.sets, |set: &Arc<ShownSet>| entry(set.stem()), others),
+        };
+        Ok(listing.that_needs(scope.context.needs_catalogue()))
+    }
+
+    fn names_gone(&self, view: &View, next: &View) -> Vec<String> {
+        let file = |stem: &str| format!("{stem}{SUFFIX}");
+        if !view.is_managed {
+            return view.sets_gone(next).map(|set| file(set.stem())).collect();
+        }
+        let has_gone = |run: &&Arc<Run>| next.run(&run.stem()).is_none_or(|now| now != *run);
+        view.runs.iter().filter(has_gone).map(|run| file(&run.stem())).collect()
+    }
+}
+
+/// `history/<stem>.json` of a run that the catalogue knows: as it is now, whatever the view has.
+struct OfRun(Arc<Run>);
+
+impl OfRun {
+    fn now(&self, scope: &Scope) -> Result<(Run, String)> {
+        let store = scope.context.managed().ok_or_else(stale)?;
+        let run = current(store, &self.0.id)?;
+        let text = Record::now(store, &run, scope.now())?.pretty();
+        Ok((run, text))
+    }
+}
+
+impl Node for OfRun {
+    fn ino(&self) -> Ino {
+        ino(&self.0.stem())
+    }
+
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
+        let (run, text) = self.now(scope)?;
+        let times = [run.queued, run.started, run.progressed, run.finished, run.deleted];
+        let latest: Option<SystemTime> = times.into_iter().flatten().max().or(run.scheduled);
+        let now = scope.now();
+        // The next moment's record may be another one.
+        let ttl = if run.status.is_final() { TTL_CHANGING } else { Duration::ZERO };
+        Ok((Shape::file(text.len() as u64, latest.unwrap_or(now).min(now)), ttl))
+    }
+
+    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+        Needs::Store(Place::Catalogue)
+    }
+
+    fn is_rendered(&self) -> bool {
+        true
+    }
+
+    fn text(&self, scope: &Scope) -> Result<Vec<u8>> {
+        Ok(self.now(scope)?.1.into_bytes())
+    }
+
+    fn unlink(&self, scope: &Scope) -> Result<()> {
+        scope.context.writable()?.catalogue.remove_run(&self.0.id, scope.now())
+    }
+
+    fn xattr(&self, scope: &Scope, name: &str) -> Result<Option<Vec<u8>>> {
+        xattr::of_run(scope, &self.0.id, name)
+    }
+
+    fn xattr_names(&self, _: &Scope) -> Vec<&'static str> {
+        attributes::OF_RUN.to_vec()
+    }
+}
+
+/// `history/<stem>.json` of a set of a plain store.
+struct OfSet(Arc<ShownSet>);
+
+impl Node for OfSet {
+    fn ino(&self) -> Ino {
+        ino(self.0.stem())
+    }
+
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
+        let len = self.text(scope)?.len() as u64;
+        Ok((Shape::file(len, scope.made(&self.0)), TTL_CHANGING))
+    }
+
+    fn needs(&self, scope: &Scope, _: Asked) -> Needs {
+        Needs::memory_if(self.0.is_known(&scope.context), self.0.place())
+    }
+
+    fn is_rendered(&self) -> bool {
+        true
+    }
+
+    fn text(&self, scope: &Scope) -> Result<Vec<u8>> {
+        Ok(self.0.record(scope.view.retention, &scope.context).pretty().into_bytes())
+    }
+
+    fn set(&self) -> Option<&Arc<ShownSet>> {
+        Some(&self.0)
+    }
 }

@@ -21,14 +21,14 @@ use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 
 mod change;
-mod draft;
+pub mod directory;
+pub mod draft;
 mod errors;
 mod names;
 mod scratch;
 mod writing;
 
 use draft::Draft;
-pub use draft::Writing;
 use errors::{Errors, Unkept};
 use names::Name;
 use scratch::Budget;

@@ -1,130 +1,108 @@
-//! Nodes and their inode numbers.
+//! What has an inode: a file, a link or a directory. Each directory of the root has kinds of its own.
 
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::export::Export;
-use super::ino::{Ino, ROOT, number};
-use super::jobs;
-use crate::artifact::members::{self, NodeId};
-use crate::store::catalogue::Run;
-use crate::store::plain::StoredFile;
+use super::attr::{Caching, Shape};
+use super::handle::Opened;
+use super::ino::Ino;
+use super::listing::Listing;
+use super::needs::{Asked, Needs, no_answer};
+use super::scope::Scope;
+use super::shown::ShownSet;
+use super::xattr;
+use crate::error::{Error, Kind, Result};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dir {
-    Root,
-    Artifacts,
-    Contents,
-    Encrypted,
-    History,
-    /// Of managed stores only.
-    Jobs,
-}
+pub trait Node: Send + Sync {
+    /// The inode number: a hash of what the node is and of the version of its bytes.
+    fn ino(&self) -> Ino;
 
-impl Dir {
-    const TOP: [Dir; 5] = [Dir::Artifacts, Dir::Contents, Dir::Encrypted, Dir::History, Dir::Jobs];
+    /// Returns the attributes, and how long they hold.
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)>;
 
-    /// Returns the directories in the root of a store.
-    pub fn top(is_managed: bool) -> &'static [Dir] {
-        if is_managed { &Dir::TOP } else { &Dir::TOP[..4] }
+    /// Returns what it takes to answer a question about it.
+    fn needs(&self, scope: &Scope, asked: Asked) -> Needs;
+
+    /// Opens it for reading.
+    fn open(&self, scope: &Scope) -> Result<(Opened, Caching)> {
+        Ok((Opened::Text(self.text(scope)?), Caching::Live))
     }
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Dir::Root => "",
-            Dir::Artifacts => "artifacts",
-            Dir::Contents => "contents",
-            Dir::Encrypted => "encrypted",
-            Dir::History => "history",
-            Dir::Jobs => "jobs",
-        }
-    }
-}
-
-/// Something that has an inode.
-#[derive(Clone)]
-pub enum Node {
-    Dir(Dir),
-    /// `artifacts/<stem>.zip`
-    Zip(Arc<Export>),
-    /// `artifacts/<stem>.zip.incomplete`
-    Incomplete(Arc<Export>),
-    /// `encrypted/<name>`
-    Stored(Arc<StoredFile>),
-    /// `history/<stem>.json`
-    History(Record),
-    /// `contents/<stem>` and everything in it
-    Member {
-        export: Arc<Export>,
-        id: NodeId,
-    },
-    /// `history/index.csv` and `artifacts/index.csv`
-    Index(Dir),
-    /// `jobs/<name>`
-    Job(jobs::Entry),
-}
-
-/// What a record in `history/` is about.
-#[derive(Clone)]
-pub enum Record {
-    /// What is known of the files of a plain store.
-    OfSet(Arc<Export>),
-    /// A run that the catalogue knows.
-    OfRun(Arc<Run>),
-}
-
-impl Record {
-    fn stem(&self) -> Cow<'_, str> {
-        match self {
-            Record::OfSet(export) => export.stem().into(),
-            Record::OfRun(run) => run.stem().into(),
-        }
-    }
-}
-
-impl Node {
     /// Returns true for a text that is rendered anew for every open.
-    pub fn is_rendered(&self) -> bool {
-        matches!(self, Node::History(_) | Node::Index(_) | Node::Job(jobs::Entry::Errors))
+    fn is_rendered(&self) -> bool {
+        false
     }
 
-    pub fn export(&self) -> Option<&Arc<Export>> {
-        match self {
-            Node::Zip(export) | Node::Incomplete(export) | Node::History(Record::OfSet(export)) => {
-                Some(export)
-            }
-            Node::Member { export, .. } => Some(export),
-            Node::Dir(_)
-            | Node::Stored(_)
-            | Node::History(Record::OfRun(_))
-            | Node::Index(_)
-            | Node::Job(_) => None,
-        }
+    /// Renders a text.
+    fn text(&self, _: &Scope) -> Result<Vec<u8>> {
+        Err(Error::new(Kind::Invalid, "it is no text"))
     }
 
-    /// Returns the root of an export's contents.
-    pub fn contents_of(export: &Arc<Export>) -> Node {
-        Node::Member { export: export.clone(), id: members::ROOT }
+    /// Returns false where attributes take work that no listing waits for, or hold for no time.
+    fn is_listed_with_attributes(&self, scope: &Scope) -> bool {
+        self.set().is_none_or(|set| set.is_known(&scope.context))
     }
 
-    /// Returns the inode number: a hash of what the node is and of the version of its bytes, so that it is the same
-    /// in the next mount, and another for other bytes.
-    pub fn ino(&self) -> Ino {
-        let mut hasher = blake3::Hasher::new();
-        match self {
-            Node::Dir(Dir::Root) => return ROOT,
-            Node::Member { export, id } => return export.contents_ino() | u64::from(*id),
-            Node::Job(entry) => return entry.ino(),
-            Node::Index(dir) => hasher.update(b"index\0").update(dir.name().as_bytes()),
-            Node::Dir(dir) => hasher.update(b"dir\0").update(dir.name().as_bytes()),
-            Node::Zip(export) => export.hash_into(hasher.update(b"zip\0")),
-            Node::Incomplete(export) => export.hash_into(hasher.update(b"incomplete\0")),
-            Node::History(record) => hasher.update(b"history\0").update(record.stem().as_bytes()),
-            Node::Stored(file) => {
-                file.version.hash_into(hasher.update(b"stored\0").update(file.name.as_bytes()));
-                &mut hasher
-            }
-        };
-        number(&hasher)
+    /// Finds a name in a directory; `None` where a newer view may have it.
+    fn find(&self, _: &Scope, _name: &str) -> Result<Option<Arc<dyn Node>>> {
+        Err(not_a_directory())
     }
+
+    /// Returns what it takes to find a name.
+    fn needs_of_name(&self, _: &Scope, _name: &str) -> Needs {
+        Needs::Memory
+    }
+
+    fn list(&self, _: &Scope) -> Result<Listing> {
+        Err(not_a_directory())
+    }
+
+    /// The same, as it was when it was looked at last.
+    fn list_as_known(&self, _: &Scope) -> Result<Listing> {
+        Err(no_answer())
+    }
+
+    fn readlink(&self, _: &Scope) -> Result<Vec<u8>> {
+        Err(Error::new(Kind::Invalid, "no symbolic link"))
+    }
+
+    fn unlink(&self, _: &Scope) -> Result<()> {
+        Err(not_deletable())
+    }
+
+    /// The set that it is of.
+    fn set(&self) -> Option<&Arc<ShownSet>> {
+        None
+    }
+
+    /// Returns the value of an extended attribute, named without its prefix.
+    fn xattr(&self, scope: &Scope, name: &str) -> Result<Option<Vec<u8>>> {
+        self.set().map_or(Ok(None), |set| xattr::of_set(scope, set, name))
+    }
+
+    /// Returns the names that [`Node::xattr`] may know.
+    fn xattr_names(&self, scope: &Scope) -> Vec<&'static str> {
+        self.set().map_or(Vec::new(), |set| xattr::names_of_set(scope, set))
+    }
+}
+
+pub fn not_a_directory() -> Error {
+    Error::new(Kind::NotADirectory, "not a directory")
+}
+
+pub fn is_a_directory() -> Error {
+    Error::new(Kind::IsADirectory, "is a directory")
+}
+
+pub fn not_deletable() -> Error {
+    Error::new(Kind::NotPermitted, "this cannot be deleted")
+}
+
+/// For whoever has an inode number that stands for nothing any more.
+pub fn stale() -> Error {
+    Error::new(Kind::Stale, "the file has been replaced or has gone")
+}
+
+pub fn missing() -> Error {
+    Error::new(Kind::NotFound, "no such name")
 }

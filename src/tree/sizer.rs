@@ -1,4 +1,4 @@
-//! Works out the sizes of all exports in the background, several at a time.
+//! Works out the sizes of all sets in the background, several at a time.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Tree, export::Export};
+use super::Tree;
+use super::shown::ShownSet;
 use crate::io::{Background, Cancel, Next};
 
 /// When it is tried again to write down sizes.
@@ -27,7 +28,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Work {
-    exports: Vec<Arc<Export>>,
+    sets: Vec<Arc<ShownSet>>,
     next: AtomicUsize,
 }
 
@@ -60,17 +61,17 @@ impl Drop for Sizer {
 
 impl Shared {
     fn look(&self) {
-        let context = &self.tree.exports;
-        let exports = self.tree.view().exports().filter(|e| !e.is_known(context)).cloned().collect();
-        *self.work.lock() = Arc::new(Work { exports, next: AtomicUsize::new(0) });
+        let (context, view) = (&self.tree.context, self.tree.views.now());
+        let sets = view.sets.iter().filter(|set| !set.is_known(context)).cloned().collect();
+        *self.work.lock() = Arc::new(Work { sets, next: AtomicUsize::new(0) });
     }
 
     /// Works out one size, or writes down those that are known when there are no more.
     fn step(&self) -> Next {
         let work = self.work.lock().clone();
-        match work.exports.get(work.next.fetch_add(1, Ordering::Relaxed)) {
-            Some(export) => {
-                export.outcome(&self.tree.exports);
+        match work.sets.get(work.next.fetch_add(1, Ordering::Relaxed)) {
+            Some(set) => {
+                set.outcome(&self.tree.context);
                 Next::NOW
             }
             None => {

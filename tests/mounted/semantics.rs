@@ -197,14 +197,14 @@ fn extended_attributes_say_what_is_known_of_an_export() {
             "user.cddsfs.parts=\"7\"".into(),
             "user.cddsfs.remaining_days=\"0\"".into(),
             format!("user.cddsfs.run=\"{}\"", stem.strip_prefix("export-").unwrap()),
-            "user.cddsfs.status=\"complete\"".into(),
+            "user.cddsfs.status=\"Completed\"".into(),
         ];
         assert_eq!(lines, wanted);
     }
     let status = |name: &str| getxattr(&mount.path("artifacts").join(name), "user.cddsfs.status", 100);
     let incomplete = mount.names("artifacts").into_iter().find(|name| name.ends_with(".incomplete")).unwrap();
-    assert_eq!(status(&incomplete), Ok("incomplete".into()));
-    assert_eq!(status("export-foreign.zip"), Ok("unreadable".into()));
+    assert_eq!(status(&incomplete), Ok("Incomplete".into()));
+    assert_eq!(status("export-foreign.zip"), Ok("Unreadable".into()));
     assert_eq!(getxattr(&mount.zip(&stem), "user.cddsfs.status", 3), Err(libc::ERANGE));
     assert_eq!(getxattr(&mount.zip(&stem), "user.cddsfs.status", 0), Ok("".into()));
 }

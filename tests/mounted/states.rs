@@ -85,7 +85,7 @@ fn an_incomplete_export_names_the_parts_it_has_and_those_that_are_missing() {
     assert_eq!(errno(fs::metadata(mount.zip(&stem))), libc::ENOENT);
     let wanted = json!({
         "id": stem.strip_prefix("export-").unwrap(),
-        "status": "Completed",
+        "status": "Incomplete",
         "complete": false,
         "artifact": format!("{stem}.zip.incomplete"),
         "missing": [format!("{stem}.z02.smime"), format!("{stem}.z05.smime")],
@@ -103,7 +103,12 @@ fn without_a_key_everything_is_listed_and_no_export_can_be_opened() {
     for _ in 0..3 {
         assert_eq!(errno(File::open(mount.zip(&stem))), libc::ENOKEY);
     }
-    assert_eq!(history(&mount, &stem)["stored_bytes"], stored_size(&place));
+    let record = history(&mount, &stem);
+    assert_eq!(
+        (&record["stored_bytes"], &record["status"]),
+        (&stored_size(&place).into(), &"Unreadable".into())
+    );
+    assert!(record["error"].is_string());
     assert_eq!(mount.names("encrypted").len(), 7);
     let log = mount.unmount();
     assert_eq!(log.len(), 2, "{log:#?}");
@@ -186,7 +191,7 @@ fn two_downloads_of_a_part_that_differ_are_a_conflict_that_is_named() {
     );
     assert!(text.contains(&wanted), "{text}");
     let history = history(&mount, &stem);
-    assert_eq!(history["complete"], false);
+    assert_eq!((&history["complete"], &history["status"]), (&false.into(), &"Incomplete".into()));
     assert_eq!(history["error"], format!("{first} and {second} claim to be the same part"));
     // What mends it is to take one away.
     fs::remove_file(place.store().join(second)).unwrap();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cddsfs::error::Result;
-use cddsfs::export::{record, spec::Spec};
+use cddsfs::export::spec::Spec;
 use cddsfs::io::Cancel;
+use cddsfs::record::Record;
 use cddsfs::store::Store;
 use cddsfs::store::catalogue::{Run, Status};
 use cddsfs::store::managed::Managed;
@@ -121,7 +122,7 @@ fn executed_once(
         if run.attempts > 1 + known.interruptions {
             wrong.push(format!("{}: started {} times without a reason", run.id, run.attempts));
         }
-        let record = record::pretty(&record::record(store, run, moment.now)?);
+        let record = Record::now(store, run, moment.now)?.pretty();
         if run.status == Status::Completed && !record.contains("started ") {
             wrong
                 .push(format!("{}: started {} times, and its record does not say why", run.id, run.attempts));

@@ -24,9 +24,10 @@ ARROWS = {
     "store": ["crypto", *CODECS],
     "artifact": ["crypto", *CODECS],
     "export": ["store", "artifact", "crypto", *CODECS],
-    "tree": ["artifact", "export", "store", "crypto", *CODECS],
-    "mount": ["tree", "artifact", "export", "store", "crypto", *CODECS],
-    "cli": ["mount", "tree", "artifact", "export", "store", "crypto", "manual", *CODECS],
+    "record": ["export", "artifact", "store", "crypto", *CODECS],
+    "tree": ["record", "artifact", "export", "store", "crypto", *CODECS],
+    "mount": ["tree", "record", "artifact", "export", "store", "crypto", *CODECS],
+    "cli": ["mount", "tree", "record", "artifact", "export", "store", "crypto", "manual", *CODECS],
     "main": ["cli", *BASE],
     "lib": [],
 }

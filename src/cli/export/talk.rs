@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{output, show};
 use crate::error::Result;
-use crate::export::record::{record, timestamp, warnings};
+use crate::format::text::timestamp;
+use crate::record::{Record, warnings};
 use crate::store::catalogue::{Progress, Run, Status};
 use crate::store::managed::Managed;
 
@@ -57,7 +58,7 @@ impl Talk {
         }
         self.warn(run);
         let line = match self.form {
-            Form::Json => record(store, run, SystemTime::now())?.to_string(),
+            Form::Json => Record::now(store, run, SystemTime::now())?.to_string(),
             Form::Bar(_) | Form::Lines => describe(store, run)?,
         };
         if let Form::Bar(bar) = &self.form {
@@ -133,7 +134,7 @@ fn describe(store: &Managed, run: &Run) -> Result<String> {
             let (rows, written) = (progress.rows_total, show::size(progress.bytes_written));
             format!("{name}: {rows} rows, {} zipped, {written} stored", show::size(run.bytes.unwrap_or(0)))
         }
-        Status::NoData | Status::Failed | Status::Cancelled => name.to_string(),
+        _ => name.to_string(),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::show;
 use crate::cli::table::Output;
 use crate::error::Result;
-use crate::export::json::Object;
+use crate::record::Record;
 use crate::tree::Tree;
 
 /// How often it is looked whether something has changed.
@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
     let mut state = None;
     let mut looked = Instant::now();
     while !interrupt.is_raised() {
-        let changes = tree.store().managed().map(|store| store.catalogue.changes()).transpose()?;
+        let changes = tree.revision()?;
         let output = Output::stdout();
         let now = Some((changes, output));
         if now != state || looked.elapsed() >= ANYWAY {
@@ -54,14 +54,13 @@ pub fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
 fn changed(
     arguments: &Arguments,
     seen: &mut HashMap<String, String>,
-    mut records: Vec<Object>,
+    mut records: Vec<Record>,
     output: &Output,
 ) -> Vec<String> {
     let is_first = seen.is_empty();
     records.retain(|record| {
-        let id = record.get("id").map(ToString::to_string).unwrap_or_default();
         let text = record.to_string();
-        seen.insert(id, text.clone()) != Some(text)
+        seen.insert(record.id.clone(), text.clone()) != Some(text)
     });
     // The latest stands last, as everything that follows does.
     if arguments.sort.is_none() && !arguments.reverse {

@@ -10,7 +10,7 @@ use crate::artifact::audit::Audit;
 use crate::crypto::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::export::manifest::{self, Listed};
-use crate::export::record::hex;
+use crate::format::text::hex;
 
 /// A longer manifest is none of ours.
 const MAX_MANIFEST: usize = 64 << 20;

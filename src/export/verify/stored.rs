@@ -3,8 +3,8 @@
 use super::{Watch, on_all_cores};
 use crate::crypto::Sha256;
 use crate::error::Result;
-use crate::export::record::hex;
 use crate::format::block_hashes::{self, BLOCK, Hash};
+use crate::format::text::hex;
 use crate::io::{Cancel, Reader};
 use crate::store::catalogue::{PART_BLOCK_HASHES, StoredPartRecord};
 use crate::store::managed::Managed;

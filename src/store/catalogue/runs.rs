@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::status::{INCOMPLETE, Status};
+use super::status::Status;
 use crate::error::Result;
 use crate::store::names::stem_of;
 
@@ -88,11 +88,6 @@ impl Run {
     /// What the names of its artifact and of its record begin with.
     pub fn stem(&self) -> String {
         stem_of(&self.id)
-    }
-
-    /// Returns what is shown as its status: that of its artifact, where that has suffered.
-    pub fn shown_status(&self) -> &'static str {
-        if self.incomplete { INCOMPLETE } else { self.status.name() }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
@@ -13,10 +15,14 @@ pub enum Status {
     NoData,
     Failed,
     Cancelled,
+    /// Of what has completed, and lacks parts.
+    Incomplete,
+    /// Of what somebody else has made, and no key opens or is damaged.
+    Unreadable,
 }
 
 impl Status {
-    pub const ALL: [Status; 7] = [
+    pub const ALL: [Status; 9] = [
         Status::Scheduled,
         Status::Queued,
         Status::InProgress,
@@ -24,7 +30,11 @@ impl Status {
         Status::NoData,
         Status::Failed,
         Status::Cancelled,
+        Status::Incomplete,
+        Status::Unreadable,
     ];
+    /// Those that the catalogue has: the others are what is seen of parts.
+    pub const STORED: &[Status] = Status::ALL.split_at(7).0;
 
     pub fn name(self) -> &'static str {
         match self {
@@ -35,18 +45,26 @@ impl Status {
             Status::NoData => "No Data",
             Status::Failed => "Failed",
             Status::Cancelled => "Cancelled",
+            Status::Incomplete => "Incomplete",
+            Status::Unreadable => "Unreadable",
         }
     }
 
     /// Returns true if nothing will change it any more.
     pub fn is_final(self) -> bool {
-        matches!(self, Status::Completed | Status::NoData | Status::Failed | Status::Cancelled)
+        !matches!(self, Status::Scheduled | Status::Queued | Status::InProgress)
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -58,6 +76,3 @@ impl FromStr for Status {
         found.ok_or_else(|| format!("the statuses are {}", Status::ALL.map(Status::name).join(", ")))
     }
 }
-
-/// What is shown of a completed run whose artifact lacks parts.
-pub const INCOMPLETE: &str = "Incomplete";

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use crate::export::record::timestamp;
 use crate::format::printable::printable;
+use crate::format::text::timestamp;
 use crate::store::catalogue::RefusedSpec;
 
 const NONE: &str = "No spec has been refused.\n";

@@ -1,64 +1,32 @@
-//! One export of the store: what its parts turn out to be.
+//! A set of the store as it is shown: what its parts turn out to be.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use super::context::Context;
 use super::ino::{self, Ino};
-use super::recent::{Key, Recent};
+use super::needs::Place;
+use super::recent::Key;
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, Opened, Zip};
-use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::export::parts::{self, part_files};
 use crate::io::{ReadAt, Reader};
+use crate::record::{IncompleteSet, Made, Outcome, Record, artifact_name, may_be_whole};
 use crate::store::plain::StoredSet;
-use crate::store::sizes::{Known, Sizes};
+use crate::store::retention::Retention;
+use crate::store::sizes::Known;
 
 /// By so much times without a zone, and clocks that are wrong, may be ahead.
 const AHEAD: Duration = Duration::from_secs(26 * 60 * 60);
 /// More different errors of one export than this are not logged.
 const MAX_LOGGED: usize = 8;
 
-/// What all exports share.
-pub struct Context {
-    pub identities: Arc<[Identity]>,
-    pub sizes: Sizes,
-    pub recent: Recent,
-}
-
-/// What a set of parts is.
-#[derive(Clone)]
-pub enum Outcome {
-    /// A zip of this length.
-    Zip(u64),
-    /// Not whole; the text says why.
-    Incomplete(Arc<IncompleteSet>),
-    /// It cannot be read.
-    Failed(Error),
-}
-
-/// When an export was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Made {
-    pub at: SystemTime,
-    /// Nothing but the times of its files is known: it is as old as they are, or older.
-    pub estimated: bool,
-}
-
-/// Why a set is not whole.
-#[derive(Debug, Clone, Default)]
-pub struct IncompleteSet {
-    pub gaps: Gaps,
-    /// Names of two files that claim to be the same part.
-    pub conflict: Option<(String, String)>,
-}
-
 /// A set and what is known of it.
-pub struct Export {
-    set: Arc<StoredSet>,
+pub struct ShownSet {
+    stored: Arc<StoredSet>,
     /// Inode number of the root of its contents.
     contents: Ino,
     /// True once its parts turned out to be less regular than they looked.
@@ -74,11 +42,11 @@ pub struct Export {
     logged: Mutex<HashSet<String>>,
 }
 
-impl Export {
-    pub fn new(set: Arc<StoredSet>, indexed: bool) -> Export {
-        let contents = ino::member_base(&set, indexed);
-        Export {
-            set,
+impl ShownSet {
+    pub fn new(stored: Arc<StoredSet>, indexed: bool) -> ShownSet {
+        let contents = ino::member_base(&stored, indexed);
+        ShownSet {
+            stored,
             contents,
             indexed,
             outcome: Mutex::default(),
@@ -90,7 +58,7 @@ impl Export {
     }
 
     pub fn stem(&self) -> &str {
-        &self.set.stem
+        &self.stored.stem
     }
 
     /// Inode number of the root of its contents; those of its members differ from it in the lower bits only.
@@ -98,8 +66,12 @@ impl Export {
         self.contents
     }
 
-    pub fn set(&self) -> &StoredSet {
-        &self.set
+    pub fn stored(&self) -> &StoredSet {
+        &self.stored
+    }
+
+    pub fn place(&self) -> Place {
+        Place::Files(self.contents)
     }
 
     /// Returns when it was made, as far as that is known without work.
@@ -107,38 +79,48 @@ impl Export {
     /// A time that is to come counts as now: clocks differ, and times in zips know no zone. One that is further off than
     /// that explains tells nothing.
     pub fn made(&self, context: &Context, now: SystemTime) -> Made {
-        if self.set.run.is_some() {
-            return Made { at: self.set.made.min(now), estimated: false };
+        if self.stored.run.is_some() {
+            return Made { at: self.stored.made.min(now), estimated: false };
         }
         let remembered = || context.sizes.get(&self.digest()).filter(|_| !self.indexed)?.made();
         match self.made.get().copied().unwrap_or_else(remembered).filter(|at| *at <= now + AHEAD) {
             Some(at) => Made { at: at.min(now), estimated: false },
-            None => Made { at: self.set.made.min(now), estimated: true },
+            None => Made { at: self.stored.made.min(now), estimated: true },
         }
     }
 
     /// Hash of its files, and of how they are read.
     pub fn digest(&self) -> [u8; 16] {
-        self.set.digest
+        self.stored.digest
     }
 
     pub fn hash_into<'a>(&self, hasher: &'a mut blake3::Hasher) -> &'a mut blake3::Hasher {
-        hasher.update(&self.set.digest).update(&[u8::from(self.indexed)]).update(self.stem().as_bytes())
+        hasher.update(&self.stored.digest).update(&[u8::from(self.indexed)]).update(self.stem().as_bytes())
     }
 
     /// Returns true if this stands for the same files.
     pub fn is_of(&self, set: &StoredSet) -> bool {
-        self.set.digest == set.digest
+        self.stored.digest == set.digest
     }
 
     /// Returns the name of its zip, or of what stands in for it, as far as that is known without work.
     pub fn artifact_name(&self) -> String {
-        let whole = match self.known() {
-            Some(Outcome::Incomplete(_)) => false,
-            Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
-            None => artifact::may_be_whole(&part_files(&self.set)),
-        };
-        artifact_name(self.stem(), whole)
+        artifact_name(self.stem(), may_be_whole(&self.stored, self.known().as_ref()))
+    }
+
+    /// Returns its record, working out what it is if need be.
+    pub fn record(&self, retention: Retention, context: &Context) -> Record {
+        let (outcome, now) = (self.outcome(context), context.now());
+        Record::of_set(&self.stored, Some(&outcome), self.made(context, now), retention, now)
+    }
+
+    /// Returns its record as far as is known what it is.
+    pub fn record_as_known(&self, retention: Retention, context: &Context) -> Record {
+        if self.is_known(context) {
+            return self.record(retention, context);
+        }
+        let now = context.now();
+        Record::of_set(&self.stored, None, self.made(context, now), retention, now)
     }
 
     /// Returns true once somebody has found out what the set is.
@@ -146,17 +128,17 @@ impl Export {
         self.outcome.lock().is_some()
     }
 
-    /// Returns true if [`Export::outcome`] would answer at once.
+    /// Returns true if [`ShownSet::outcome`] would answer at once.
     pub fn is_known(&self, context: &Context) -> bool {
         self.known().is_some() || (!self.indexed && context.sizes.get(&self.digest()).is_some())
     }
 
-    /// Returns true if [`Export::open`] would answer at once.
+    /// Returns true if [`ShownSet::open`] would answer at once.
     pub fn is_open(&self, context: &Context) -> bool {
         context.recent.zip(&self.key()).is_some()
     }
 
-    /// Returns true if [`Export::members`] would answer at once.
+    /// Returns true if [`ShownSet::members`] would answer at once.
     pub fn has_members(&self, context: &Context) -> bool {
         context.recent.tree(&self.key()).is_some()
     }
@@ -200,12 +182,12 @@ impl Export {
 
     /// Opens the set and remembers its size; the error is any outcome that is no zip.
     fn work_out(&self, context: &Context) -> std::result::Result<Arc<Zip>, Outcome> {
-        let conflict = self.set.conflict().map_err(Outcome::Failed)?;
+        let conflict = self.stored.conflict().map_err(Outcome::Failed)?;
         if let Some((a, b)) = conflict {
             let conflict = Some((a.name.clone(), b.name.clone()));
             return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
-        let (parts, budget) = (part_files(&self.set), &context.recent.budget);
+        let (parts, budget) = (part_files(&self.stored), &context.recent.budget);
         match artifact::open(&parts, &context.identities, self.indexed, budget) {
             Ok(Opened::Zip(zip)) => {
                 let zip = Arc::new(zip);
@@ -217,7 +199,7 @@ impl Export {
             Ok(Opened::Incomplete(gaps)) => {
                 let by_last = || {
                     parts::made_by_last(
-                        &self.set,
+                        &self.stored,
                         &context.identities,
                         &context.recent.shared,
                         &context.recent.budget,
@@ -238,19 +220,19 @@ impl Export {
         if let Some(made) = self.made.get() {
             return Ok(*made);
         }
-        let found = if self.set.run.is_some() { None } else { find().map_err(Outcome::Failed)? };
+        let found = if self.stored.run.is_some() { None } else { find().map_err(Outcome::Failed)? };
         Ok(*self.made.get_or_init(|| found))
     }
 
     fn key(&self) -> Key {
-        (self.set.digest, self.indexed)
+        (self.stored.digest, self.indexed)
     }
 
     /// Returns the length of the zip. For a set that cannot be read it is that of its stored parts.
     pub fn zip_size(&self, context: &Context) -> Result<u64> {
         match self.outcome(context) {
             Outcome::Zip(len) => Ok(len),
-            Outcome::Failed(_) => Ok(self.set.stored_size()),
+            Outcome::Failed(_) => Ok(self.stored.stored_size()),
             Outcome::Incomplete(_) => Err(Error::new(Kind::Stale, "the set is not whole any more")),
         }
     }
@@ -320,7 +302,7 @@ impl Export {
         let zip = match self.outcome(context) {
             Outcome::Zip(_) => self.open(context)?,
             Outcome::Incomplete(_) | Outcome::Failed(_) => {
-                let parts = part_files(&self.set);
+                let parts = part_files(&self.stored);
                 let rest = artifact::open_rest(&parts, &context.identities, self.indexed, budget);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }
@@ -345,50 +327,6 @@ impl Export {
         Ok(reader)
     }
 
-    /// Returns the text that stands in for a zip that is not whole, if it is not.
-    pub fn gaps_text(&self, context: &Context) -> Option<String> {
-        match self.outcome(context) {
-            Outcome::Incomplete(incomplete) => Some(self.describe(&incomplete)),
-            _ => None,
-        }
-    }
-
-    fn describe(&self, incomplete: &IncompleteSet) -> String {
-        let mut text = format!("{} is not complete.\n", self.stem());
-        let mut list = |title: &str, names: &[String]| {
-            if !names.is_empty() {
-                let _ = write!(text, "\n{title}\n");
-                names.iter().for_each(|name| {
-                    let _ = writeln!(text, "  {name}");
-                });
-            }
-        };
-        let stored = |ordinal: &crate::format::part_name::Ordinal| format!("{}{ordinal}.smime", self.stem());
-        let IncompleteSet { gaps, conflict } = incomplete;
-        let here: Vec<String> = self.set.parts.iter().map(|part| part.file.name.clone()).collect();
-        let lacks = |ordinal| match self.set.downloading.contains(ordinal) {
-            true => format!("{} (it is being downloaded)", stored(ordinal)),
-            false => stored(ordinal),
-        };
-        let mut missing: Vec<String> = gaps.missing.iter().map(lacks).collect();
-        if gaps.open_ended {
-            missing.push("and there may be more".into());
-        }
-        list("Parts that are missing:", &missing);
-        list(
-            "Parts that do not belong to it, by what the last part says:",
-            &gaps.surplus.iter().map(stored).collect::<Vec<_>>(),
-        );
-        if let Some((a, b)) = conflict {
-            list(
-                "Two files claim to be the same part, but differ (keep the right one):",
-                &[a.clone(), b.clone()],
-            );
-        }
-        list("Parts that are here:", &here);
-        text
-    }
-
     /// Logs an error of this export, unless it has been logged before.
     pub fn log_once(&self, error: &Error) {
         // Nobody waits for it any more.
@@ -402,9 +340,4 @@ impl Export {
             logged.insert(text);
         }
     }
-}
-
-/// Returns the name in `artifacts/`.
-pub fn artifact_name(stem: &str, whole: bool) -> String {
-    if whole { format!("{stem}.zip") } else { format!("{stem}.zip.incomplete") }
 }

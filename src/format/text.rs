@@ -1,0 +1,47 @@
+//! Instants, bytes and JSON as texts for people and programs.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde::{Serialize, Serializer};
+
+/// An instant as it is shown: RFC 3339, UTC, whole seconds, those that stat(1) shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(Timestamp);
+
+impl Instant {
+    /// `None` for what no calendar has.
+    pub fn of(time: SystemTime) -> Option<Instant> {
+        let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+        Timestamp::try_from(time).and_then(|time| time.round(whole)).ok().map(Instant)
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Returns an instant as text; an empty one for what no calendar has.
+pub fn timestamp(time: SystemTime) -> String {
+    Instant::of(time).map(|instant| instant.to_string()).unwrap_or_default()
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Renders JSON for people and programs: indented, with a line end.
+pub fn pretty(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,143 @@
+//! The record of a run, or of a set that somebody else has made: what is known of it. JSON (`history/`, `--json`), tables
+//! and extended attributes are renderings of it. Empty values are left out, as in exports.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::export::json::Object;
+use crate::format::text::{Instant, pretty};
+use crate::store::catalogue::Status;
+
+pub mod attributes;
+mod run;
+mod set;
+pub mod table;
+
+pub use run::warnings;
+pub use set::{IncompleteSet, Made, Outcome, may_be_whole};
+
+/// One run or set; its fields are the keys of its JSON, in their order.
+#[derive(Clone, Default, Serialize)]
+pub struct Record {
+    pub id: String,
+    pub job: Option<String>,
+    /// The keys of a spec.
+    #[serde(flatten)]
+    pub spec: Object,
+    /// `None` for a set that nobody has looked into yet.
+    pub status: Option<Status>,
+    /// Of a set.
+    pub complete: Option<bool>,
+    /// When a run is to come.
+    pub scheduled: Option<Instant>,
+    pub queued: Option<Instant>,
+    pub started: Option<Instant>,
+    pub finished: Option<Instant>,
+    pub progress: Option<Progress>,
+    /// The name in `artifacts/`, of what is there.
+    pub artifact: Option<String>,
+    pub parts: Vec<Part>,
+    /// Names of parts.
+    pub missing: Vec<String>,
+    pub rows: Option<u64>,
+    /// Length of the zip.
+    pub bytes: Option<u64>,
+    /// Length of all stored parts of a set.
+    pub stored_bytes: Option<u64>,
+    pub certificate: Value,
+    pub warnings: Vec<String>,
+    pub mtime: Option<Instant>,
+    /// True if it may be older, and the days that are left fewer.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub estimated: bool,
+    pub expires: Option<Instant>,
+    pub remaining_days: Option<u32>,
+    pub error: Option<String>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// With one digit: 100 only when everything is in place.
+    pub percent: f64,
+    pub rows_done: u64,
+    pub rows_total: u64,
+    pub bytes_written: u64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub eta_seconds: Option<u64>,
+}
+
+/// A part that is there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Part {
+    pub name: String,
+    pub size: u64,
+    /// Of a part that we wrote.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub sha256: Option<String>,
+}
+
+fn is_empty<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Record {
+    fn text_of_spec(&self, key: &str) -> Option<&str> {
+        self.spec.get(key)?.as_str()
+    }
+
+    pub fn title(&self) -> Option<&str> {
+        self.text_of_spec("title")
+    }
+
+    /// Interaction or Contact.
+    pub fn export_type(&self) -> Option<&str> {
+        self.text_of_spec("type")
+    }
+
+    /// Serial number of the certificate that it was encrypted to.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.get("serial")?.as_str()
+    }
+
+    /// Renders it for people and programs: indented, with a line end.
+    pub fn pretty(&self) -> String {
+        pretty(&self.to_json())
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(object) = value.as_object_mut() {
+            object.retain(|_, value| match value {
+                Value::Null => false,
+                Value::String(text) => !text.is_empty(),
+                Value::Array(list) => !list.is_empty(),
+                Value::Object(object) => !object.is_empty(),
+                _ => true,
+            });
+        }
+        value
+    }
+}
+
+/// JSON of one line.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_json().fmt(f)
+    }
+}
+
+/// Returns the run's id: the stem without the word that CDDS puts before it.
+pub fn id_of(stem: &str) -> &str {
+    stem.strip_prefix("export-").unwrap_or(stem)
+}
+
+/// Returns the name in `artifacts/`.
+pub fn artifact_name(stem: &str, is_whole: bool) -> String {
+    if is_whole { format!("{stem}.zip") } else { format!("{stem}.zip.incomplete") }
+}
+
+#[cfg(test)]
+mod tests;

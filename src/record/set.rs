@@ -1,0 +1,99 @@
+//! The record of a set that no catalogue knows, from what its files turn out to be.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Part, Record, artifact_name, id_of};
+use crate::artifact::{self, Gaps};
+use crate::error::Error;
+use crate::export::parts::part_files;
+use crate::format::text::Instant;
+use crate::store::catalogue::Status;
+use crate::store::plain::StoredSet;
+use crate::store::retention::Retention;
+
+/// What a set of parts is.
+#[derive(Clone)]
+pub enum Outcome {
+    /// A zip of this length.
+    Zip(u64),
+    /// Not whole; the text says why.
+    Incomplete(Arc<IncompleteSet>),
+    /// It cannot be read.
+    Failed(Error),
+}
+
+/// When an export was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    pub at: SystemTime,
+    /// Nothing but the times of its files is known: it is as old as they are, or older.
+    pub estimated: bool,
+}
+
+/// Why a set is not whole.
+#[derive(Debug, Clone, Default)]
+pub struct IncompleteSet {
+    pub gaps: Gaps,
+    /// Names of two files that claim to be the same part.
+    pub conflict: Option<(String, String)>,
+}
+
+/// Returns true if a set is a zip as far as that is known: without an outcome, by the names of its parts.
+pub fn may_be_whole(set: &StoredSet, outcome: Option<&Outcome>) -> bool {
+    match outcome {
+        Some(Outcome::Incomplete(_)) => false,
+        Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
+        None => artifact::may_be_whole(&part_files(set)),
+    }
+}
+
+impl Record {
+    /// Returns the record of a set, as far as is known what it is.
+    pub fn of_set(
+        set: &StoredSet,
+        outcome: Option<&Outcome>,
+        made: Made,
+        retention: Retention,
+        now: SystemTime,
+    ) -> Record {
+        let mut record = Record {
+            id: id_of(&set.stem).to_string(),
+            complete: outcome.map(|outcome| matches!(outcome, Outcome::Zip(_))),
+            artifact: Some(artifact_name(&set.stem, may_be_whole(set, outcome))),
+            parts: set
+                .parts
+                .iter()
+                .map(|part| Part { name: part.file.name.clone(), size: part.file.size(), sha256: None })
+                .collect(),
+            stored_bytes: Some(set.stored_size()),
+            mtime: Instant::of(made.at),
+            estimated: made.estimated,
+            expires: retention.expires(made.at).and_then(Instant::of),
+            remaining_days: retention.remaining_days(made.at, now),
+            ..Record::default()
+        };
+        match outcome {
+            // Of a run that somebody else made one only knows that there are files, so that it has ended well.
+            Some(Outcome::Zip(len)) => {
+                record.status = Some(Status::Completed);
+                record.bytes = Some(*len);
+            }
+            Some(Outcome::Incomplete(incomplete)) => {
+                record.status = Some(Status::Incomplete);
+                let IncompleteSet { gaps, conflict } = &**incomplete;
+                record.missing = gaps.missing.iter().map(|o| format!("{}{o}.smime", set.stem)).collect();
+                let surplus = gaps.surplus.iter().map(|o| format!("{o} does not belong to this set"));
+                let conflict = conflict.iter().map(|(a, b)| format!("{a} and {b} claim to be the same part"));
+                let errors: Vec<String> = surplus.chain(conflict).collect();
+                record.error = (!errors.is_empty()).then(|| errors.join("; "));
+            }
+            Some(Outcome::Failed(error)) => {
+                record.status = Some(Status::Unreadable);
+                record.error = Some(error.to_string());
+            }
+            None => {}
+        }
+        record
+    }
+}

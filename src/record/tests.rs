@@ -1,0 +1,61 @@
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::*;
+use crate::export::spec::Spec;
+
+/// A record that has every key.
+fn full() -> Record {
+    let instant = Instant::of(SystemTime::UNIX_EPOCH);
+    let some = || Some("x".to_string());
+    Record {
+        id: "x".into(),
+        job: some(),
+        spec: serde_json::from_str(r#"{"title":"t","type":"Contact"}"#).unwrap(),
+        status: Some(Status::Completed),
+        complete: None,
+        scheduled: instant,
+        queued: instant,
+        started: instant,
+        finished: instant,
+        progress: Some(Progress {
+            percent: 1.0,
+            rows_done: 1,
+            rows_total: 1,
+            bytes_written: 1,
+            eta_seconds: Some(1),
+        }),
+        artifact: some(),
+        parts: vec![Part { name: "x".into(), size: 1, sha256: some() }],
+        missing: vec!["x".into()],
+        rows: Some(1),
+        bytes: Some(1),
+        stored_bytes: None,
+        certificate: json!({"serial": "x"}),
+        warnings: vec!["x".into()],
+        mtime: instant,
+        estimated: false,
+        expires: instant,
+        remaining_days: Some(1),
+        error: some(),
+    }
+}
+
+#[test]
+fn the_record_of_a_run_is_a_spec() {
+    let spec = Spec::parse(full().pretty().as_bytes()).unwrap();
+    assert_eq!(spec.to_json(), r#"{"title":"t","type":"Contact"}"#);
+}
+
+#[test]
+fn empty_values_are_left_out_and_the_rest_is_in_its_order() {
+    assert_eq!(Record { id: "x".into(), ..Record::default() }.to_string(), r#"{"id":"x"}"#);
+    let Value::Object(keys) = serde_json::to_value(full()).unwrap() else { panic!("it is no object") };
+    let keys: Vec<_> = keys.keys().map(String::as_str).collect();
+    assert_eq!(
+        keys.join(" "),
+        "id job title type status scheduled queued started finished progress artifact parts missing rows bytes \
+         certificate warnings mtime expires remaining_days error"
+    );
+}

@@ -1,0 +1,90 @@
+//! What all questions about the tree are answered from, beside the view.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::needs::{Needs, Place};
+use super::recent::Recent;
+use crate::artifact::member::DEFAULT_CACHE;
+use crate::crypto::Identity;
+use crate::error::{Error, Kind, Result};
+use crate::io::Cancel;
+use crate::store::Store;
+use crate::store::catalogue::Revision;
+use crate::store::clock::Clock;
+use crate::store::managed::Managed;
+use crate::store::sizes::Sizes;
+
+/// How the tree presents itself.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub uid: u32,
+    pub gid: u32,
+    pub umask: u32,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Bytes for what is kept of decompressing members.
+    pub cache: usize,
+    /// Log lines say which member they are about by its name, not its number.
+    pub log_names: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { uid: 0, gid: 0, umask: 0o022, read_only: false, cache: DEFAULT_CACHE, log_names: false }
+    }
+}
+
+pub struct Context {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub options: Options,
+    pub identities: Arc<[Identity]>,
+    pub sizes: Sizes,
+    pub recent: Recent,
+    /// Raised when nobody asks any more: what is still being read then fails.
+    pub stop: Cancel,
+}
+
+impl Context {
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub fn managed(&self) -> Option<&Arc<Managed>> {
+        self.store.managed()
+    }
+
+    /// What the catalogue knows takes the catalogue, where there is one.
+    pub fn needs_catalogue(&self) -> Needs {
+        Needs::memory_if(self.managed().is_none(), Place::Catalogue)
+    }
+
+    /// `None` in a plain store.
+    pub fn revision(&self) -> Result<Option<Revision>> {
+        self.managed().map(|store| store.catalogue.changes()).transpose()
+    }
+
+    /// Returns true if anything in the tree can be changed.
+    pub fn is_writable(&self) -> bool {
+        !self.options.read_only && self.managed().is_some_and(|store| !store.is_read_only())
+    }
+
+    /// Returns the store, if anything in it can be changed.
+    pub fn writable(&self) -> Result<&Arc<Managed>> {
+        self.managed().filter(|_| self.is_writable()).ok_or_else(read_only)
+    }
+
+    /// Returns why something cannot be changed.
+    pub fn refusal(&self) -> Error {
+        if self.is_writable() {
+            Error::new(Kind::NotPermitted, "this cannot be changed")
+        } else {
+            read_only()
+        }
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(Kind::ReadOnly, "the tree is read-only")
+}

@@ -1,0 +1,185 @@
+//! The root and the directories in it. Each is a module that says everything of what is in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
+use super::handle::Opened;
+use super::ino::{Ino, ROOT, hash_number};
+use super::listing::Listing;
+use super::needs::{Asked, Needs};
+use super::node::{Node, is_a_directory};
+use super::scope::Scope;
+use super::table::{Key, Table};
+use super::view::View;
+use crate::error::Result;
+
+pub trait Directory: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    fn attributes(&self, scope: &Scope) -> (Shape, Duration) {
+        (Shape::directory(scope.view.mtime, 2), TTL_CHANGING)
+    }
+
+    /// Adds the inode numbers of what is in it, each with a kind and a number that [`Directory::node`] knows it by.
+    fn index(&self, _: &View, _add: &mut dyn FnMut(Ino, u8, usize)) {}
+
+    /// Returns what stands at a kind and number in the table of the view; `inside` is the number of something in that.
+    fn node(&self, _: &View, _kind: u8, _at: usize, _inside: u32) -> Option<Arc<dyn Node>> {
+        None
+    }
+
+    /// Finds what no table has.
+    fn by_ino(&self, _: Ino) -> Result<Option<Arc<dyn Node>>> {
+        Ok(None)
+    }
+
+    /// See [`Node::find`].
+    fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>>;
+
+    /// What finding takes, where that is no work itself.
+    fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
+        match self.find(scope, name) {
+            Ok(Some(node)) => node.needs(scope, Asked::Attributes),
+            // It may be new.
+            _ => scope.context.needs_catalogue(),
+        }
+    }
+
+    fn list(&self, scope: &Scope) -> Result<Listing>;
+
+    /// See [`Node::list_as_known`].
+    fn list_as_known(&self, scope: &Scope) -> Result<Listing> {
+        self.list(scope)
+    }
+
+    /// Returns the names that mean something else, or nothing, in the next view.
+    fn names_gone(&self, _: &View, _next: &View) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Returns the inode number of the directory of that name; that of the root is none.
+pub fn ino_of(name: &str) -> Ino {
+    if name.is_empty() { ROOT } else { hash_number(&[b"dir\0", name.as_bytes()]) }
+}
+
+/// A directory as a node.
+struct Top(Arc<dyn Directory>);
+
+impl Node for Top {
+    fn ino(&self) -> Ino {
+        ino_of(self.0.name())
+    }
+
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
+        Ok(self.0.attributes(scope))
+    }
+
+    fn needs(&self, scope: &Scope, asked: Asked) -> Needs {
+        if asked == Asked::List { scope.context.needs_catalogue() } else { Needs::Memory }
+    }
+
+    fn open(&self, _: &Scope) -> Result<(Opened, Caching)> {
+        Err(is_a_directory())
+    }
+
+    fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
+        self.0.find(scope, name)
+    }
+
+    fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
+        self.0.needs_of_name(scope, name)
+    }
+
+    fn list(&self, scope: &Scope) -> Result<Listing> {
+        self.0.list(scope)
+    }
+
+    fn list_as_known(&self, scope: &Scope) -> Result<Listing> {
+        self.0.list_as_known(scope)
+    }
+
+    fn unlink(&self, _: &Scope) -> Result<()> {
+        Err(is_a_directory())
+    }
+}
+
+/// Kind of the directories themselves, in the table.
+const TOP: u8 = u8::MAX;
+
+pub struct Root(pub Vec<Arc<dyn Directory>>);
+
+impl Root {
+    fn top(&self, i: usize) -> Option<Arc<dyn Node>> {
+        Some(Arc::new(Top(self.0.get(i)?.clone())))
+    }
+
+    /// Returns true for the root and the directories in it.
+    pub fn has(&self, ino: Ino) -> bool {
+        ino == ROOT || self.0.iter().any(|directory| ino_of(directory.name()) == ino)
+    }
+
+    /// Returns a view with its table.
+    pub fn indexed(&self, mut view: View) -> View {
+        let mut keys = Vec::with_capacity(4 * view.sets.len() + view.runs.len() + view.files.len() + 8);
+        for (directory, i) in self.0.iter().zip(0u8..) {
+            keys.push((ino_of(directory.name()), Key { directory: i, kind: TOP, at: 0 }));
+            directory.index(&view, &mut |ino, kind, at| {
+                keys.push((ino, Key { directory: i, kind, at: at as u32 }));
+            });
+        }
+        view.table = Table::new(keys);
+        view
+    }
+
+    /// Finds what an inode number stands for in a view.
+    pub fn node(self: &Arc<Root>, view: &View, ino: Ino) -> Option<Arc<dyn Node>> {
+        if ino == ROOT {
+            return Some(Arc::new(Top(self.clone())));
+        }
+        let (Key { directory, kind, at }, inside) = view.table.find(ino)?;
+        match kind {
+            TOP if inside > 0 => None,
+            TOP => self.top(directory.into()),
+            _ => self.0.get(usize::from(directory))?.node(view, kind, at as usize, inside),
+        }
+    }
+
+    /// Finds what no table has.
+    pub fn by_ino(&self, ino: Ino) -> Result<Option<Arc<dyn Node>>> {
+        let mut found = self.0.iter().map(|directory| directory.by_ino(ino));
+        found.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+    }
+
+    /// Returns the names that mean something else in the next view, and the directories that they are in.
+    pub fn names_gone(&self, view: &View, next: &View) -> Vec<(Ino, String)> {
+        let of = |directory: &Arc<dyn Directory>| {
+            let parent = ino_of(directory.name());
+            directory.names_gone(view, next).into_iter().map(move |name| (parent, name))
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+}
+
+impl Directory for Root {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn attributes(&self, scope: &Scope) -> (Shape, Duration) {
+        (Shape::directory(scope.view.mtime, 2 + self.0.len() as u32), TTL_CHANGING)
+    }
+
+    fn find(&self, _: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
+        Ok(self.0.iter().position(|directory| directory.name() == name).and_then(|i| self.top(i)))
+    }
+
+    fn list(&self, _: &Scope) -> Result<Listing> {
+        let entry = |directory: &Arc<dyn Directory>| {
+            let name = directory.name();
+            DirEntry { ino: ino_of(name), kind: NodeKind::Directory, name: name.into() }
+        };
+        Ok(Listing::new(ROOT, ROOT, self.0.iter().map(entry).collect::<Vec<_>>()))
+    }
+}

@@ -1,0 +1,93 @@
+//! `encrypted/`: the stored parts, byte for byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attr::{Caching, DirEntry, NodeKind, Shape};
+use super::directory::{Directory, ino_of};
+use super::handle::{Opened, Origin};
+use super::ino::{Ino, number};
+use super::listing::Listing;
+use super::needs::{Asked, Needs, Place};
+use super::node::{Node, missing, not_deletable};
+use super::scope::Scope;
+use super::view::View;
+use crate::error::Result;
+use crate::export::disposal::remove_part;
+use crate::store::plain::StoredFile;
+
+const NAME: &str = "encrypted";
+
+pub struct Encrypted;
+
+impl Directory for Encrypted {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+        view.files.iter().enumerate().for_each(|(i, file)| add(ino(file), 0, i));
+    }
+
+    fn node(&self, view: &View, _: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
+        let file = view.files.get(at).filter(|_| inside == 0)?;
+        Some(Arc::new(Part(file.clone())))
+    }
+
+    fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
+        let part = |file: &Arc<StoredFile>| Arc::new(Part(file.clone())) as Arc<dyn Node>;
+        Ok(scope.view.file(name).map(part))
+    }
+
+    fn list(&self, scope: &Scope) -> Result<Listing> {
+        let entry = |file: &Arc<StoredFile>| DirEntry {
+            ino: ino(file),
+            kind: NodeKind::File,
+            name: file.name.clone(),
+        };
+        Ok(Listing::of_each(ino_of(NAME), &scope.view.files, entry, Vec::new()))
+    }
+
+    fn names_gone(&self, view: &View, next: &View) -> Vec<String> {
+        let has_gone = |file: &&Arc<StoredFile>| next.file(&file.name).is_none_or(|now| now != *file);
+        view.files.iter().filter(has_gone).map(|file| file.name.clone()).collect()
+    }
+}
+
+fn ino(file: &StoredFile) -> Ino {
+    let mut hasher = blake3::Hasher::new();
+    file.version.hash_into(hasher.update(b"stored\0").update(file.name.as_bytes()));
+    number(&hasher)
+}
+
+/// `encrypted/<name>`
+struct Part(Arc<StoredFile>);
+
+impl Node for Part {
+    fn ino(&self) -> Ino {
+        ino(&self.0)
+    }
+
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
+        Ok((Shape::file(self.0.size(), self.0.mtime), scope.ttl_until(scope.view.next_expiry)))
+    }
+
+    fn needs(&self, _: &Scope, asked: Asked) -> Needs {
+        Needs::memory_if(asked != Asked::Open, Place::of_file(&self.0.name))
+    }
+
+    fn open(&self, _: &Scope) -> Result<(Opened, Caching)> {
+        let reader = self.0.open()?;
+        Ok((Opened::Bytes(reader, Origin::File(self.0.name.clone())), Caching::Finished))
+    }
+
+    /// Deletes the part alone, and the artifact with its last one.
+    fn unlink(&self, scope: &Scope) -> Result<()> {
+        let run = scope.view.set_of(&self.0.name).and_then(|set| set.stored().run.as_deref());
+        let store = scope.context.writable()?;
+        match remove_part(store, run.ok_or_else(not_deletable)?, &self.0.name, scope.now())? {
+            true => Ok(()),
+            false => Err(missing()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `jobs/` as a directory of the tree: what is in it is as it is now, and not part of any view.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Entry, Jobs};
+use crate::error::Result;
+use crate::tree::attr::{Caching, Shape};
+use crate::tree::directory::{Directory, ino_of};
+use crate::tree::handle::Opened;
+use crate::tree::ino::{Ino, ROOT};
+use crate::tree::listing::Listing;
+use crate::tree::needs::{Asked, Needs, Place};
+use crate::tree::node::{Node, missing};
+use crate::tree::scope::Scope;
+
+pub const NAME: &str = "jobs";
+
+/// Of managed stores only.
+pub struct JobsDirectory(pub Arc<Jobs>);
+
+impl Directory for JobsDirectory {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn attributes(&self, _: &Scope) -> (Shape, Duration) {
+        (Shape::directory(self.0.changed(), 2), Duration::ZERO)
+    }
+
+    fn by_ino(&self, ino: Ino) -> Result<Option<Arc<dyn Node>>> {
+        Ok(self.0.by_ino(ino)?.map(|entry| JobFile::node(&self.0, entry)))
+    }
+
+    fn find(&self, _: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
+        let entry = self.0.find(name)?.ok_or_else(missing)?;
+        Ok(Some(JobFile::node(&self.0, entry)))
+    }
+
+    fn needs_of_name(&self, _: &Scope, _: &str) -> Needs {
+        Needs::Store(Place::Catalogue)
+    }
+
+    fn list(&self, _: &Scope) -> Result<Listing> {
+        Ok(Listing::new(ino_of(NAME), ROOT, self.0.list()?).that_needs(Needs::Store(Place::Catalogue)))
+    }
+
+    fn list_as_known(&self, _: &Scope) -> Result<Listing> {
+        let entries = self.0.list_as_known();
+        Ok(Listing::new(ino_of(NAME), ROOT, entries).that_needs(Needs::Store(Place::Catalogue)))
+    }
+}
+
+/// `jobs/<name>`
+pub struct JobFile {
+    jobs: Arc<Jobs>,
+    entry: Entry,
+}
+
+impl JobFile {
+    pub fn node(jobs: &Arc<Jobs>, entry: Entry) -> Arc<dyn Node> {
+        Arc::new(JobFile { jobs: jobs.clone(), entry })
+    }
+}
+
+impl Node for JobFile {
+    fn ino(&self) -> Ino {
+        self.entry.ino()
+    }
+
+    fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
+        let (size, mtime) = self.jobs.size_and_mtime(&self.entry)?;
+        Ok((Shape::file(size, mtime.unwrap_or(scope.view.mtime)), Duration::ZERO))
+    }
+
+    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+        Needs::Store(Place::Catalogue)
+    }
+
+    fn open(&self, scope: &Scope) -> Result<(Opened, Caching)> {
+        Ok((
+            match &self.entry {
+                Entry::Draft(_) => Opened::Writing(self.jobs.open(&self.entry, false, false, false)?),
+                _ => Opened::Text(self.text(scope)?),
+            },
+            Caching::Live,
+        ))
+    }
+
+    fn is_rendered(&self) -> bool {
+        matches!(self.entry, Entry::Errors)
+    }
+
+    fn text(&self, _: &Scope) -> Result<Vec<u8>> {
+        self.jobs.text(&self.entry)
+    }
+}

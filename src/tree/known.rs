@@ -1,0 +1,82 @@
+//! What it takes to answer, asked before others are kept waiting; and what is answered from memory when the store does not.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Tree;
+use super::attr::{Attr, DirEntry, Shape};
+use super::handle::{Handle, Opened};
+use super::ino::Ino;
+use super::needs::{Asked, Needs, no_answer};
+use crate::error::Result;
+
+impl Tree {
+    /// Returns what it takes to answer a question about a node.
+    pub fn needs(&self, ino: Ino, asked: Asked) -> Needs {
+        let scope = self.scope();
+        match self.root.node(&scope.view, ino) {
+            Some(node) => node.needs(&scope, asked),
+            // It may be a job.
+            None => self.context.needs_catalogue(),
+        }
+    }
+
+    /// Returns what it takes to tell extended attributes of a node.
+    pub fn needs_of_xattr(&self, ino: Ino) -> Needs {
+        match self.needs(ino, Asked::Attributes) {
+            // Those of a run are in its record.
+            Needs::Memory => self.context.needs_catalogue(),
+            other => other,
+        }
+    }
+
+    /// Returns what it takes to find a name.
+    pub fn needs_of_name(&self, parent: Ino, name: &OsStr) -> Needs {
+        let scope = self.scope();
+        match self.root.node(&scope.view, parent) {
+            Some(node) => node.needs_of_name(&scope, name.to_str().unwrap_or_default()),
+            None => self.context.needs_catalogue(),
+        }
+    }
+
+    /// Returns what it takes to read from a handle, or to close it.
+    pub fn needs_of_handle(&self, handle: Handle) -> Needs {
+        self.handles.get(handle).map_or(Needs::Memory, |opened| opened.needs())
+    }
+
+    /// Returns what it takes to list an open directory with attributes.
+    pub fn needs_of_listing(&self, handle: Handle) -> Needs {
+        self.listing(handle).map_or(Needs::Memory, |listing| listing.needs)
+    }
+
+    /// Opens a directory as it was when it was looked at last.
+    pub fn open_dir_as_known(&self, ino: Ino) -> Result<Handle> {
+        let scope = self.scope();
+        let node = self.root.node(&scope.view, ino).ok_or_else(no_answer)?;
+        let listing = node.list_as_known(&scope)?;
+        let (attr, _) = self.attributes(&scope, ino, &*node)?;
+        Ok(self.handles.insert(attr, Opened::Dir(Arc::new(listing))))
+    }
+
+    /// Returns what little is known of an entry without asking anybody, for no time at all.
+    pub fn attributes_as_known(&self, entry: &DirEntry) -> (Attr, Duration) {
+        let shape = Shape::new(entry.kind, 0, self.views.now().mtime);
+        (self.attr(entry.ino, shape), Duration::ZERO)
+    }
+
+    /// Returns true after that: there is only one answer any more.
+    pub fn is_given_up(&self, handle: Handle) -> bool {
+        let is_given_up = |opened: &Opened| matches!(opened, Opened::Writing(w) if w.draft.is_given_up());
+        self.handles.get(handle).is_ok_and(|opened| is_given_up(&opened))
+    }
+
+    /// Says that whoever writes has been told that it took too long: nothing of that is handed in any more.
+    pub fn give_up(&self, handle: Handle) {
+        if let Ok(opened) = self.handles.get(handle)
+            && let Opened::Writing(writing) = &*opened
+        {
+            writing.draft.give_up();
+        }
+    }
+}

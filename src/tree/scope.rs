@@ -1,0 +1,38 @@
+//! What a question about the tree is answered from.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::attr::TTL_FINISHED;
+use super::context::Context;
+use super::shown::ShownSet;
+use super::view::View;
+
+/// Nothing in it changes meanwhile but what asks the catalogue.
+#[derive(Clone)]
+pub struct Scope {
+    pub context: Arc<Context>,
+    pub view: Arc<View>,
+}
+
+impl Scope {
+    pub fn now(&self) -> SystemTime {
+        self.context.now()
+    }
+
+    /// Returns when an export was made, as far as that is known.
+    pub fn made(&self, set: &ShownSet) -> SystemTime {
+        set.made(&self.context, self.now()).at
+    }
+
+    /// Returns how long the attributes of a set hold: to its end, at most.
+    pub fn ttl(&self, set: &ShownSet) -> Duration {
+        let expires = self.view.retention.expires(set.stored().made);
+        self.ttl_until(expires.filter(|_| self.context.managed().is_some()))
+    }
+
+    pub fn ttl_until(&self, end: Option<SystemTime>) -> Duration {
+        let left = end.map(|at| at.duration_since(self.now()).unwrap_or_default());
+        left.unwrap_or(TTL_FINISHED).min(TTL_FINISHED)
+    }
+}

@@ -1,0 +1,38 @@
+//! Which inode number stands for what in a view.
+
+use super::ino::{Ino, member_base_of};
+
+/// What an inode number stands for: the directory of the root that knows it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Number of the directory.
+    pub directory: u8,
+    /// What it is there.
+    pub kind: u8,
+    /// Which one of these.
+    pub at: u32,
+}
+
+/// Sorted by inode numbers. A table with room to grow would be twice as large.
+#[derive(Default)]
+pub struct Table(Vec<(Ino, Key)>);
+
+impl Table {
+    pub fn new(mut keys: Vec<(Ino, Key)>) -> Table {
+        keys.sort_unstable_by_key(|(ino, _)| *ino);
+        keys.shrink_to_fit();
+        Table(keys)
+    }
+
+    fn get(&self, ino: Ino) -> Option<Key> {
+        let found = self.0.binary_search_by_key(&ino, |(ino, _)| *ino);
+        found.ok().map(|at| self.0[at].1)
+    }
+
+    /// Returns what it stands for, and the number of what is in that, of which the table has nothing; 0 is itself.
+    pub fn find(&self, ino: Ino) -> Option<(Key, u32)> {
+        let base = member_base_of(ino);
+        let inside = || Some((self.get(base)?, (ino - base) as u32));
+        self.get(ino).map(|key| (key, 0)).or_else(inside)
+    }
+}
