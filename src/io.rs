@@ -18,12 +18,13 @@ mod pool;
 mod regular;
 mod scratch;
 mod slice;
+mod version;
 
 pub use allocator::give_back_large_pieces;
 pub use background::{Background, Next, Task, Waker};
 pub use budget::{Budget, Share};
 pub use cancel::Cancel;
-pub use file::{FileReader, FileVersion, Seen};
+pub use file::{FileReader, Seen};
 pub use joined::Joined;
 pub use lru::Lru;
 pub use overlay::Overlay;
@@ -32,6 +33,7 @@ pub use pool::{Buffer, Pool};
 pub use regular::{directory_as_named, look_at, set_own_device};
 pub use scratch::with_scratch;
 pub use slice::Slice;
+pub use version::FileVersion;
 
 /// A fixed number of bytes that can be read at any position, by any number of threads at once.
 pub trait ReadAt: Send + Sync {

@@ -1,83 +1,15 @@
 //! A stored file, read with pread(2).
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Cancel, ReadAt, available, regular};
+use super::{Cancel, FileVersion, ReadAt, available, regular};
 use crate::error::{At, Error, Kind, Result};
 
 /// How much is read between two looks at the flag that ends the work.
 const STEP: usize = 256 << 10;
-
-/// Identity, size and times of a file: another one whenever the file may hold other bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileVersion {
-    inode: u64,
-    size: u64,
-    /// Nanoseconds since 1970. Beyond the year 2262 they begin anew, and still tell times apart.
-    mtime: i64,
-    ctime: i64,
-}
-
-impl FileVersion {
-    pub(super) fn of(meta: &Metadata) -> FileVersion {
-        let ns = |seconds: i64, ns: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(ns);
-        FileVersion {
-            inode: meta.ino(),
-            size: meta.len(),
-            mtime: ns(meta.mtime(), meta.mtime_nsec()),
-            ctime: ns(meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    pub fn mtime(&self) -> SystemTime {
-        let since = Duration::from_nanos(self.mtime.unsigned_abs());
-        if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
-    }
-
-    /// Inode, size and times, each with its lowest byte first.
-    pub fn to_bytes(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        let fields = [self.inode, self.size, self.mtime as u64, self.ctime as u64];
-        for (bytes, field) in bytes.chunks_exact_mut(8).zip(fields) {
-            bytes.copy_from_slice(&field.to_le_bytes());
-        }
-        bytes
-    }
-
-    /// Takes apart what [`FileVersion::to_bytes`] has made.
-    pub fn from_bytes(bytes: &[u8]) -> Option<FileVersion> {
-        let (fields, rest) = bytes.as_chunks::<8>();
-        let [inode, size, mtime, ctime] = *fields else { return None };
-        let field = u64::from_le_bytes;
-        let version = FileVersion {
-            inode: field(inode),
-            size: field(size),
-            mtime: field(mtime) as i64,
-            ctime: field(ctime) as i64,
-        };
-        rest.is_empty().then_some(version)
-    }
-
-    /// Returns true for the same file with the same bytes. Inode numbers may be made up anew at every look, and the change
-    /// time is also changed by a link to the file: one of them decides.
-    fn is_same(&self, other: &FileVersion) -> bool {
-        self.has_same_bytes(other) && (self.inode == other.inode || self.ctime == other.ctime)
-    }
-
-    /// Returns true for a file whose bytes have not been changed since. (The change time also changes when a file is
-    /// deleted.)
-    fn has_same_bytes(&self, other: &FileVersion) -> bool {
-        (self.size, self.mtime) == (other.size, other.mtime)
-    }
-}
 
 /// A file of the store, opened once. Reads fail once it holds other bytes than at that moment.
 pub struct FileReader {
@@ -143,7 +75,7 @@ fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
 
 impl ReadAt for FileReader {
     fn len(&self) -> u64 {
-        self.version.size
+        self.version.size()
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
@@ -187,7 +119,7 @@ mod tests {
         fs::write(&other, "two").unwrap();
         let times = fs::FileTimes::new().set_modified(before.version.mtime());
         File::options().write(true).open(&other).unwrap().set_times(times).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(20));
         fs::rename(&other, &path).unwrap();
         let error = FileReader::open_seen(&path, &before).err().unwrap();
         assert_eq!(error.kind(), Kind::Stale, "{error}");

@@ -20,8 +20,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
     let count = |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.and_then(|n| u64::try_from(n).ok()));
     let status: String = row.get("status")?;
     // As it is compared in the database.
-    let status = Status::ALL
-        .into_iter()
+    let status = Status::STORED
+        .iter()
+        .copied()
         .find(|known| known.name() == status)
         .ok_or_else(|| unreadable(format!("{:?} is no status", status.escape_debug().to_string())))?;
     let progress = match (count("rows_done")?, count("rows_total")?) {
