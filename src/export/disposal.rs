@@ -103,8 +103,16 @@ pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> 
 
 /// Removes every file of a run that has no artifact, but those of later attempts than the claim's.
 pub fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
-    let mut left = store.parts.left(Some(claim.id()))?;
-    left.retain(|left| left.fence.is_none_or(|fence| fence <= claim.fence()));
-    let keys: Vec<Key> = left.into_iter().map(|left| left.key).collect();
+    remove_left(store, claim, |fence| fence.is_none_or(|fence| fence <= claim.fence()))
+}
+
+/// Removes what the attempt of a claim has left that is lost, and nothing that may be another's.
+pub fn remove_attempt(store: &Managed, claim: &Claim) -> Result<()> {
+    remove_left(store, claim, |fence| fence == Some(claim.fence()))
+}
+
+fn remove_left(store: &Managed, claim: &Claim, is_meant: impl Fn(Option<u32>) -> bool) -> Result<()> {
+    let left = store.parts.left(Some(claim.id()))?.into_iter();
+    let keys: Vec<Key> = left.filter(|left| is_meant(left.fence)).map(|left| left.key).collect();
     store.parts.delete(&keys)
 }

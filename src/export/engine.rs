@@ -271,7 +271,8 @@ impl Scheduler {
             queue.end(claim, &End { status, finished, error, is_clean: removed.is_ok() })
         };
         match outcome {
-            Outcome::Completed | Outcome::Unknown | Outcome::Lost => Ok(()),
+            Outcome::Completed | Outcome::Unknown => Ok(()),
+            Outcome::Lost => disposal::remove_attempt(&self.store, claim),
             Outcome::NoData => end(Status::NoData, None),
             Outcome::Cancelled => end(Status::Cancelled, None),
             Outcome::Failed(error) => end(Status::Failed, Some(error)),

@@ -8,9 +8,8 @@
 //!   engine.lock      flock(2): held by the one process that runs jobs
 //! ```
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +18,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::atomic::sync_dir;
-use super::catalogue::sqlite::{CERTIFICATE, LOCK, Sqlite};
+use super::catalogue::sqlite::Sqlite;
 use super::catalogue::{Catalogue, Queue};
 use super::parts::Parts;
 use super::parts::local::Local;
@@ -27,13 +26,11 @@ use super::said::Said;
 use crate::error::{At, Error, Kind, Result};
 
 mod backup;
+mod layout;
 mod probe;
 
-pub use backup::Copied;
+use layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK, private_dir};
 pub use probe::{Found, probe};
-
-const CATALOGUE: &str = "cddsfs.db";
-const ARTIFACTS: &str = "artifacts";
 
 /// What a managed store knows, what is to be done in it, and where its parts are.
 pub struct Managed {
@@ -131,11 +128,6 @@ impl Managed {
     }
 }
 
-fn private_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-}
-
 /// A store is not made around what somebody else keeps there, above all not around a plain store.
 fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
     // What is there of a store whose making was interrupted.
@@ -161,6 +153,7 @@ fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn one_process_runs_jobs() {

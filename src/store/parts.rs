@@ -178,18 +178,9 @@ pub trait Parts: Send + Sync {
 
     fn space(&self) -> Result<Space>;
 
-    /// Puts a part into a new file.
+    /// Puts a part into a new file. Fails with [`Kind::Stale`] if it is not what was looked at any more.
     fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
-        let reader = self.open(part, &Cancel::new())?;
-        let mut file = new_file(to).at(&part.name)?;
-        let mut at = 0;
-        while at < reader.len() {
-            let piece = reader.read_vec(at, 1 << 20)?;
-            file.write_all(&piece).at(&part.name)?;
-            at += piece.len() as u64;
-        }
-        file.set_modified(part.mtime).and_then(|()| file.sync_all()).at(&part.name)?;
-        Ok(Saved::Copied)
+        copy(&self.open(part, &Cancel::new())?, part, to).map(|()| Saved::Copied)
     }
 
     /// The directory of this machine that it is in, if it is in one.
@@ -204,6 +195,19 @@ pub trait PartSink: Send {
 
     /// Returns once it is durable. From then on it is the caller's, under its key.
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Copies what is read of a part to a new file.
+fn copy(reader: &Reader, part: &PartRef, to: &Path) -> Result<()> {
+    const STEP: usize = 1 << 20;
+    let mut file = new_file(to).at(&part.name)?;
+    let mut at = 0;
+    while at < reader.len() {
+        let piece = reader.read_vec(at, STEP).at(&part.name)?;
+        file.write_all(&piece).at(&part.name)?;
+        at += piece.len() as u64;
+    }
+    file.set_modified(part.mtime).and_then(|()| file.sync_all()).at(&part.name)
 }
 
 /// Makes a file for its owner alone.

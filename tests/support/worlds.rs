@@ -17,6 +17,7 @@ use cddsfs::io::Task;
 use cddsfs::store::clock::Clock;
 use cddsfs::store::managed::Managed;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::statvfs;
 
 use crate::support::managed::{make_key, make_source};
 use crate::support::memory::{Handle, Memory};
@@ -208,6 +209,12 @@ impl World for Disk {
         for entry in fs::read_dir(&self.disk).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        // What has just been deleted may still be open in a process that has just been made by another thread.
+        let since = Instant::now();
+        let is_free = |fs: nix::sys::statvfs::Statvfs| fs.blocks_available() > fs.blocks() / 2;
+        while !statvfs(&self.disk).is_ok_and(is_free) && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
         }
         Managed::init(&self.disk.join("store")).unwrap()
     }

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, Managed, private_dir};
+use super::Managed;
+use super::layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, private_dir};
 use crate::error::{At, Error, Kind, Result};
 use crate::store::atomic::{sync_dir, write_atomically};
 use crate::store::catalogue::sqlite::Sqlite;
@@ -92,7 +93,9 @@ impl Managed {
                         copy.part_is_gone(&artifact.run, &part.name, now)?;
                     }
                     // One that is lost keeps nobody from having the others.
-                    Err(error) if matches!(error.kind(), Kind::Os(libc::ENOENT) | Kind::Damaged) => {
+                    Err(error)
+                        if matches!(error.kind(), Kind::Os(libc::ENOENT) | Kind::Damaged | Kind::Stale) =>
+                    {
                         copied.missing.push(error.to_string());
                     }
                     Err(error) => return Err(error),

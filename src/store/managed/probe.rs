@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use super::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
+use super::layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
 use crate::error::{Error, Kind};
 use crate::store::catalogue::sqlite::{Looks, look_at};
 

@@ -18,7 +18,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::linkat;
 
-use super::{Key, Left, Listing, PartRef, PartSink, Parts, Saved, Space, Version, new_file};
+use super::{Key, Left, Listing, PartRef, PartSink, Parts, Saved, Space, Version, copy};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name;
 use crate::io::{Cancel, FileReader, FileVersion, Reader, Seen, directory_as_named, look_at};
@@ -195,20 +195,16 @@ impl Parts for Local {
 
     fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
         let (files, name) = (self.files()?, file_name(&part.key));
-        match linkat(&files, name.as_str(), AT_FDCWD, to, AtFlags::empty()) {
-            Ok(()) => return Ok(Saved::Linked),
-            // Another filesystem, one without links, or too many of them.
-            Err(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP | Errno::EACCES) => {}
-            Err(errno) => return Err(io::Error::from(errno)).at(name),
+        // A symbolic link is another size.
+        if files.size(&name)? == Some(part.size) {
+            match linkat(&files, name.as_str(), AT_FDCWD, to, AtFlags::empty()) {
+                Ok(()) => return Ok(Saved::Linked),
+                // Another filesystem, one without links, or too many of them.
+                Err(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP | Errno::EACCES) => {}
+                Err(errno) => return Err(io::Error::from(errno)).at(name),
+            }
         }
-        let mut source = files.open_to_read(&name)?;
-        let mut target = new_file(to).at(&name)?;
-        let size = io::copy(&mut source, &mut target).at(&name)?;
-        if size != part.size {
-            return Err(Error::new(Kind::Stale, "it has changed while it was copied").at(name));
-        }
-        target.set_modified(part.mtime).and_then(|()| target.sync_all()).at(&name)?;
-        Ok(Saved::Copied)
+        copy(&self.open(part, &Cancel::new())?, part, to).map(|()| Saved::Copied)
     }
 
     fn dir(&self) -> Option<PathBuf> {

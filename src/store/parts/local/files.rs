@@ -55,15 +55,7 @@ impl Files {
 
     /// Opens a file for changing its attributes.
     pub fn open_file(&self, name: &str) -> Result<File> {
-        self.open_as(name, OFlag::O_WRONLY)
-    }
-
-    pub fn open_to_read(&self, name: &str) -> Result<File> {
-        self.open_as(name, OFlag::O_RDONLY)
-    }
-
-    fn open_as(&self, name: &str, mode: OFlag) -> Result<File> {
-        let flags = mode | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file =
             openat(&self.0, &*plain(name)?, flags, Mode::empty()).map_err(|errno| os(errno).at(name))?;
         Ok(File::from(file))
