@@ -22,29 +22,29 @@ pub struct StoredFile {
     pub version: Version,
     /// What is known of a part that we wrote.
     pub written: Option<Box<Written>>,
-    origin: Arc<Origin>,
+    location: Arc<Location>,
 }
 
 /// Where files are, for all of them.
-struct Origin {
+struct Location {
     parts: Arc<dyn Parts>,
     stop: Cancel,
 }
 
-impl fmt::Debug for Origin {
+impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin").finish_non_exhaustive()
+        f.debug_struct("Location").finish_non_exhaustive()
     }
 }
 
 /// Files are compared with others of the same store only.
-impl PartialEq for Origin {
-    fn eq(&self, _other: &Origin) -> bool {
+impl PartialEq for Location {
+    fn eq(&self, _other: &Location) -> bool {
         true
     }
 }
 
-impl Eq for Origin {}
+impl Eq for Location {}
 
 impl StoredFile {
     pub fn size(&self) -> u64 {
@@ -63,7 +63,7 @@ impl StoredFile {
 
     /// Opens it, if it is still what was looked at. What we wrote is verified as it is read.
     pub fn open(&self) -> Result<Reader> {
-        let reader = self.origin.parts.open(&self.part(), &self.origin.stop)?;
+        let reader = self.location.parts.open(&self.part(), &self.location.stop)?;
         match &self.written {
             None => Ok(reader),
             Some(written) => {
@@ -74,7 +74,7 @@ impl StoredFile {
     }
 
     fn is_same(&self, other: &StoredFile) -> Result<bool> {
-        let Origin { parts, stop } = &*self.origin;
+        let Location { parts, stop } = &*self.location;
         Ok(self.size == other.size && parts.same(&self.part(), &other.part(), stop)?)
     }
 }
@@ -203,7 +203,7 @@ pub struct Found {
 
 /// Where files come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Origin {
     /// They are downloaded: one of no bytes keeps the name for a part that is on its way.
     Downloads,
     /// We have written them: one of no bytes is damaged.
@@ -211,15 +211,15 @@ pub enum From {
 }
 
 /// Groups what is listed. Reading the files fails once `stop` is raised.
-pub fn group(parts: &Arc<dyn Parts>, listing: &Listing, from: From, stop: &Cancel) -> Found {
-    let origin = Arc::new(Origin { parts: parts.clone(), stop: stop.clone() });
+pub fn group(parts: &Arc<dyn Parts>, listing: &Listing, origin: Origin, stop: &Cancel) -> Found {
+    let location = Arc::new(Location { parts: parts.clone(), stop: stop.clone() });
     let mut files = BTreeMap::new();
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
     for listed in &listing.parts {
         let PartRef { key, name, size, version, mtime } = listed.clone();
-        let file = StoredFile { name, key, size, mtime, version, written: None, origin: origin.clone() };
+        let file = StoredFile { name, key, size, mtime, version, written: None, location: location.clone() };
         let file = Arc::new(file);
-        let part = part_name::parse(&listed.name).filter(|_| from == From::Exports || size > 0);
+        let part = part_name::parse(&listed.name).filter(|_| origin == Origin::Exports || size > 0);
         if let Some(part) = part {
             let set = sets.entry(part.stem.to_string()).or_default();
             set.entry(part.ordinal).or_default().push((part.is_copy, file.clone()));
@@ -262,7 +262,7 @@ mod tests {
 
     fn scan(dir: &std::path::Path) -> Found {
         let (parts, stop): (Arc<dyn Parts>, _) = (Arc::new(Local::new(dir)), Cancel::new());
-        group(&parts, &parts.list(&stop).unwrap(), From::Downloads, &stop)
+        group(&parts, &parts.list(&stop).unwrap(), Origin::Downloads, &stop)
     }
 
     fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Found) {

@@ -11,7 +11,7 @@ use super::managed::{Found, Managed, probe};
 use super::names::stem_of;
 use super::parts::local::Local;
 use super::parts::{PartRef, Parts, Version};
-use super::plain::{From, StoredFile, StoredSet, Written, group};
+use super::plain::{Origin, StoredFile, StoredSet, Written, group};
 use super::retention::Retention;
 use super::verified::BlockHashes;
 use crate::error::{At, Result};
@@ -107,11 +107,11 @@ impl Store {
         // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
         // says has to be the same on both sides of the scan, or else what it says on both.
         let before = self.managed().map(artifacts_at).transpose()?;
-        let (listing, from) = match &before {
-            None => (self.parts().list(stop)?, From::Downloads),
-            Some((_, artifacts)) => (self.parts().look(&recorded(artifacts), stop)?, From::Exports),
+        let (listing, origin) = match &before {
+            None => (self.parts().list(stop)?, Origin::Downloads),
+            Some((_, artifacts)) => (self.parts().look(&recorded(artifacts), stop)?, Origin::Exports),
         };
-        let found = group(self.parts(), &listing, from, stop);
+        let found = group(self.parts(), &listing, origin, stop);
         let (Store::Managed(store), Some((epoch, before))) = (self, before) else {
             return Ok(Snapshot {
                 sets: found.sets,
