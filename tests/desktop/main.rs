@@ -1,5 +1,7 @@
 //! A desktop without a screen: file managers, and what they ask.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod managers;
 mod requests;
 

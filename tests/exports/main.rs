@@ -1,5 +1,7 @@
 //! Exports that a mount makes of a database, from the spec to the expiry.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod content;
 mod crash;
 mod expiry;

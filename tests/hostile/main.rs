@@ -2,6 +2,8 @@
 //!
 //! `mutations` counts what each thread allocates, and brings an allocator for that, which a whole program has to have.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod contents;
 mod fuzz_replay;
 mod mutations;

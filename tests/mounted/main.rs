@@ -1,5 +1,7 @@
 //! What is mounted, as the kernel and other programs see it.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod contents;
 mod corpus;
 mod failures;

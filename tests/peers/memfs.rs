@@ -10,6 +10,8 @@
 //! Runs in the foreground until it is unmounted (`fusermount3 -u`, `umount`). A read does nothing but hand out
 //! a slice. Nothing is kept in the page cache from one open to the next, so a newly opened file is read cold.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;

@@ -1,5 +1,7 @@
 //! How fast rows become lines: `cargo run --release --example source_rate DB`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::time::Instant;
 
 use cddsfs::export::source::{Kind, Selection, Source, SqliteSource, Timeframe};

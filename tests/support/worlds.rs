@@ -106,7 +106,7 @@ impl Host {
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_process_of_the_model", "--nocapture"]).env(SOCKET, &socket);
+        command.args(["--exact", "model::a_process_of_the_model", "--nocapture"]).env(SOCKET, &socket);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();

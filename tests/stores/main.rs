@@ -1,0 +1,19 @@
+//! Stores: every kind of location, catalogue and queue on the suite of its trait, and a managed store against a model of it.
+//!
+//! They are a program of their own: what another test starts has, for a moment, the files that are open here, and a small disk
+//! stays full as long as a deleted file is open.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod conformance;
+mod model;
+
+#[path = "../support"]
+mod support {
+    pub mod catalogue_suite;
+    pub mod invariants;
+    pub mod managed;
+    pub mod memory;
+    pub mod parts_suite;
+    pub mod worlds;
+}
