@@ -22,38 +22,58 @@ pub use set::{IncompleteSet, Made, Outcome, may_be_whole};
 #[derive(Clone, Default, Serialize)]
 pub struct Record {
     pub id: String,
+    #[serde(skip_serializing_if = "is_empty")]
     pub job: Option<String>,
     /// The keys of a spec.
     #[serde(flatten)]
     pub spec: Object,
     /// `None` for a set that nobody has looked into yet.
+    #[serde(skip_serializing_if = "is_empty")]
     pub status: Option<Status>,
     /// Of a set.
+    #[serde(skip_serializing_if = "is_empty")]
     pub complete: Option<bool>,
     /// When a run is to come.
+    #[serde(skip_serializing_if = "is_empty")]
     pub scheduled: Option<Instant>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub queued: Option<Instant>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub started: Option<Instant>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub finished: Option<Instant>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub progress: Option<Progress>,
     /// The name in `artifacts/`, of what is there.
+    #[serde(skip_serializing_if = "is_empty")]
     pub artifact: Option<String>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub parts: Vec<Part>,
     /// Names of parts.
+    #[serde(skip_serializing_if = "is_empty")]
     pub missing: Vec<String>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub rows: Option<u64>,
     /// Length of the zip.
+    #[serde(skip_serializing_if = "is_empty")]
     pub bytes: Option<u64>,
     /// Length of all stored parts of a set.
+    #[serde(skip_serializing_if = "is_empty")]
     pub stored_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub certificate: Value,
+    #[serde(skip_serializing_if = "is_empty")]
     pub warnings: Vec<String>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub mtime: Option<Instant>,
     /// True if it may be older, and the days that are left fewer.
     #[serde(skip_serializing_if = "is_empty")]
     pub estimated: bool,
+    #[serde(skip_serializing_if = "is_empty")]
     pub expires: Option<Instant>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub remaining_days: Option<u32>,
+    #[serde(skip_serializing_if = "is_empty")]
     pub error: Option<String>,
 }
 
@@ -104,28 +124,14 @@ impl Record {
 
     /// Renders it for people and programs: indented, with a line end.
     pub fn pretty(&self) -> String {
-        pretty(&self.to_json())
-    }
-
-    fn to_json(&self) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let Some(object) = value.as_object_mut() {
-            object.retain(|_, value| match value {
-                Value::Null => false,
-                Value::String(text) => !text.is_empty(),
-                Value::Array(list) => !list.is_empty(),
-                Value::Object(object) => !object.is_empty(),
-                _ => true,
-            });
-        }
-        value
+        pretty(self)
     }
 }
 
 /// JSON of one line.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_json().fmt(f)
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -52,7 +52,7 @@ impl Record {
                 .filter(|_| run.status == Status::Completed)
                 .map(|progress| progress.rows_total),
             bytes: run.bytes,
-            error: run.error.clone(),
+            error: run.error.clone().filter(|error| !error.is_empty()),
             ..Record::default()
         };
         match (run.finished, retention, run.deleted) {
@@ -77,7 +77,18 @@ fn spec(run: &Run) -> Object {
     if spec.get("source").is_none() {
         spec.0.push(("source".into(), json!(SOURCE)));
     }
+    spec.0.retain(|(_, value)| !is_nothing(value));
     spec.picked(&KEYS)
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        _ => false,
+    }
 }
 
 fn progress(run: &Run) -> Option<Progress> {
@@ -96,7 +107,7 @@ fn progress(run: &Run) -> Option<Progress> {
 }
 
 fn certificate(run: &Run) -> Option<Value> {
-    serde_json::from_str(run.certificate.as_deref()?).ok()
+    serde_json::from_str(run.certificate.as_deref()?).ok().filter(|value| !is_nothing(value))
 }
 
 /// Returns what is to be said of a run beside how it stands.
