@@ -74,7 +74,8 @@
 //! `store` knows ([`store::parts::Parts`], [`store::catalogue::Catalogue`], [`store::catalogue::Queue`]). [`tree::Tree`] makes a view of it:
 //! inode numbers are hashes of names and file versions, so that they are the same in the next mount and others for
 //! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
-//! which names to forget. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation
+//! which names to forget. Each directory of the root is one module, which finds, lists, describes, opens and deletes what is
+//! in it, and says what an answer takes; a new one is a file and its line in the tree's list of directories. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation
 //! for each part: [`tree::Sizer`] works that out in the background, and [`store::sizes`] remembers it.
 //!
 //! # How a spec is handed in

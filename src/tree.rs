@@ -22,6 +22,7 @@ use crate::store::watch::Watch;
 
 mod artifacts;
 mod attr;
+mod by_title;
 mod change;
 mod contents;
 mod context;
@@ -85,6 +86,7 @@ pub struct Tree {
 fn directories(jobs: Option<&Arc<Jobs>>) -> Vec<Arc<dyn Directory>> {
     let all: [Option<Arc<dyn Directory>>; _] = [
         Some(Arc::new(artifacts::Artifacts::new())),
+        Some(Arc::new(by_title::ByTitle::new())),
         Some(Arc::new(contents::Contents)),
         Some(Arc::new(encrypted::Encrypted)),
         Some(Arc::new(history::History::new())),

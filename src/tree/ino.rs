@@ -1,8 +1,6 @@
 //! Inode numbers: hashes of what a node is and of the version of its bytes, so that they are the same in the next mount,
 //! and others for other bytes.
 
-use crate::store::plain::StoredSet;
-
 /// An inode number.
 pub type Ino = u64;
 
@@ -29,14 +27,12 @@ pub fn number(hasher: &blake3::Hasher) -> Ino {
 /// that hundreds of thousands of members need no table.
 const MEMBER_BITS: u32 = 24;
 
-/// Returns the inode number of the root of the contents of a set.
-pub fn member_base(set: &StoredSet, indexed: bool) -> Ino {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"contents\0").update(&set.digest).update(&[u8::from(indexed)]).update(set.stem.as_bytes());
-    member_base_of(number(&hasher)).max(1 << MEMBER_BITS)
+/// Returns an inode number with room for those of what is inside, which follow.
+pub fn base(pieces: &[&[u8]]) -> Ino {
+    base_of(hash_number(pieces)).max(1 << MEMBER_BITS)
 }
 
-/// Returns the inode number of the root of the contents that a member is in.
-pub fn member_base_of(ino: Ino) -> Ino {
+/// Returns the inode number that something is inside of.
+pub fn base_of(ino: Ino) -> Ino {
     ino & !((1 << MEMBER_BITS) - 1)
 }

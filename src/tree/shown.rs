@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use super::context::Context;
-use super::ino::{self, Ino};
+use super::ino::{Ino, base};
 use super::needs::Place;
 use super::recent::Key;
 use crate::artifact::members::{Members, NodeId};
@@ -44,7 +44,7 @@ pub struct ShownSet {
 
 impl ShownSet {
     pub fn new(stored: Arc<StoredSet>, indexed: bool) -> ShownSet {
-        let contents = ino::member_base(&stored, indexed);
+        let contents = base(&[b"contents\0", &stored.digest, &[u8::from(indexed)], stored.stem.as_bytes()]);
         ShownSet {
             stored,
             contents,

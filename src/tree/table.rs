@@ -1,6 +1,6 @@
 //! Which inode number stands for what in a view.
 
-use super::ino::{Ino, member_base_of};
+use super::ino::{Ino, base_of};
 
 /// What an inode number stands for: the directory of the root that knows it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Table {
 
     /// Returns what it stands for, and the number of what is in that, of which the table has nothing; 0 is itself.
     pub fn find(&self, ino: Ino) -> Option<(Key, u32)> {
-        let base = member_base_of(ino);
+        let base = base_of(ino);
         let inside = || Some((self.get(base)?, (ino - base) as u32));
         self.get(ino).map(|key| (key, 0)).or_else(inside)
     }

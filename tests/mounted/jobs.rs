@@ -526,12 +526,46 @@ fn a_plain_store_has_no_jobs() {
     let mount = place.mount(&[], &[]);
     assert!(!mount.names("").contains(&"jobs".to_string()));
     assert_eq!(errno(fs::metadata(mount.path("jobs"))), libc::ENOENT);
-    assert_eq!(fs::metadata(mount.path("")).unwrap().nlink(), 6);
+    assert_eq!(fs::metadata(mount.path("")).unwrap().nlink(), 7);
     mount.unmount();
     let site = site();
     assert!(site.mount.names("").contains(&"jobs".to_string()));
     let meta = fs::metadata(site.mount.path("jobs")).unwrap();
-    assert_eq!((meta.mode(), fs::metadata(site.mount.path("")).unwrap().nlink()), (0o040_755, 7));
+    assert_eq!((meta.mode(), fs::metadata(site.mount.path("")).unwrap().nlink()), (0o040_755, 8));
+}
+
+#[test]
+fn runs_are_found_by_their_titles() {
+    let site = site();
+    for title in ["Alle / Gespräche", "Chats", "Chats"] {
+        fs::write(site.job("new"), SPEC.replace("Chats", title)).unwrap();
+    }
+    // There is no source.
+    let by_title = || site.mount.names("by-title");
+    within(Duration::from_secs(10), "the runs fail", || {
+        by_title().iter().filter(|name| name.ends_with(" (Failed)")).count() == 3
+    });
+    let names = by_title();
+    assert!(names.iter().any(|name| name.ends_with(" Alle _ Gespräche (Failed)")), "{names:?}");
+    let mut records = Vec::new();
+    for name in names {
+        let folder = site.mount.path("by-title").join(&name);
+        assert_eq!(mount::names(&folder), ["record.json"]);
+        let link = fs::read_link(folder.join("record.json")).unwrap();
+        assert!(link.starts_with("../../history"));
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join("record.json")).unwrap()).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().ino(), fs::metadata(folder.join(".")).unwrap().ino());
+        let id = record["id"].as_str().unwrap();
+        let is_told_apart = name.contains(&format!(" Chats {} ", &id[..8]));
+        assert!(name[10..] == *" Chats (Failed)" || is_told_apart || record["title"] != "Chats", "{name}");
+        records.push(id.to_string());
+    }
+    records.sort();
+    records.dedup();
+    assert_eq!(records.len(), 3);
+    let missing = site.mount.path("by-title").join("2026-01-01 nothing (Failed)");
+    assert_eq!(errno(fs::metadata(missing)), libc::ENOENT);
 }
 
 #[test]

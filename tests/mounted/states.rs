@@ -58,6 +58,11 @@ fn a_whole_export_says_what_it_is() {
     check_history(&mount, &place, &stem, &wanted);
     assert_eq!(mount.names("artifacts"), [format!("{stem}.zip")]);
     assert_eq!(mount.names("history"), [format!("{stem}.json")]);
+    let folder =
+        mount.path(&format!("by-title/2023-05-01 {} (0 days left)", stem.strip_prefix("export-").unwrap()));
+    assert_eq!(names(&folder), ["contents", "export.zip", "record.json"]);
+    assert_eq!(fs::metadata(folder.join("export.zip")).unwrap().len(), 432_956);
+    assert_eq!(fs::canonicalize(folder.join("contents")).unwrap(), mount.path("contents").join(&stem));
     // jq reads it, which is how a user does.
     let jq = succeed(
         "jq",
@@ -92,6 +97,10 @@ fn an_incomplete_export_names_the_parts_it_has_and_those_that_are_missing() {
         "stored_bytes": stored_size(&place),
     });
     check_history(&mount, &place, &stem, &wanted);
+    let by_title = format!("2023-05-01 {} (Incomplete)", stem.strip_prefix("export-").unwrap());
+    assert_eq!(mount.names("by-title"), std::slice::from_ref(&by_title));
+    let link = fs::read_link(mount.path("by-title").join(by_title).join("export.zip")).unwrap();
+    assert_eq!(link, Path::new("../../artifacts").join(format!("{stem}.zip.incomplete")));
 }
 
 #[test]
