@@ -11,9 +11,9 @@ use crate::format::text::{Instant, pretty};
 use crate::store::catalogue::Status;
 
 pub mod attributes;
+pub mod csv;
 mod run;
 mod set;
-pub mod table;
 
 pub use run::warnings;
 pub use set::{IncompleteSet, Made, Outcome, may_be_whole};

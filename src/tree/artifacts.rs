@@ -21,7 +21,7 @@ use super::view::View;
 use crate::error::{Error, Kind, Result};
 use crate::export::disposal::remove_artifact;
 use crate::format::part_name::Ordinal;
-use crate::record::{IncompleteSet, Outcome, Record, artifact_name, table};
+use crate::record::{IncompleteSet, Outcome, Record, artifact_name, csv};
 
 pub const NAME: &str = "artifacts";
 const ZIP: &str = ".zip";
@@ -39,7 +39,7 @@ pub struct Artifacts {
 
 impl Artifacts {
     pub fn new() -> Artifacts {
-        let index = Index::new(NAME, &table::ARTIFACTS, |record| record.artifact.is_some());
+        let index = Index::new(NAME, &csv::ARTIFACTS, |record| record.artifact.is_some());
         Artifacts { named: Arc::default(), index: Arc::new(index) }
     }
 }
@@ -71,7 +71,7 @@ impl Directory for Artifacts {
         NAME
     }
 
-    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+    fn inodes(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
         add(self.index.ino(), KIND_INDEX, 0);
         for (i, set) in view.sets.iter().enumerate() {
             add(zip_ino(set), KIND_ZIP, i);

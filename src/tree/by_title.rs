@@ -59,7 +59,7 @@ impl Directory for ByTitle {
         (Shape::directory(scope.view.mtime, 1), TTL_CHANGING)
     }
 
-    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+    fn inodes(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
         match view.is_managed {
             true => view.runs.iter().enumerate().for_each(|(i, run)| add(ino(&run.stem()), 0, i)),
             false => view.sets.iter().enumerate().for_each(|(i, set)| add(ino(set.stem()), 0, i)),

@@ -36,7 +36,7 @@ impl Directory for Contents {
         (Shape::directory(scope.view.mtime, 1), TTL_CHANGING)
     }
 
-    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+    fn inodes(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
         view.sets.iter().enumerate().for_each(|(i, set)| add(set.contents_ino(), 0, i));
     }
 

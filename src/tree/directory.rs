@@ -22,7 +22,7 @@ pub trait Directory: Send + Sync {
     }
 
     /// Adds the inode numbers of what is in it, each with a kind and a number that [`Directory::node`] knows it by.
-    fn index(&self, _: &View, _add: &mut dyn FnMut(Ino, u8, usize)) {}
+    fn inodes(&self, _: &View, _add: &mut dyn FnMut(Ino, u8, usize)) {}
 
     /// Returns what stands at a kind and number in the table of the view; `inside` is the number of something in that.
     fn node(&self, _: &View, _kind: u8, _at: usize, _inside: u32) -> Option<Arc<dyn Node>> {
@@ -121,11 +121,11 @@ impl Root {
     }
 
     /// Returns a view with its table.
-    pub fn indexed(&self, mut view: View) -> View {
-        let mut keys = Vec::with_capacity(4 * view.sets.len() + view.runs.len() + view.files.len() + 8);
+    pub fn with_table(&self, mut view: View) -> View {
+        let mut keys = Vec::new();
         for (directory, i) in self.0.iter().zip(0u8..) {
             keys.push((ino_of(directory.name()), Key { directory: i, kind: TOP, at: 0 }));
-            directory.index(&view, &mut |ino, kind, at| {
+            directory.inodes(&view, &mut |ino, kind, at| {
                 keys.push((ino, Key { directory: i, kind, at: at as u32 }));
             });
         }

@@ -25,7 +25,7 @@ impl Directory for Encrypted {
         NAME
     }
 
-    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+    fn inodes(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
         view.files.iter().enumerate().for_each(|(i, file)| add(ino(file), 0, i));
     }
 

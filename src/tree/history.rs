@@ -15,7 +15,7 @@ use super::shown::ShownSet;
 use super::view::View;
 use super::xattr;
 use crate::error::{Error, Kind, Result};
-use crate::record::{Record, attributes, table};
+use crate::record::{Record, attributes, csv};
 use crate::store::catalogue::Run;
 use crate::store::managed::Managed;
 
@@ -33,7 +33,7 @@ pub struct History {
 
 impl History {
     pub fn new() -> History {
-        History { index: Arc::new(Index::new(NAME, &table::HISTORY, |_| true)) }
+        History { index: Arc::new(Index::new(NAME, &csv::HISTORY, |_| true)) }
     }
 }
 
@@ -84,7 +84,7 @@ impl Directory for History {
         NAME
     }
 
-    fn index(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
+    fn inodes(&self, view: &View, add: &mut dyn FnMut(Ino, u8, usize)) {
         add(self.index.ino(), KIND_INDEX, 0);
         match view.is_managed {
             true => view.runs.iter().enumerate().for_each(|(i, run)| add(ino(&run.stem()), KIND_RUN, i)),

@@ -12,7 +12,7 @@ use super::scope::Scope;
 use super::shown::ShownSet;
 use crate::error::Result;
 use crate::record::Record;
-use crate::record::table::{Column, render};
+use crate::record::csv::{Column, render};
 use crate::store::catalogue::Revision;
 
 pub const NAME: &str = "index.csv";

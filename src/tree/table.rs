@@ -13,7 +13,7 @@ pub struct Key {
     pub at: u32,
 }
 
-/// Sorted by inode numbers. A table with room to grow would be twice as large.
+/// Sorted by inode numbers, and without room to grow: there may be tens of thousands.
 #[derive(Default)]
 pub struct Table(Vec<(Ino, Key)>);
 

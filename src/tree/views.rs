@@ -68,7 +68,7 @@ impl Views {
     /// Looks at the store.
     pub fn new(context: Arc<Context>, root: Arc<Root>) -> Result<Views> {
         let seen = Seen::now(&context)?;
-        let view = root.indexed(View::new(context.store.snapshot(context.now(), &context.stop)?, None));
+        let view = root.with_table(View::new(context.store.snapshot(context.now(), &context.stop)?, None));
         view.tell_refused(None);
         Ok(Views {
             context,
@@ -153,7 +153,7 @@ impl Views {
     }
 
     fn replace(&self, old: &View, new: View, _one_at_a_time: &MutexGuard<'_, ()>) -> Vec<Gone> {
-        let new = self.root.indexed(new);
+        let new = self.root.with_table(new);
         let gone = self.root.names_gone(old, &new);
         let present = new.digests();
         self.context.recent.retain(|digest| present.contains(digest));

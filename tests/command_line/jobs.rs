@@ -279,16 +279,24 @@ fn artifacts_are_listed_also_without_their_records() {
 fn plain_stores_have_a_history_and_artifacts_too() {
     let store = tempfile::tempdir().unwrap();
     let stem = corpus::copy_set("lite", store.path());
-    let list = |command: &str| {
+    let list = |command: &str, options: &[&str]| {
         let mut program = Command::new(env!("CARGO_BIN_EXE_cddsfs"));
-        program.arg(command).arg(store.path()).args(["--json", "--key"]).arg(corpus::private_copy("k1.pem"));
+        program
+            .arg(command)
+            .arg(store.path())
+            .args(options)
+            .args(["--json", "--key"])
+            .arg(corpus::private_copy("k1.pem"));
         json_lines(&program.env("XDG_CACHE_HOME", store.path().join("c")).output().unwrap().stdout)
     };
-    let (history, artifacts) = (list("history"), list("artifacts"));
+    let (history, artifacts) = (list("history", &[]), list("artifacts", &[]));
     assert_eq!(stem, format!("export-{}", history[0]["id"].as_str().unwrap()));
     assert_eq!(history[0]["complete"], true);
     assert_eq!(artifacts[0]["bytes"], history[0]["bytes"]);
     assert_eq!(artifacts[0]["stored_bytes"], history[0]["stored_bytes"]);
+    fs::remove_file(store.path().join(format!("{stem}.z02.smime"))).unwrap();
+    assert_eq!(list("history", &["--status", "incomplete"])[0]["complete"], false);
+    assert!(list("history", &["--status", "completed", "--status", "unreadable"]).is_empty());
 }
 
 #[test]
