@@ -35,11 +35,11 @@
 //! one thing and nothing of its neighbours.
 //!
 //! ```text
-//! read(2) of artifacts/export-<uuid>.zip at 5 GiB
-//!   rejoined    before the central directory: as it is          artifact::rejoined
+//! read(2) of artifacts/export-<uuid>.zip at 5 GiB               mount::adapter, tree::read, tree::handle
+//!   set         before the central directory: as it is          artifact::set (the tail of a split one: rejoined)
 //!   joined      it is in part 6, at 17 MiB                      io::Joined
-//!   entity      behind 68 bytes of MIME header                  artifact::part
-//!   content     these 16-byte blocks, and the one before        crypto::cbc
+//!   part        behind 68 bytes of MIME header                  artifact::part
+//!   content     these 16-byte blocks, and the one before        crypto::cbc (or gcm)
 //!   segments    these 1000-byte segments                        artifact::segments
 //!   transfer    these base64 lines                              artifact::transfer
 //!   verified    these blocks of 64 KiB have the right hashes    store::verified (parts that we wrote)
@@ -55,9 +55,11 @@
 //!
 //! ```text
 //! write(2) to jobs/new
+//!   draft       the text as it grows                            tree::jobs
 //!   spec        strict JSON, or a refusal                       export::spec
 //!   jobs        a run in the catalogue, now or later            export::jobs
-//!   engine      a process that may execute runs claims it       export::engine
+//!   engine      a process that may execute runs looks five      export::engine
+//!               times a second, and claims it
 //!   source      rows of one snapshot, as JSON Lines             export::source
 //!   writer      blocks deflated on all cores, zip segments,     export::writer
 //!               each encrypted, into the store's location       store::parts

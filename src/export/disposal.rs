@@ -106,7 +106,7 @@ pub fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
     remove_left(store, claim, |fence| fence.is_none_or(|fence| fence <= claim.fence()))
 }
 
-/// Removes what the attempt of a claim has left that is lost, and nothing that may be another's.
+/// Removes the files that the attempt of a lost claim has left, and nothing that may be another attempt's.
 pub fn remove_attempt(store: &Managed, claim: &Claim) -> Result<()> {
     remove_left(store, claim, |fence| fence == Some(claim.fence()))
 }

@@ -22,11 +22,11 @@ use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 use crate::store::names::stem_of;
 
-/// How often is looked whether the catalogue has changed.
+/// The engine checks this often whether the catalogue has changed.
 const TICK: Duration = Duration::from_millis(200);
-/// How often everything is looked at if it has not: nothing becomes due earlier than that.
+/// Without a change, the engine still looks at everything this often: nothing becomes due sooner.
 const QUIET: Duration = Duration::from_secs(1);
-/// How often is tried to delete what could not be deleted.
+/// Time between attempts to delete files that could not be deleted.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Runs at the same time: each of them uses all cores, but a small one should not have to wait for a large one.
 const PARALLEL: usize = 2;
@@ -77,7 +77,7 @@ struct Looked {
 }
 
 impl Looked {
-    /// False if there is nothing that had not been there then: also not by a clock that was set.
+    /// True if the catalogue has changed since, enough time has passed, or the clock was set.
     fn is_out_of_date(&self, now: &Looked) -> bool {
         let passed = now.at - self.at;
         let expected = self.clock + passed;
@@ -97,7 +97,7 @@ pub struct Scheduler {
     /// Until when a run rests, in time that has passed.
     rests: HashMap<String, Duration>,
     stepping: Stepping,
-    /// What everything was looked at last for.
+    /// State at the last look at everything.
     looked: Option<Looked>,
     /// State of the catalogue when its log was moved into it last.
     checkpointed: Option<Revision>,
@@ -286,7 +286,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A copy of the catalogue's file alone is to have what has happened.
+    /// Moves what has happened into the catalogue's file, so that a copy of that file alone is complete.
     fn checkpoint(&self) {
         if let Err(error) = self.store.catalogue.checkpoint() {
             log::debug!("{error}");

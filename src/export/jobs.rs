@@ -133,7 +133,7 @@ fn start_of(spec: &Spec, from: SystemTime) -> Result<Timestamp> {
     Ok(spec.start.map_or(from, |start| start.max(from)))
 }
 
-/// What recurs is not due now because it will not be due any more.
+/// The error of a recurring job whose next time would be after the year 9999.
 fn never() -> Error {
     Error::new(Kind::Invalid, "it would never run: its next time is beyond the year 9999")
 }

@@ -56,7 +56,7 @@ pub enum Outcome {
     /// It was told to stop, but not for good.
     Interrupted,
     Failed(String),
-    /// Whether its artifact is there the catalogue knows, which does not answer.
+    /// The catalogue does not answer, so that nobody knows whether the artifact is there.
     Unknown,
     /// The run is another's by now.
     Lost,

@@ -29,7 +29,7 @@ use ask::send;
 /// it sends no others.
 const MAX_BACKGROUND: u16 = u16::MAX;
 
-/// Nothing that is read has anything to say when it is closed; and who ends need not wait for an answer to that.
+/// A file that is open for reading needs no FLUSH, and a process that ends need not wait for its answer.
 const READ: FopenFlags = FopenFlags::FOPEN_NOFLUSH;
 /// What is written is read back as it is, and sizes are not to be believed: nothing of it is kept by the kernel.
 const WRITTEN: FopenFlags = FopenFlags::FOPEN_DIRECT_IO;

@@ -25,14 +25,14 @@ use threads::{Job, Threads};
 
 /// How long a request may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The same for files of which a read has had its time and is still not done. The kernel asks again for what it read ahead in
+/// The limit for files of which an earlier read has had its time and is still not done. The kernel asks again for what it read ahead in
 /// vain, so that a program would wait twice.
 const LIMIT_WHILE_HANGING: Duration = Duration::from_secs(5);
 /// The same when the mount is to end: programs that wait for the store keep it in use.
 const LIMIT_AT_THE_END: Duration = Duration::from_secs(1);
 /// After this long, what is known stands in for what is asked.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often is looked for requests that take longer.
+/// Time between looks for requests that are late.
 const TICK: Duration = Duration::from_millis(250);
 
 /// A reply that can be an error.

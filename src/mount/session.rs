@@ -197,7 +197,7 @@ impl<F: FnOnce() + Send + 'static> Task for AtEnd<F> {
     }
 }
 
-/// How often is looked whether a mount has ended although its event loops have not: they may wait for the store.
+/// Time between looks whether the mount has ended although event loops have not: they may wait for the store.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the mount.

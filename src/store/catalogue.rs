@@ -103,7 +103,7 @@ pub trait Catalogue: Jobs + Runs + Artifacts + Refusals {
     /// Replaces them, as PEM, in one step.
     fn set_certificates(&self, pem: &[u8]) -> Result<()>;
 
-    /// Has a copy of what the catalogue is stored in have what has happened, where that is not so anyway.
+    /// Makes a plain copy of the catalogue's storage complete, where it is not so anyway.
     fn checkpoint(&self) -> Result<()>;
 
     /// Copies the catalogue as it is at one moment to a new SQLite database, whatever kind it is.

@@ -118,7 +118,7 @@ pub struct StoredPart {
 pub struct StoredSet {
     /// What the names of all parts begin with: `export-<uuid>`.
     pub stem: String,
-    /// In the order of their ordinals. A file of no bytes is none: it keeps the name of a download.
+    /// In the order of their ordinals. An empty file is no part: a browser makes one to keep the name for a download.
     pub parts: Vec<StoredPart>,
     /// Parts that are not there yet, but on their way.
     pub downloading: BTreeSet<Ordinal>,

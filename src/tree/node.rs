@@ -38,7 +38,7 @@ pub trait Node: Send + Sync {
         Err(Error::new(Kind::Invalid, "it is no text"))
     }
 
-    /// Returns false where attributes take work that no listing waits for, or hold for no time.
+    /// Returns false if attributes take work that no listing waits for, or must not be cached.
     fn is_listed_with_attributes(&self, scope: &Scope) -> bool {
         self.set().is_none_or(|set| set.is_known(&scope.context))
     }

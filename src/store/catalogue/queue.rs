@@ -21,7 +21,7 @@ pub struct Attendance {
 }
 
 impl Attendance {
-    /// `held` is what makes that it may.
+    /// It attends until `held` is dropped.
     pub fn new(held: impl Send + 'static) -> Attendance {
         Attendance { _held: Box::new(held) }
     }

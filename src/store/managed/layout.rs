@@ -1,4 +1,4 @@
-//! What the files of a store are called that is a directory.
+//! Names of the files in the directory of a managed store.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;

@@ -12,7 +12,7 @@ pub struct Asked<'a> {
     pub media_types: Option<&'a [String]>,
 }
 
-/// Why a mark proves nothing that cannot be read.
+/// What is said of a mark that cannot be read.
 pub const NO_PROOF: &str = "the last run has left no proof of what it exported, as those of older versions";
 
 impl Asked<'_> {

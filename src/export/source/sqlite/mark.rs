@@ -27,7 +27,7 @@ use crate::export::source::selection::Mark;
 
 /// What 0.1.0 wrote has no version; neither that nor version 2 proves anything.
 const VERSION: u32 = 3;
-/// Into so many segments a table is cut at first.
+/// Number of segments that a table is cut into at first.
 const PIECES: i128 = 256;
 /// Above so many, neighbours become one.
 const MAX_SEGMENTS: usize = 512;
