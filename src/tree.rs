@@ -86,7 +86,7 @@ pub struct Tree {
 fn directories(jobs: Option<&Arc<Jobs>>) -> Vec<Arc<dyn Directory>> {
     let all: [Option<Arc<dyn Directory>>; _] = [
         Some(Arc::new(artifacts::Artifacts::new())),
-        Some(Arc::new(by_title::ByTitle::new())),
+        Some(Arc::new(by_title::ByTitle::default())),
         Some(Arc::new(contents::Contents)),
         Some(Arc::new(encrypted::Encrypted)),
         Some(Arc::new(history::History::new())),

@@ -101,8 +101,12 @@ pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> 
     failed
 }
 
-/// Removes every file of a run that has no artifact, but those of later attempts than the claim's.
+/// Removes every file of a run that has no artifact, but those of later attempts than the claim's. Where there is an artifact
+/// after all, another attempt has made it.
 pub fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
+    if store.catalogue.run(claim.id())?.is_some_and(|run| run.present) {
+        return remove_attempt(store, claim);
+    }
     remove_left(store, claim, |fence| fence.is_none_or(|fence| fence <= claim.fence()))
 }
 

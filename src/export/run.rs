@@ -72,7 +72,7 @@ impl Execution<'_> {
             None => Ok(Outcome::NoData),
         });
         done.unwrap_or_else(|error| match error.kind() {
-            Kind::Cancelled if lost.load(Ordering::Relaxed) => Outcome::Lost,
+            _ if lost.load(Ordering::Relaxed) => Outcome::Lost,
             Kind::Cancelled if self.interrupted.load(Ordering::Relaxed) => Outcome::Interrupted,
             Kind::Cancelled => Outcome::Cancelled,
             _ => {

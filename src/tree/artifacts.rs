@@ -94,15 +94,16 @@ impl Directory for Artifacts {
             return Ok(Some(self.index.clone()));
         }
         let Some(set) = stem_of(name).and_then(|stem| scope.view.set(stem)) else { return Ok(None) };
-        if !set.is_decided() {
+        let is_open = !set.is_decided();
+        if is_open {
             self.named.has_waited();
         }
         let is_incomplete = matches!(set.outcome(&scope.context), Outcome::Incomplete(_));
         Ok(match (is_incomplete, name.ends_with(INCOMPLETE)) {
             (true, true) => Some(Arc::new(Incomplete(set.clone()))),
             (false, false) => Some(Arc::new(Zip(set.clone()))),
-            // It was listed as a zip, and is none.
-            (true, false) if self.named.is_held(set) => Some(Arc::new(Incomplete(set.clone()))),
+            // It was listed as a zip, or a link says so, and it is none.
+            (true, false) if is_open || self.named.is_held(set) => Some(Arc::new(Incomplete(set.clone()))),
             _ => None,
         })
     }

@@ -1,7 +1,7 @@
 //! `by-title/`: a directory for each run, with a name for people, and links to its zip, its contents and its record in it.
 
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::attr::{DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
 use super::ino::{Ino, base};
 use super::listing::Listing;
-use super::needs::{Asked, Needs};
+use super::needs::{Asked, Needs, Place};
 use super::node::{Node, is_a_directory, missing};
 use super::scope::Scope;
 use super::shown::ShownSet;
@@ -23,30 +23,62 @@ const NAME: &str = "by-title";
 const MAX_TITLE: usize = 180;
 /// Names that look the same are told apart by so much of the id.
 const ID: usize = 8;
-/// Names are made anew when they are listed, and when one is missed; the latter not more often than this.
+/// Names are made anew when they are listed, and when one is missed, but not more often than this.
 const FRESH: Duration = Duration::from_secs(1);
-/// Names as they were before are still found: by whoever has listed them.
-const KEPT: usize = 2;
+/// A name that is not there any more is still found for so long: by whoever has listed it.
+const HELD: Duration = Duration::from_secs(60);
+/// More of these are not kept.
+const MAX_HELD: usize = 20_000;
 
+#[derive(Default)]
 pub struct ByTitle {
-    named: Mutex<VecDeque<Arc<Names>>>,
+    named: Mutex<Named>,
+}
+
+#[derive(Default)]
+struct Named {
+    now: Option<Arc<Names>>,
+    /// What stood under names that are not there any more, and since when.
+    held: HashMap<String, (String, Instant)>,
+}
+
+impl Named {
+    /// Returns the names as they are, if nothing can have changed since they were made.
+    fn fresh(&self, scope: &Scope) -> Option<Arc<Names>> {
+        let is_fresh = |names: &&Arc<Names>| {
+            names.view.as_ptr() == Arc::as_ptr(&scope.view) && names.made.elapsed() < FRESH
+        };
+        self.now.as_ref().filter(is_fresh).cloned()
+    }
+
+    /// Returns the stem of what stands, or stood lately, under a name.
+    fn stem_of(&self, name: &str) -> Option<String> {
+        let now = self.now.as_ref().filter(|names| names.made.elapsed() < HELD);
+        let held = || self.held.get(name).filter(|(_, since)| since.elapsed() < HELD);
+        now.and_then(|names| names.get(name)).or_else(|| held().map(|(stem, _)| stem.clone()))
+    }
 }
 
 impl ByTitle {
-    pub fn new() -> ByTitle {
-        ByTitle { named: Mutex::default() }
-    }
-
     fn name_all(&self, scope: &Scope) -> Arc<Names> {
+        if let Some(names) = self.named.lock().fresh(scope) {
+            return names;
+        }
         let names = Arc::new(Names::new(scope));
         let mut named = self.named.lock();
-        named.push_front(names.clone());
-        named.truncate(KEPT);
+        let before = named.now.replace(names.clone());
+        named.held.retain(|name, (_, since)| since.elapsed() < HELD && names.get(name).is_none());
+        for (name, of) in before.iter().flat_map(|before| before.names.iter()) {
+            if named.held.len() < MAX_HELD && names.get(name).is_none() {
+                named.held.insert(name.clone(), (of.stem(), Instant::now()));
+            }
+        }
         names
     }
 
-    fn find_named(&self, name: &str) -> Option<Subject> {
-        self.named.lock().iter().find_map(|names| names.get(name)).cloned()
+    fn find_named(&self, scope: &Scope, name: &str) -> Option<Subject> {
+        let stem = self.named.lock().stem_of(name)?;
+        Subject::of_stem(&scope.view, &stem)
     }
 }
 
@@ -75,13 +107,18 @@ impl Directory for ByTitle {
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
-        let found = self.find_named(name).or_else(|| {
-            let is_fresh = self.named.lock().front().is_some_and(|names| {
-                names.view.as_ptr() == Arc::as_ptr(&scope.view) && names.made.elapsed() < FRESH
-            });
-            if is_fresh { None } else { self.name_all(scope).get(name).cloned() }
-        });
+        let named_now = || {
+            let names = self.name_all(scope);
+            Subject::of_stem(&scope.view, &names.get(name)?)
+        };
+        let found = self.find_named(scope, name).or_else(named_now);
         Ok(found.map(|of| Arc::new(Folder(of)) as Arc<dyn Node>))
+    }
+
+    /// Names are not made for an answer that nobody may wait for.
+    fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
+        let place = if scope.context.managed().is_some() { Place::Catalogue } else { Place::Anywhere };
+        Needs::memory_if(self.find_named(scope, name).is_some(), place)
     }
 
     fn list(&self, scope: &Scope) -> Result<Listing> {
@@ -115,6 +152,13 @@ impl Subject {
                 Some(Subject::Run(run.clone(), view.set(&run.stem()).cloned()))
             }
             false => Some(Subject::Set(view.sets.get(i)?.clone())),
+        }
+    }
+
+    fn of_stem(view: &View, stem: &str) -> Option<Subject> {
+        match view.is_managed {
+            true => Some(Subject::Run(view.run(stem)?.clone(), view.set(stem).cloned())),
+            false => Some(Subject::Set(view.set(stem)?.clone())),
         }
     }
 
@@ -169,23 +213,45 @@ impl Names {
         let mut all: Vec<(Parts, Subject)> = all.map(|of| (Parts::of(&of.record(scope)), of)).collect();
         // The earliest of those that look the same keeps its name.
         all.sort_by(|(a, _), (b, _)| (&a.date, &a.id).cmp(&(&b.date, &b.id)));
-        let mut taken = HashSet::new();
-        let mut name = |parts: &Parts| {
-            let id = &parts.id[..parts.id.floor_char_boundary(ID)];
-            let numbered = (2u32..).map(|n| format!(" {id} ({n})"));
-            let mut marks = [String::new(), format!(" {id}")].into_iter().chain(numbered);
-            let is_new =
-                |mark: &String| taken.insert((parts.date.clone(), parts.title.clone(), mark.clone()));
-            parts.name(&marks.find(is_new).unwrap_or_default())
-        };
-        let mut names: Vec<_> = all.iter().map(|(parts, of)| (name(parts), of.clone())).collect();
+        let mut given = Given::default();
+        let mut names: Vec<_> =
+            all.iter().map(|(parts, of)| (parts.name(&given.mark_of(parts)), of.clone())).collect();
         names.sort_by(|(a, _), (b, _)| a.cmp(b));
         Names { view: Arc::downgrade(&scope.view), made: Instant::now(), names: names.into() }
     }
 
-    fn get(&self, name: &str) -> Option<&Subject> {
+    /// Returns the stem of what has the name.
+    fn get(&self, name: &str) -> Option<String> {
         let found = self.names.binary_search_by(|(own, _)| own.as_str().cmp(name));
-        found.ok().map(|at| &self.names[at].1)
+        found.ok().map(|at| self.names[at].1.stem())
+    }
+}
+
+/// What names are told apart by.
+#[derive(Default)]
+struct Given {
+    /// Names without how it stands, which changes.
+    taken: HashSet<String>,
+    /// The next number of those that have the same with an id.
+    next: HashMap<String, u32>,
+}
+
+impl Given {
+    fn mark_of(&mut self, parts: &Parts) -> String {
+        let id = format!(" {}", &parts.id[..parts.id.floor_char_boundary(ID)]);
+        if let Some(mark) =
+            [String::new(), id.clone()].into_iter().find(|mark| self.taken.insert(parts.shown(mark)))
+        {
+            return mark;
+        }
+        let next = self.next.entry(parts.shown(&id)).or_insert(2);
+        loop {
+            let mark = format!("{id} ({next})");
+            *next = next.saturating_add(1);
+            if self.taken.insert(parts.shown(&mark)) {
+                return mark;
+            }
+        }
     }
 }
 
@@ -219,22 +285,30 @@ impl Parts {
 
     /// Returns the name; `mark` tells it apart from others.
     fn name(&self, mark: &str) -> String {
-        let Parts { date, title, standing, .. } = self;
+        format!("{} ({})", self.shown(mark), self.standing)
+    }
+
+    /// The same without how it stands.
+    fn shown(&self, mark: &str) -> String {
+        let Parts { date, title, .. } = self;
         let is_isolated = title.chars().any(is_right_to_left);
         let (begin, end) = if is_isolated { ("\u{2068}", "\u{2069}") } else { ("", "") };
-        format!("{date} {begin}{title}{end}{mark} ({standing})").trim_start().into()
+        format!("{date} {begin}{title}{end}{mark}").trim_start().into()
     }
 }
 
 /// Makes a title what a file name can have: not too long, without `/`, and without what is not shown or changes how the rest
 /// is shown.
 fn safe(title: &str) -> String {
-    let is_bad = |c: char| {
-        c == '/' || c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let is_bad = |c: char| c == '/' || c.is_control() || is_unseen(c);
     let safe: String = title.chars().map(|c| if is_bad(c) { '_' } else { c }).collect();
     let safe = safe.trim();
     safe[..safe.floor_char_boundary(MAX_TITLE)].trim_end().into()
+}
+
+/// Signs that have no width, end a line, or say in which direction others are read.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Letters of Hebrew, Arabic and others.
@@ -361,5 +435,29 @@ mod tests {
             let name = parts(&title).name(" 1b4e28ba");
             assert!(name.len() <= 255 && name.ends_with(" 1b4e28ba (29 days left)"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_not_in_a_name() {
+        for unseen in ["\u{200b}", "\u{200f}", "\u{ad}", "\u{feff}", "\u{2028}", "\u{2066}"] {
+            assert_eq!(parts(&format!("a{unseen}b")).name(""), parts("a_b").name(""));
+        }
+    }
+
+    #[test]
+    fn no_two_have_one_name_whatever_they_are_called() {
+        let mut given = Given::default();
+        let mut names = HashSet::new();
+        let of = |id: &str, title: &str| Parts { id: id.into(), ..parts(title) };
+        let ids = ["1b4e28ba-1", "1b4e28ba-2", "1b4e28ba-3", "99999999-1"];
+        for title in ["t", "t 1b4e28ba", "t 1b4e28ba (2)", "t 1b4e28ba (3)", ""] {
+            for id in ids {
+                let parts = of(id, title);
+                assert!(names.insert(parts.name(&given.mark_of(&parts))), "{title} {id}");
+            }
+        }
+        assert!(names.contains("2026-11-23 t (29 days left)"));
+        // That many of one title and one beginning of an id take no longer than others.
+        (0..200_000).for_each(|_| drop(given.mark_of(&parts("same"))));
     }
 }

@@ -326,7 +326,7 @@ fn a_store_of_0_1_0_is_taken_over() {
     drop(read);
 
     let store = std::sync::Arc::new(cddsfs::store::managed::Managed::open(&path).unwrap());
-    assert_eq!(version(&path), 2);
+    assert_eq!(version(&path), 3);
     assert_eq!(store.catalogue.artifacts().unwrap(), artifacts);
     let before = store.catalogue.runs_that_are(Status::Scheduled).unwrap();
     assert!(store.catalogue.run("302a38f0-b493-4921-b8e4-61c1e18a0655").unwrap().is_some());

@@ -210,12 +210,44 @@ impl Catalogue for Sqlite {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::catalogue::Artifacts;
     use crate::store::retention::Retention;
 
     fn catalogue() -> (tempfile::TempDir, Sqlite) {
         let dir = tempfile::tempdir().unwrap();
         let catalogue = Sqlite::create(&dir.path().join("c.db")).unwrap();
         (dir, catalogue)
+    }
+
+    #[test]
+    fn every_older_schema_is_read_as_it_is_and_brought_to_the_latest() {
+        const SCHEMAS: [&str; 2] = [include_str!("sqlite/schema-1.sql"), include_str!("sqlite/schema-2.sql")];
+        const ID: &str = "302a38f0-b493-4921-b8e4-61c1e18a0655";
+        for version in 1..=SCHEMAS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.db");
+            let older = Connection::open(&path).unwrap();
+            SCHEMAS[..version].iter().for_each(|schema| older.execute_batch(schema).unwrap());
+            older.pragma_update(None, "user_version", version as u32).unwrap();
+            let rows = format!(
+                "INSERT INTO run (id, spec, status, finished, bytes, present) VALUES ('{ID}', '{{}}', 'Completed', 7, 9, 1);
+                 INSERT INTO part (run, number, name, size, sha256, root)
+                 VALUES ('{ID}', 1, 'export-{ID}.zip.smime', 9, zeroblob(32), zeroblob(32));"
+            );
+            older.execute_batch(&rows).unwrap();
+            drop(older);
+            let known = |catalogue: &Sqlite| {
+                let artifacts = catalogue.artifacts().unwrap();
+                (artifacts.len(), artifacts[0].parts.len(), artifacts[0].parts[0].key.to_string())
+            };
+            let expected = (1, 1, format!("export-{ID}.zip.smime"));
+            assert_eq!(
+                known(&Sqlite::open_read_only(&path).unwrap()),
+                expected,
+                "version {version}, read only"
+            );
+            assert_eq!(known(&Sqlite::open(&path).unwrap()), expected, "version {version}");
+        }
     }
 
     #[test]

@@ -116,7 +116,12 @@ impl Managed {
     fn copy_part(&self, part: &StoredPartRecord, into: &Path) -> Result<Saved> {
         let name = &part.name;
         let missing = || Error::new(Kind::Os(libc::ENOENT), format!("{name}: it is not in the store"));
-        let found = self.parts.find(&part.key)?.ok_or_else(missing)?;
+        // Something else is in its place, or a link of somebody else's.
+        let refused = |error: Error| match error.kind() {
+            Kind::Os(libc::EACCES) => Error::damaged(error.to_string()),
+            _ => error,
+        };
+        let found = self.parts.find(&part.key).map_err(refused)?.ok_or_else(missing)?;
         if found.size != part.size {
             return Err(Error::damaged(format!(
                 "{name}: it has {} bytes, but {} were written: see cddsfs verify",

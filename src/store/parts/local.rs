@@ -158,7 +158,8 @@ impl Parts for Local {
             left.push(Left {
                 key: Key::new(name)?,
                 name: name.into(),
-                size: files.size(name)?.unwrap_or_default(),
+                // Only said: what cannot be looked at is left all the same.
+                size: files.size(name).ok().flatten().unwrap_or_default(),
                 run: file.id.into(),
                 fence: file.fence,
                 is_unfinished: file.is_unfinished,
@@ -180,7 +181,9 @@ impl Parts for Local {
     }
 
     fn space(&self) -> Result<Space> {
-        let fs = statvfs(&self.dir).map_err(io::Error::from).at(self.dir.display())?;
+        // Where the directory is missing there is no room in it, but on its filesystem.
+        let place = self.dir.parent().filter(|_| !self.dir.exists()).unwrap_or(&self.dir);
+        let fs = statvfs(place).map_err(io::Error::from).at(place.display())?;
         Ok(Space {
             block_size: fs.block_size(),
             fragment_size: fs.fragment_size(),

@@ -15,7 +15,8 @@ use crate::format::sqlite_uri::immutable;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// The statements that lead from each version of the schema to the next; `user_version` counts them.
-const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
 /// What a database of version 1 lacks, where it cannot be brought to the next version. Temporary views hide the tables
 /// of their names.
@@ -23,6 +24,9 @@ const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW run AS SELECT *, 0 AS deaths, 0 AS debris, NULL AS warnings, NULL AS made FROM main.run;
     CREATE TEMP VIEW job AS SELECT *, NULL AS skipped FROM main.job;
     CREATE TEMP VIEW part AS SELECT *, NULL AS deleted, NULL AS key FROM main.part;";
+/// The same of version 2.
+const OF_VERSION_2: &str = "PRAGMA temp_store = MEMORY;
+    CREATE TEMP VIEW part AS SELECT *, NULL AS key FROM main.part;";
 
 /// Texts of SQLite hold names of tables and files, never values.
 pub fn from_sqlite(error: &rusqlite::Error) -> Error {
@@ -187,6 +191,7 @@ impl Reading {
         match version {
             0 => return Err(Error::damaged("catalogue: it has no tables").at(path.display())),
             1 => connection.execute_batch(OF_VERSION_1).map_err(place)?,
+            2 => connection.execute_batch(OF_VERSION_2).map_err(place)?,
             _ => {}
         }
         Ok(Reading { connection, frozen })

@@ -10,8 +10,6 @@ ALTER TABLE run ADD COLUMN made INTEGER;
 ALTER TABLE job ADD COLUMN skipped INTEGER;
 -- When this part alone was deleted; the others make an artifact that is incomplete.
 ALTER TABLE part ADD COLUMN deleted INTEGER;
--- What it is reached by in the location of the parts; NULL: it is the name.
-ALTER TABLE part ADD COLUMN key TEXT;
 
 -- When the parts of a run were forgotten, from which on the hashes of their blocks are kept for a day.
 CREATE TABLE discarded (
