@@ -390,6 +390,24 @@ fn a_backup_is_a_store_and_is_made_while_another_is_in_use() {
 }
 
 #[test]
+fn something_odd_in_the_place_of_a_part_does_not_end_a_backup() {
+    let bench = Bench::new(100);
+    let runs = [bench.export(CONTACTS), bench.export(CONTACTS), bench.export(CONTACTS)];
+    let file = |i: usize| {
+        let part = bench.store.catalogue.parts(&runs[i].id).unwrap().remove(0);
+        bench.store.artifacts().join(part.name)
+    };
+    fs::remove_file(file(0)).unwrap();
+    fs::create_dir(file(0)).unwrap();
+    fs::remove_file(file(1)).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", file(1)).unwrap();
+    let to = bench.path("copy");
+    let backup = bench.cddsfs("backup", &[to.to_str().unwrap()]);
+    ended(&backup, 10, &["1 linked", "not copied: export-", "2 parts could not be copied"]);
+    assert!(to.join("artifacts").join(file(2).file_name().unwrap()).exists());
+}
+
+#[test]
 fn a_shorter_retention_is_refused_while_artifacts_would_expire_by_it() {
     let bench = Bench::new(100);
     let (old, new) = (bench.export(ALL), bench.export(CONTACTS));

@@ -566,6 +566,11 @@ fn runs_are_found_by_their_titles() {
     assert_eq!(records.len(), 3);
     let missing = site.mount.path("by-title").join("2026-01-01 nothing (Failed)");
     assert_eq!(errno(fs::metadata(missing)), libc::ENOENT);
+    // What has gone has no name, also for whoever has listed it.
+    let folder = site.mount.path("by-title").join(by_title().pop().unwrap());
+    fs::remove_file(folder.join(fs::read_link(folder.join("record.json")).unwrap())).unwrap();
+    within(Duration::from_secs(10), "it has no name", || errno(fs::metadata(&folder)) == libc::ENOENT);
+    assert_eq!(by_title().len(), 2);
 }
 
 #[test]
