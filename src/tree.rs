@@ -282,7 +282,7 @@ impl Tree {
     }
 
     /// Returns the value of an extended attribute.
-    pub fn xattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
+    pub fn getxattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
         let scope = self.scope();
         let node = self.node(&scope, ino)?;
         let name = xattr::bare(name).ok_or_else(xattr::no_attribute)?;
@@ -290,7 +290,7 @@ impl Tree {
     }
 
     /// Returns the names of all extended attributes, each closed by a NUL.
-    pub fn xattr_names(&self, ino: Ino) -> Result<Vec<u8>> {
+    pub fn listxattr(&self, ino: Ino) -> Result<Vec<u8>> {
         let scope = self.scope();
         Ok(xattr::list(&self.node(&scope, ino)?.xattr_names(&scope)))
     }

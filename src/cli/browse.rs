@@ -61,7 +61,7 @@ pub fn cat(arguments: &CatArguments) -> std::result::Result<(), Failure> {
 fn find(tree: &Tree, run: &str, path: &str) -> Result<Attr> {
     let step = |parent: u64, name: &str| tree.lookup(parent, name.as_ref()).map(|(attr, _)| attr);
     let contents = step(ROOT, "contents")?.ino;
-    let listing = tree.listing(tree.open_dir(contents)?)?;
+    let listing = tree.listing(tree.opendir(contents)?)?;
     let stems: Vec<String> = listing.entries_from(2).map(|entry| entry.name).collect();
     let mut found = step(contents, store::chosen(stems.iter().map(String::as_str), run)?)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -79,7 +79,7 @@ fn write_list(tree: &Tree, found: &Attr, path: &str) -> Result<()> {
     if found.kind != NodeKind::Directory {
         return Ok(line(&mut out, found, &shown(path))?);
     }
-    let handle = tree.open_dir(found.ino)?;
+    let handle = tree.opendir(found.ino)?;
     let listing = tree.listing(handle)?;
     // The first two are the directory itself and its parent.
     for entry in listing.entries_from(2) {

@@ -115,7 +115,7 @@ impl Filesystem for Adapter {
             TimeOrNow::Now => SystemTime::now(),
         });
         let changes = Changes { size, mtime };
-        self.change(reply, move |tree| tree.change(ino.0, fh.map(|fh| fh.0), changes));
+        self.change(reply, move |tree| tree.setattr(ino.0, fh.map(|fh| fh.0), changes));
     }
 
     fn mknod(
@@ -132,7 +132,7 @@ impl Filesystem for Adapter {
             return reply.error(errno(&self.tree.refusal()));
         }
         let name = name.to_owned();
-        self.change(reply, move |tree| tree.make(parent.0, &name));
+        self.change(reply, move |tree| tree.mknod(parent.0, &name));
     }
 
     fn create(
@@ -346,12 +346,12 @@ impl Filesystem for Adapter {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let opened = |handle| Opened { handle, flags: FopenFlags::empty() };
         let (tree, known) = (self.tree.clone(), self.tree.clone());
-        let work = move |reply: &Pending<ReplyOpen>| send(reply, &tree, tree.open_dir(ino.0).map(opened));
+        let work = move |reply: &Pending<ReplyOpen>| send(reply, &tree, tree.opendir(ino.0).map(opened));
         match self.tree.needs(ino.0, Asked::List) {
             // Of what only the catalogue knows there is an older listing.
             needs @ Needs::Store(Place::Catalogue) => {
                 let stand_in = move |reply: ReplyOpen| {
-                    reply.answer(known.open_dir_as_known(ino.0).map(opened));
+                    reply.answer(known.opendir_as_known(ino.0).map(opened));
                 };
                 self.deadline.run_or(reply, needs, stand_in, work);
             }
@@ -398,12 +398,12 @@ impl Filesystem for Adapter {
         }
         let name = name.to_owned();
         let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
-        self.answer(ReplySized { reply, size }, needs, move |tree| tree.xattr(ino.0, &name));
+        self.answer(ReplySized { reply, size }, needs, move |tree| tree.getxattr(ino.0, &name));
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let needs = |tree: &Tree| tree.needs_of_xattr(ino.0);
-        self.answer(ReplySized { reply, size }, needs, move |tree| tree.xattr_names(ino.0));
+        self.answer(ReplySized { reply, size }, needs, move |tree| tree.listxattr(ino.0));
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {

@@ -94,7 +94,7 @@ impl Tree {
     }
 
     /// Makes a file without opening it.
-    pub fn make(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
+    pub fn mknod(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
         let jobs = self.jobs_at(parent)?;
         self.attributes_of(jobs, &jobs.create(utf8(name)?, true)?)
     }
@@ -115,7 +115,7 @@ impl Tree {
     }
 
     /// Changes attributes, of the file that the handle has opened if there is one.
-    pub fn change(&self, ino: Ino, handle: Option<Handle>, changes: Changes) -> Result<(Attr, Duration)> {
+    pub fn setattr(&self, ino: Ino, handle: Option<Handle>, changes: Changes) -> Result<(Attr, Duration)> {
         if !self.is_writable() {
             return Err(self.refusal());
         }

@@ -51,7 +51,7 @@ impl Tree {
     }
 
     /// Opens a directory as it was when it was looked at last.
-    pub fn open_dir_as_known(&self, ino: Ino) -> Result<Handle> {
+    pub fn opendir_as_known(&self, ino: Ino) -> Result<Handle> {
         let scope = self.scope();
         let node = self.root.node(&scope.view, ino).ok_or_else(no_answer)?;
         let listing = node.list_as_known(&scope)?;

@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// Opens a directory.
-    pub fn open_dir(&self, ino: Ino) -> Result<Handle> {
+    pub fn opendir(&self, ino: Ino) -> Result<Handle> {
         let mut scope = self.scope();
         let node = self.node(&scope, ino)?;
         if node.needs(&scope, Asked::List) == Needs::Store(Place::Catalogue) {

@@ -26,7 +26,7 @@ fn lookup(tree: &Tree, dir: &str, name: &str) -> Result<Attr> {
 
 /// What `encrypted/` lists.
 fn listed(tree: &Tree) -> usize {
-    let handle = tree.open_dir(lookup_dir(tree, "encrypted")).unwrap();
+    let handle = tree.opendir(lookup_dir(tree, "encrypted")).unwrap();
     let count = tree.listing(handle).unwrap().entries_from(2).count();
     tree.release(handle);
     count

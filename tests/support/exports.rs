@@ -214,7 +214,7 @@ impl InProcess {
 impl Observer for InProcess {
     fn names(&self) -> Vec<String> {
         let (artifacts, _) = self.tree.lookup(ROOT, OsStr::new("artifacts")).unwrap();
-        let handle = self.tree.open_dir(artifacts.ino).unwrap();
+        let handle = self.tree.opendir(artifacts.ino).unwrap();
         let listing = self.tree.listing(handle).unwrap();
         let names = listing.entries_from(0).map(|entry| entry.name);
         names.filter(|name| ![".", "..", "index.csv"].contains(&name.as_str())).collect()
