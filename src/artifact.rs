@@ -26,7 +26,7 @@ mod transfer;
 pub use mode::Mode;
 pub use part::Part;
 pub use rejoined::{Rejoined, rejoin};
-pub use set::{Gaps, OpenPart, Opened, PartFile, Zip, may_be_whole, open, open_rest};
+pub use set::{Gaps, OpenPart, OpenedSet, PartFile, Zip, may_be_whole, open, open_rest};
 pub use survey::{Survey, survey};
 
 /// Bytes that archives which are open together may take in memory: the largest tree, and some more for rewritten directories

@@ -16,7 +16,7 @@ mod run;
 mod set;
 
 pub use run::warnings;
-pub use set::{IncompleteSet, Made, Outcome, may_be_whole};
+pub use set::{IncompleteSet, MadeAt, SetState, may_be_whole};
 
 /// One run or set; its fields are the keys of its JSON, in their order.
 #[derive(Clone, Default, Serialize)]

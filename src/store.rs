@@ -20,7 +20,7 @@ mod snapshot;
 pub mod verified;
 pub mod watch;
 
-pub use snapshot::{Plain, Snapshot, Store};
+pub use snapshot::{Plain, Store, StoreSnapshot};
 
 /// Returns the version of SQLite that is built in.
 pub fn library_version() -> &'static str {

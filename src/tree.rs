@@ -78,7 +78,7 @@ pub struct Tree {
     jobs: Option<Arc<Jobs>>,
     views: Views,
     handles: Handles,
-    /// See [`Tree::now`].
+    /// See [`Tree::current_ino`].
     later: Lru<Ino, Arc<dyn Node>>,
 }
 
@@ -211,14 +211,14 @@ impl Tree {
     /// Finds a name; may have to open an export to know what it is.
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
         let (node, scope) = self.find(parent, name)?;
-        self.attributes(&scope, self.now(&scope, &node)?, &*node)
+        self.attributes(&scope, self.current_ino(&scope, &node)?, &*node)
     }
 
     /// Returns the inode number of what a name means now.
     ///
     /// The kernel has one size for all handles of an inode. So while somebody has a text open that has changed since, the
     /// new one is another inode.
-    fn now(&self, scope: &Scope, node: &Arc<dyn Node>) -> Result<Ino> {
+    fn current_ino(&self, scope: &Scope, node: &Arc<dyn Node>) -> Result<Ino> {
         let ino = node.ino();
         if !node.is_rendered() || self.handles.agree(ino, || node.text(scope))? {
             return Ok(ino);

@@ -99,7 +99,7 @@ impl ReadAt for Zip {
     }
 }
 
-pub enum Opened {
+pub enum OpenedSet {
     Zip(Zip),
     Incomplete(Gaps),
 }
@@ -113,19 +113,19 @@ pub fn open(
     identities: &Arc<[Identity]>,
     indexed: bool,
     budget: &Arc<Budget>,
-) -> Result<Opened> {
+) -> Result<OpenedSet> {
     let how = How::new(identities, indexed, budget);
     if let Some(gaps) = gaps_in_names(parts) {
-        return with_count_of_last(gaps, parts, &how).map(Opened::Incomplete);
+        return with_count_of_last(gaps, parts, &how).map(OpenedSet::Incomplete);
     }
     let segments = open_all(parts, &how)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
     match rejoin(segments, budget) {
-        Ok(Rejoined::Zip(whole)) => Ok(Opened::Zip(Zip::new(whole, parts.len()))),
-        Ok(Rejoined::OtherDisk(disk)) => Ok(Opened::Incomplete(disagreement(parts, disk))),
+        Ok(Rejoined::Zip(whole)) => Ok(OpenedSet::Zip(Zip::new(whole, parts.len()))),
+        Ok(Rejoined::OtherDisk(disk)) => Ok(OpenedSet::Incomplete(disagreement(parts, disk))),
         // Nothing tells the last piece of a cut zip from the others, so its end may simply be missing.
         Err(error) if is_cut && !error.kind().is_transient() => {
-            Ok(Opened::Incomplete(Gaps { open_ended: true, ..Gaps::default() }))
+            Ok(OpenedSet::Incomplete(Gaps { open_ended: true, ..Gaps::default() }))
         }
         // What went wrong in reading a part names it already; what is wrong with the zip shows in its last part.
         Err(error) if parts.iter().any(|part| error.to_string().starts_with(&part.name)) => Err(error),

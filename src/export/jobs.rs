@@ -228,11 +228,11 @@ pub fn keep_refusal(
     spec: &[u8],
     now: SystemTime,
 ) -> Result<()> {
-    store.catalogue.add_refusal(&refused(target, refusal, spec, now))
+    store.catalogue.add_refusal(&refused_spec(target, refusal, spec, now))
 }
 
 /// Returns what is kept of a spec that was refused.
-pub fn refused(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) -> RefusedSpec {
+pub fn refused_spec(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) -> RefusedSpec {
     RefusedSpec {
         at: now,
         target: target.into(),

@@ -39,7 +39,7 @@ pub struct Execution<'a> {
 }
 
 /// What a run has come to.
-struct Made {
+struct Exported {
     finished: Finished,
     /// Of the zip that the parts are together.
     bytes: u64,
@@ -83,7 +83,7 @@ impl Execution<'_> {
     }
 
     /// Writes the parts; `None` if there are no rows.
-    fn export(&self, claim: &Claim, lost: &AtomicBool) -> Result<Option<Made>> {
+    fn export(&self, claim: &Claim, lost: &AtomicBool) -> Result<Option<Exported>> {
         let run = claim.run();
         let spec = Spec::parse(run.spec.as_bytes())
             .map_err(|refusal| Error::new(Kind::Invalid, format!("the spec is not valid: {refusal}")))?;
@@ -122,7 +122,7 @@ impl Execution<'_> {
         // Joined to one zip, a split one has no marker in front.
         let marker = if finished.parts.len() > 1 { SPANNING_MARKERS[0].len() as u64 } else { 0 };
         let mark = snapshot.mark().map(|mark| mark.to_string());
-        Ok(Some(Made { bytes: finished.bytes - marker, finished, rows, mark }))
+        Ok(Some(Exported { bytes: finished.bytes - marker, finished, rows, mark }))
     }
 
     fn write_files(
@@ -207,7 +207,7 @@ impl Execution<'_> {
     }
 
     /// Puts the parts in their place and completes the run.
-    fn publish(&self, claim: &Claim, made: &Made) -> Result<Outcome> {
+    fn publish(&self, claim: &Claim, made: &Exported) -> Result<Outcome> {
         // By a clock that is behind the artifact would soon seem old.
         let believed = self.store.catalogue.confirmed_clock()?;
         let finished = believed.map_or(self.clock.now(), |believed| believed.max(self.clock.now()));
@@ -230,12 +230,12 @@ impl Execution<'_> {
             })
             .collect();
         let (bytes, rows, mark) = (made.bytes, made.rows, made.mark.as_deref());
-        let made = catalogue::Made { finished, bytes, rows, parts: &stored, mark };
+        let made = catalogue::Completion { finished, bytes, rows, parts: &stored, mark };
         self.commit(claim, &made)
     }
 
     /// Commits. Where the answer is lost, the catalogue is asked whether it has happened: nothing is deleted before.
-    fn commit(&self, claim: &Claim, made: &catalogue::Made<'_>) -> Result<Outcome> {
+    fn commit(&self, claim: &Claim, made: &catalogue::Completion<'_>) -> Result<Outcome> {
         let queue = &self.store.queue;
         loop {
             let failed = match queue.complete(claim, made) {

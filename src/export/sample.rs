@@ -36,7 +36,7 @@ pub struct Size {
 
 /// How many rows there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Made {
+pub struct Counts {
     pub contacts: u64,
     pub attributes: u64,
     pub interactions: u64,
@@ -44,7 +44,7 @@ pub struct Made {
 }
 
 /// Makes a database under a name that nothing has yet. It appears whole or not at all.
-pub fn make(path: &Path, size: Size) -> Result<Made> {
+pub fn make(path: &Path, size: Size) -> Result<Counts> {
     refuse_existing(path)?;
     let name = path.file_name().ok_or_else(|| Error::new(Kind::Invalid, "not the name of a file"));
     let mut partial = name?.to_owned();
@@ -58,7 +58,7 @@ pub fn make(path: &Path, size: Size) -> Result<Made> {
                     PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = OFF;";
     connection.execute_batch(settings).sqlite()?;
     connection.execute_batch(SCHEMA).sqlite()?;
-    let mut made = Made::default();
+    let mut made = Counts::default();
     batches(&mut connection, size.contacts, |connection, numbers| {
         contacts(connection, size, numbers, &mut made)
     })?;
@@ -120,7 +120,7 @@ fn contacts(
     connection: &Connection,
     size: Size,
     numbers: std::ops::Range<u64>,
-    made: &mut Made,
+    made: &mut Counts,
 ) -> rusqlite::Result<()> {
     let mut contact = connection.prepare("INSERT INTO contact VALUES (?1, ?2, ?3, ?4)")?;
     let mut attribute = connection.prepare("INSERT INTO contactattribute VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -176,7 +176,7 @@ fn insert_attribute(
 mod tests {
     use super::*;
 
-    fn digest(size: Size) -> (blake3::Hash, Made) {
+    fn digest(size: Size) -> (blake3::Hash, Counts) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.db");
         let made = make(&path, size).unwrap();

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use super::parts::part_files;
-use crate::artifact::{self, Gaps, MAX_OPEN, Opened};
+use crate::artifact::{self, Gaps, MAX_OPEN, OpenedSet};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Budget, Cancel};
@@ -183,10 +183,10 @@ fn decrypted(
     let parts_are_bad = !report.faults.is_empty();
     for indexed in [false, true] {
         let zip = match artifact::open(&parts, identities, indexed, &budget) {
-            Ok(Opened::Zip(zip)) => Arc::new(zip),
+            Ok(OpenedSet::Zip(zip)) => Arc::new(zip),
             // What the parts lack has been told.
-            Ok(Opened::Incomplete(_)) | Err(_) if parts_are_bad => break,
-            Ok(Opened::Incomplete(gaps)) => {
+            Ok(OpenedSet::Incomplete(_)) | Err(_) if parts_are_bad => break,
+            Ok(OpenedSet::Incomplete(gaps)) => {
                 add_gaps(&mut report, set, &gaps);
                 break;
             }

@@ -14,7 +14,7 @@ use crate::store::retention::Retention;
 
 /// What a set of parts is.
 #[derive(Clone)]
-pub enum Outcome {
+pub enum SetState {
     /// A zip of this length.
     Zip(u64),
     /// Not whole; the text says why.
@@ -25,7 +25,7 @@ pub enum Outcome {
 
 /// When an export was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Made {
+pub struct MadeAt {
     pub at: SystemTime,
     /// Nothing but the times of its files is known: it is as old as they are, or older.
     pub estimated: bool,
@@ -40,10 +40,10 @@ pub struct IncompleteSet {
 }
 
 /// Returns true if a set is a zip as far as that is known: without an outcome, by the names of its parts.
-pub fn may_be_whole(set: &StoredSet, outcome: Option<&Outcome>) -> bool {
+pub fn may_be_whole(set: &StoredSet, outcome: Option<&SetState>) -> bool {
     match outcome {
-        Some(Outcome::Incomplete(_)) => false,
-        Some(Outcome::Zip(_) | Outcome::Failed(_)) => true,
+        Some(SetState::Incomplete(_)) => false,
+        Some(SetState::Zip(_) | SetState::Failed(_)) => true,
         None => artifact::may_be_whole(&part_files(set)),
     }
 }
@@ -52,14 +52,14 @@ impl Record {
     /// Returns the record of a set, as far as is known what it is.
     pub fn of_set(
         set: &StoredSet,
-        outcome: Option<&Outcome>,
-        made: Made,
+        outcome: Option<&SetState>,
+        made: MadeAt,
         retention: Retention,
         now: SystemTime,
     ) -> Record {
         let mut record = Record {
             id: id_of(&set.stem).to_string(),
-            complete: outcome.map(|outcome| matches!(outcome, Outcome::Zip(_))),
+            complete: outcome.map(|outcome| matches!(outcome, SetState::Zip(_))),
             artifact: Some(artifact_name(&set.stem, may_be_whole(set, outcome))),
             parts: set
                 .parts
@@ -75,11 +75,11 @@ impl Record {
         };
         match outcome {
             // Of a run that somebody else made one only knows that there are files, so that it has ended well.
-            Some(Outcome::Zip(len)) => {
+            Some(SetState::Zip(len)) => {
                 record.status = Some(Status::Completed);
                 record.bytes = Some(*len);
             }
-            Some(Outcome::Incomplete(incomplete)) => {
+            Some(SetState::Incomplete(incomplete)) => {
                 record.status = Some(Status::Incomplete);
                 let IncompleteSet { gaps, conflict } = &**incomplete;
                 record.missing = gaps.missing.iter().map(|o| format!("{}{o}.smime", set.stem)).collect();
@@ -88,7 +88,7 @@ impl Record {
                 let errors: Vec<String> = surplus.chain(conflict).collect();
                 record.error = (!errors.is_empty()).then(|| errors.join("; "));
             }
-            Some(Outcome::Failed(error)) => {
+            Some(SetState::Failed(error)) => {
                 record.status = Some(Status::Unreadable);
                 record.error = Some(error.to_string());
             }

@@ -28,7 +28,7 @@ mod status;
 
 pub use artifacts::{Artifacts, Gone, Hash, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use jobs::{Job, Jobs};
-pub use queue::{Attendance, Claim, End, Ended, Made, Note, Queue, Standing, Wanted, Why};
+pub use queue::{Attendance, Claim, Completion, End, Ended, Note, Queue, Standing, Wanted, Why};
 pub use refusals::{Refusals, RefusedSpec};
 pub use runs::{Progress, Run, Runs};
 pub use status::Status;

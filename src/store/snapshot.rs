@@ -33,7 +33,7 @@ pub struct Plain {
 }
 
 /// A store at one moment.
-pub struct Snapshot {
+pub struct StoreSnapshot {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub files: BTreeMap<String, Arc<StoredFile>>,
@@ -103,7 +103,7 @@ impl Store {
 
     /// Looks at the store. In a managed one, what has expired or has no completed run is left out. Reading its files
     /// fails once `stop` is raised.
-    pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<Snapshot> {
+    pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<StoreSnapshot> {
         // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
         // says has to be the same on both sides of the scan, or else what it says on both.
         let before = self.managed().map(artifacts_at).transpose()?;
@@ -113,7 +113,7 @@ impl Store {
         };
         let found = group(self.parts(), &listing, origin, stop);
         let (Store::Managed(store), Some((epoch, before))) = (self, before) else {
-            return Ok(Snapshot {
+            return Ok(StoreSnapshot {
                 sets: found.sets,
                 files: found.files,
                 refused: listing.refused,
@@ -125,7 +125,7 @@ impl Store {
             });
         };
         let retention = store.catalogue.retention()?;
-        let mut snapshot = Snapshot {
+        let mut snapshot = StoreSnapshot {
             sets: BTreeMap::new(),
             files: BTreeMap::new(),
             refused: listing.refused,

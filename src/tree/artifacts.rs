@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
-use super::handle::{Opened, Origin};
+use super::handle::{BytesOf, Opened};
 use super::index::{self, Index};
 use super::ino::{Ino, ROOT, number};
 use super::listing::{Entries, Listing};
@@ -21,7 +21,7 @@ use super::view::View;
 use crate::error::{Error, Kind, Result};
 use crate::export::disposal::remove_artifact;
 use crate::format::part_name::Ordinal;
-use crate::record::{IncompleteSet, Outcome, Record, artifact_name, csv};
+use crate::record::{IncompleteSet, Record, SetState, artifact_name, csv};
 
 pub const NAME: &str = "artifacts";
 const ZIP: &str = ".zip";
@@ -98,7 +98,7 @@ impl Directory for Artifacts {
         if is_open {
             self.named.has_waited();
         }
-        let is_incomplete = matches!(set.outcome(&scope.context), Outcome::Incomplete(_));
+        let is_incomplete = matches!(set.outcome(&scope.context), SetState::Incomplete(_));
         Ok(match (is_incomplete, name.ends_with(INCOMPLETE)) {
             (true, true) => Some(Arc::new(Incomplete(set.clone()))),
             (false, false) => Some(Arc::new(Zip(set.clone()))),
@@ -171,7 +171,7 @@ impl Node for Zip {
 
     fn open(&self, scope: &Scope) -> Result<(Opened, Caching)> {
         let zip = self.0.open(&scope.context)?;
-        Ok((Opened::Bytes(zip, Origin::Set(self.0.clone())), Caching::Finished))
+        Ok((Opened::Bytes(zip, BytesOf::Set(self.0.clone())), Caching::Finished))
     }
 
     fn unlink(&self, scope: &Scope) -> Result<()> {
@@ -189,7 +189,7 @@ struct Incomplete(Arc<ShownSet>);
 impl Incomplete {
     fn gaps(&self, scope: &Scope) -> Result<String> {
         match self.0.outcome(&scope.context) {
-            Outcome::Incomplete(incomplete) => Ok(describe(&self.0, &incomplete)),
+            SetState::Incomplete(incomplete) => Ok(describe(&self.0, &incomplete)),
             // Whoever listed it thought so.
             _ => Err(Error::new(Kind::Stale, "the set is not incomplete")),
         }

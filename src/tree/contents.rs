@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
-use super::handle::{Opened, Origin};
+use super::handle::{BytesOf, Opened};
 use super::ino::Ino;
 use super::listing::{Entries, Listing};
 use super::needs::{Asked, Needs};
@@ -121,7 +121,7 @@ impl Node for Member {
             true => self.members(scope)?.path(self.id)?,
             false => format!("member {}", self.id),
         };
-        Ok((Opened::Bytes(reader, Origin::Member(self.set.clone(), label)), Caching::Finished))
+        Ok((Opened::Bytes(reader, BytesOf::Member(self.set.clone(), label)), Caching::Finished))
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::attr::{Caching, DirEntry, NodeKind, Shape};
 use super::directory::{Directory, ino_of};
-use super::handle::{Opened, Origin};
+use super::handle::{BytesOf, Opened};
 use super::ino::{Ino, number};
 use super::listing::Listing;
 use super::needs::{Asked, Needs, Place};
@@ -78,7 +78,7 @@ impl Node for Part {
 
     fn open(&self, _: &Scope) -> Result<(Opened, Caching)> {
         let reader = self.0.open()?;
-        Ok((Opened::Bytes(reader, Origin::File(self.0.name.clone())), Caching::Finished))
+        Ok((Opened::Bytes(reader, BytesOf::File(self.0.name.clone())), Caching::Finished))
     }
 
     /// Deletes the part alone, and the artifact with its last one.

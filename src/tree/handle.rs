@@ -19,7 +19,7 @@ use crate::io::{ReadAt, Reader};
 pub type Handle = u64;
 
 /// What bytes are read of.
-pub enum Origin {
+pub enum BytesOf {
     /// The zip of a set.
     Set(Arc<ShownSet>),
     /// A member of it, and what log lines call that: names of members may be personal.
@@ -30,7 +30,7 @@ pub enum Origin {
 
 /// What is behind a handle.
 pub enum Opened {
-    Bytes(Reader, Origin),
+    Bytes(Reader, BytesOf),
     Text(Vec<u8>),
     Dir(Arc<Listing>),
     /// Something in `jobs/` that may be written.
@@ -55,7 +55,7 @@ impl Opened {
     /// Returns the set that it is part of.
     pub fn set(&self) -> Option<&Arc<ShownSet>> {
         match self {
-            Opened::Bytes(_, Origin::Set(set) | Origin::Member(set, _)) => Some(set),
+            Opened::Bytes(_, BytesOf::Set(set) | BytesOf::Member(set, _)) => Some(set),
             _ => None,
         }
     }
@@ -64,8 +64,8 @@ impl Opened {
     pub fn needs(&self) -> Needs {
         match self {
             Opened::Text(_) | Opened::Dir(_) => Needs::Memory,
-            Opened::Bytes(_, Origin::File(name)) => Needs::Store(Place::of_file(name)),
-            Opened::Bytes(_, Origin::Set(set) | Origin::Member(set, _)) => Needs::Store(set.place()),
+            Opened::Bytes(_, BytesOf::File(name)) => Needs::Store(Place::of_file(name)),
+            Opened::Bytes(_, BytesOf::Set(set) | BytesOf::Member(set, _)) => Needs::Store(set.place()),
             Opened::Writing(_) => Needs::Store(Place::Changes),
         }
     }
@@ -75,9 +75,9 @@ impl Opened {
         match self {
             // Nobody waits for it any more.
             _ if error.kind() == Kind::Cancelled => {}
-            Opened::Bytes(_, Origin::Set(set)) => set.log_once(error),
-            Opened::Bytes(_, Origin::Member(set, label)) => set.log_once(&error.clone().at(label)),
-            Opened::Bytes(_, Origin::File(name)) => log::warn!("{name}: errno {}: {error}", error.errno()),
+            Opened::Bytes(_, BytesOf::Set(set)) => set.log_once(error),
+            Opened::Bytes(_, BytesOf::Member(set, label)) => set.log_once(&error.clone().at(label)),
+            Opened::Bytes(_, BytesOf::File(name)) => log::warn!("{name}: errno {}: {error}", error.errno()),
             Opened::Text(_) | Opened::Dir(_) | Opened::Writing(_) => {}
         }
     }

@@ -107,7 +107,7 @@ impl Tree {
             Needs::Store(_) => self.node(&scope, entry.ino)?,
         };
         if node.is_listed_with_attributes(&scope) {
-            match self.attributes(&scope, self.now(&scope, &node)?, &*node) {
+            match self.attributes(&scope, self.current_ino(&scope, &node)?, &*node) {
                 // It was listed before it was known what it is.
                 Err(error) if error.kind() == Kind::Stale && node.set().is_some() => {}
                 found => return found,

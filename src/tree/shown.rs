@@ -10,11 +10,11 @@ use super::ino::{Ino, base};
 use super::needs::Place;
 use super::recent::Key;
 use crate::artifact::members::{Members, NodeId};
-use crate::artifact::{self, Gaps, Opened, Zip};
+use crate::artifact::{self, Gaps, OpenedSet, Zip};
 use crate::error::{Error, Kind, Result};
 use crate::export::parts::{self, part_files};
 use crate::io::{ReadAt, Reader};
-use crate::record::{IncompleteSet, Made, Outcome, Record, artifact_name, may_be_whole};
+use crate::record::{IncompleteSet, MadeAt, Record, SetState, artifact_name, may_be_whole};
 use crate::store::plain::StoredSet;
 use crate::store::retention::Retention;
 use crate::store::sizes::Known;
@@ -32,7 +32,7 @@ pub struct ShownSet {
     /// True once its parts turned out to be less regular than they looked.
     indexed: bool,
     /// Held for a moment only, so that what is known is known at once.
-    outcome: Mutex<Option<Outcome>>,
+    outcome: Mutex<Option<SetState>>,
     /// When it was made, by what is inside, once somebody has looked.
     made: OnceLock<Option<SystemTime>>,
     /// Held while the outcome is worked out: once, by whoever asks first; the others wait.
@@ -78,14 +78,14 @@ impl ShownSet {
     ///
     /// A time that is to come counts as now: clocks differ, and times in zips know no zone. One that is further off than
     /// that explains tells nothing.
-    pub fn made(&self, context: &Context, now: SystemTime) -> Made {
+    pub fn made(&self, context: &Context, now: SystemTime) -> MadeAt {
         if self.stored.run.is_some() {
-            return Made { at: self.stored.made.min(now), estimated: false };
+            return MadeAt { at: self.stored.made.min(now), estimated: false };
         }
         let remembered = || context.sizes.get(&self.digest()).filter(|_| !self.indexed)?.made();
         match self.made.get().copied().unwrap_or_else(remembered).filter(|at| *at <= now + AHEAD) {
-            Some(at) => Made { at: at.min(now), estimated: false },
-            None => Made { at: self.stored.made.min(now), estimated: true },
+            Some(at) => MadeAt { at: at.min(now), estimated: false },
+            None => MadeAt { at: self.stored.made.min(now), estimated: true },
         }
     }
 
@@ -144,7 +144,7 @@ impl ShownSet {
     }
 
     /// Returns what the set is, working it out if need be.
-    pub fn outcome(&self, context: &Context) -> Outcome {
+    pub fn outcome(&self, context: &Context) -> SetState {
         if let Some(known) = self.known() {
             return known;
         }
@@ -156,13 +156,13 @@ impl ShownSet {
             && let Some(known) = context.sizes.get(&self.digest())
         {
             self.made.get_or_init(|| known.made());
-            return self.keep(Outcome::Zip(known.0));
+            return self.keep(SetState::Zip(known.0));
         }
         let found = match self.work_out(context) {
-            Ok(zip) => Outcome::Zip(zip.len()),
+            Ok(zip) => SetState::Zip(zip.len()),
             Err(other) => other,
         };
-        if let Outcome::Failed(error) = &found {
+        if let SetState::Failed(error) = &found {
             self.log_once(error);
             // A file that has been replaced meanwhile is of another set as soon as the store is looked at again.
             if error.kind().is_transient() || error.kind() == Kind::Stale {
@@ -172,31 +172,31 @@ impl ShownSet {
         self.keep(found)
     }
 
-    fn known(&self) -> Option<Outcome> {
+    fn known(&self) -> Option<SetState> {
         self.outcome.lock().clone()
     }
 
-    fn keep(&self, outcome: Outcome) -> Outcome {
+    fn keep(&self, outcome: SetState) -> SetState {
         self.outcome.lock().insert(outcome).clone()
     }
 
     /// Opens the set and remembers its size; the error is any outcome that is no zip.
-    fn work_out(&self, context: &Context) -> std::result::Result<Arc<Zip>, Outcome> {
-        let conflict = self.stored.conflict().map_err(Outcome::Failed)?;
+    fn work_out(&self, context: &Context) -> std::result::Result<Arc<Zip>, SetState> {
+        let conflict = self.stored.conflict().map_err(SetState::Failed)?;
         if let Some((a, b)) = conflict {
             let conflict = Some((a.name.clone(), b.name.clone()));
-            return Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
+            return Err(SetState::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
         let (parts, budget) = (part_files(&self.stored), &context.recent.budget);
         match artifact::open(&parts, &context.identities, self.indexed, budget) {
-            Ok(Opened::Zip(zip)) => {
+            Ok(OpenedSet::Zip(zip)) => {
                 let zip = Arc::new(zip);
                 let made = self.find_made(|| parts::made(&zip, &context.recent.shared))?;
                 context.sizes.put(&self.digest(), Known::new(zip.len(), made));
                 context.recent.keep_zip(self.key(), &zip);
                 Ok(zip)
             }
-            Ok(Opened::Incomplete(gaps)) => {
+            Ok(OpenedSet::Incomplete(gaps)) => {
                 let by_last = || {
                     parts::made_by_last(
                         &self.stored,
@@ -206,9 +206,9 @@ impl ShownSet {
                     )
                 };
                 self.find_made(by_last)?;
-                Err(Outcome::Incomplete(Arc::new(IncompleteSet { gaps, conflict: None })))
+                Err(SetState::Incomplete(Arc::new(IncompleteSet { gaps, conflict: None })))
             }
-            Err(error) => Err(Outcome::Failed(error)),
+            Err(error) => Err(SetState::Failed(error)),
         }
     }
 
@@ -216,11 +216,11 @@ impl ShownSet {
     fn find_made(
         &self,
         find: impl FnOnce() -> Result<Option<SystemTime>>,
-    ) -> std::result::Result<Option<SystemTime>, Outcome> {
+    ) -> std::result::Result<Option<SystemTime>, SetState> {
         if let Some(made) = self.made.get() {
             return Ok(*made);
         }
-        let found = if self.stored.run.is_some() { None } else { find().map_err(Outcome::Failed)? };
+        let found = if self.stored.run.is_some() { None } else { find().map_err(SetState::Failed)? };
         Ok(*self.made.get_or_init(|| found))
     }
 
@@ -231,9 +231,9 @@ impl ShownSet {
     /// Returns the length of the zip. For a set that cannot be read it is that of its stored parts.
     pub fn zip_size(&self, context: &Context) -> Result<u64> {
         match self.outcome(context) {
-            Outcome::Zip(len) => Ok(len),
-            Outcome::Failed(_) => Ok(self.stored.stored_size()),
-            Outcome::Incomplete(_) => Err(Error::new(Kind::Stale, "the set is not whole any more")),
+            SetState::Zip(len) => Ok(len),
+            SetState::Failed(_) => Ok(self.stored.stored_size()),
+            SetState::Incomplete(_) => Err(Error::new(Kind::Stale, "the set is not whole any more")),
         }
     }
 
@@ -243,9 +243,9 @@ impl ShownSet {
             return Ok(zip);
         }
         let expected = match self.outcome(context) {
-            Outcome::Zip(len) => len,
-            Outcome::Failed(error) => return Err(error),
-            Outcome::Incomplete(_) => return Err(Error::new(Kind::Stale, "the set is not whole any more")),
+            SetState::Zip(len) => len,
+            SetState::Failed(error) => return Err(error),
+            SetState::Incomplete(_) => return Err(Error::new(Kind::Stale, "the set is not whole any more")),
         };
         if let Some(zip) = context.recent.zip(&self.key()) {
             return Ok(zip);
@@ -253,12 +253,12 @@ impl ShownSet {
         let opened = self.work_out(context);
         let found = match &opened {
             Ok(zip) if zip.len() == expected => return Ok(zip.clone()),
-            Ok(zip) => Outcome::Zip(zip.len()),
+            Ok(zip) => SetState::Zip(zip.len()),
             Err(outcome) => outcome.clone(),
         };
         // What was remembered was wrong: from now on the truth is shown.
         match &found {
-            Outcome::Failed(error) => {
+            SetState::Failed(error) => {
                 self.log_once(error);
                 if !error.kind().is_transient() {
                     context.sizes.forget(&self.digest());
@@ -300,8 +300,8 @@ impl ShownSet {
     fn grow(&self, context: &Context) -> Result<Arc<Members>> {
         let budget = &context.recent.budget;
         let zip = match self.outcome(context) {
-            Outcome::Zip(_) => self.open(context)?,
-            Outcome::Incomplete(_) | Outcome::Failed(_) => {
+            SetState::Zip(_) => self.open(context)?,
+            SetState::Incomplete(_) | SetState::Failed(_) => {
                 let parts = part_files(&self.stored);
                 let rest = artifact::open_rest(&parts, &context.identities, self.indexed, budget);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)

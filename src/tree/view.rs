@@ -8,7 +8,7 @@ use super::shown::ShownSet;
 use super::table::Table;
 use crate::format::part_name;
 use crate::record::id_of;
-use crate::store::Snapshot;
+use crate::store::StoreSnapshot;
 use crate::store::catalogue::Run;
 use crate::store::plain::{StoredFile, StoredSet};
 use crate::store::retention::Retention;
@@ -33,7 +33,7 @@ pub struct View {
 
 impl View {
     /// Makes a view without a table; what is known of sets that have not changed is kept.
-    pub fn new(snapshot: Snapshot, before: Option<&View>) -> View {
+    pub fn new(snapshot: StoreSnapshot, before: Option<&View>) -> View {
         let known = |set: &StoredSet| before?.set(&set.stem).filter(|shown| shown.is_of(set)).cloned();
         let shown = |set: Arc<StoredSet>| known(&set).unwrap_or_else(|| Arc::new(ShownSet::new(set, false)));
         View {
@@ -50,7 +50,7 @@ impl View {
     }
 
     /// Returns true if a view of the snapshot would show nothing else.
-    pub fn is_of(&self, snapshot: &Snapshot) -> bool {
+    pub fn is_of(&self, snapshot: &StoreSnapshot) -> bool {
         self.mtime == snapshot.mtime
             && self.retention == snapshot.retention
             && self.next_expiry == snapshot.next_expiry

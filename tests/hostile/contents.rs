@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::support::corpus;
 use crate::support::mount::{self, Mount, Place, errno};
 use cddsfs::artifact::members::{Members, ROOT};
-use cddsfs::artifact::{self, Opened};
+use cddsfs::artifact::{self, OpenedSet};
 
 const MIB: u64 = 1 << 20;
 /// What the program may take, whatever it reads.
@@ -251,7 +251,7 @@ fn names_that_are_alike_are_told_apart_in_time_in_proportion_to_their_number() {
             &cddsfs::io::Budget::unlimited(),
         )
         .unwrap();
-        let Opened::Zip(zip) = opened else { panic!("{name} is not whole") };
+        let OpenedSet::Zip(zip) = opened else { panic!("{name} is not whole") };
         let started = Instant::now();
         let members =
             Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();

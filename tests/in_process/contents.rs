@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::support::corpus;
 use cddsfs::artifact::member::Shared;
 use cddsfs::artifact::members::{Members, NodeId, ROOT};
-use cddsfs::artifact::{self, Opened};
+use cddsfs::artifact::{self, OpenedSet};
 
 fn find(members: &Members, path: &str) -> Option<NodeId> {
     path.split('/').try_fold(ROOT, |id, name| members.child(id, name).unwrap())
@@ -24,7 +24,7 @@ fn every_member_of_every_set_has_its_size_and_bytes() {
     for row in corpus::table("expected/JOINED.tsv") {
         let set = &row[0];
         let parts = corpus::parts(&corpus::dir().join("split").join(set).join("smime"));
-        let Ok(Opened::Zip(zip)) =
+        let Ok(OpenedSet::Zip(zip)) =
             artifact::open(&parts, &identities, false, &cddsfs::io::Budget::unlimited())
         else {
             panic!("{set} does not open");

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use crate::support::corpus;
 use cddsfs::artifact::member::Shared;
 use cddsfs::artifact::members::{MemberKind, Members, NodeId, ROOT};
-use cddsfs::artifact::{self, Opened};
+use cddsfs::artifact::{self, OpenedSet};
 use cddsfs::io::Reader;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -134,7 +134,7 @@ fn one_archive(seed: u64) {
         false,
         &cddsfs::io::Budget::unlimited(),
     );
-    let Ok(Opened::Zip(zip)) = opened else { panic!("seed {seed}, {producer}: not opened") };
+    let Ok(OpenedSet::Zip(zip)) = opened else { panic!("seed {seed}, {producer}: not opened") };
     let members = Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
     let mut found = BTreeMap::new();
     members_of(&members, ROOT, "", &mut found);

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::support::corpus;
 use cddsfs::artifact::member::Shared;
 use cddsfs::artifact::members::{Members, ROOT};
-use cddsfs::artifact::{self, Opened};
+use cddsfs::artifact::{self, OpenedSet};
 use cddsfs::io::Reader;
 
 /// Content that spans several blocks and is neither all noise nor all alike.
@@ -43,7 +43,7 @@ fn open_first_member(zip: &Path, shared: &Arc<Shared>) -> Reader {
         &cddsfs::io::Budget::unlimited(),
     )
     .unwrap();
-    let Opened::Zip(opened) = opened else { panic!("not whole") };
+    let OpenedSet::Zip(opened) = opened else { panic!("not whole") };
     let members =
         Members::open(Arc::new(opened), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
     members.open_member(members.children(ROOT).unwrap()[0], shared).unwrap()

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::support::corpus;
-use cddsfs::artifact::{self, Mode, Opened, Part};
+use cddsfs::artifact::{self, Mode, OpenedSet, Part};
 use cddsfs::error::{Error, Kind};
 use cddsfs::io::FileReader;
 
@@ -64,13 +64,13 @@ fn every_set_is_the_one_zip_that_it_was_split_from() {
             false,
             &cddsfs::io::Budget::unlimited(),
         ) {
-            Ok(Opened::Zip(zip)) => {
+            Ok(OpenedSet::Zip(zip)) => {
                 let bytes = corpus::read_all(&zip).unwrap();
                 if corpus::sha256(&bytes) != *sha256 {
                     failures.push(format!("{set}: {} bytes, {size} wanted, or others", bytes.len()));
                 }
             }
-            Ok(Opened::Incomplete(gaps)) => failures.push(format!("{set}: {gaps:?}")),
+            Ok(OpenedSet::Incomplete(gaps)) => failures.push(format!("{set}: {gaps:?}")),
             Err(e) => failures.push(format!("{set}: {e}")),
         }
     }

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::support::corpus;
 use crate::support::messages::{Cipher, Encoding, encrypt, run};
-use cddsfs::artifact::{self, Opened, Zip};
+use cddsfs::artifact::{self, OpenedSet, Zip};
 use cddsfs::io::ReadAt;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -99,8 +99,8 @@ fn open(split: Split, encoding: Encoding, cipher: Cipher) -> Zip {
     match artifact::open(&parts, &corpus::identities(&["k1.pem"]), false, &cddsfs::io::Budget::unlimited())
         .unwrap()
     {
-        Opened::Zip(zip) => zip,
-        Opened::Incomplete(gaps) => panic!("{gaps:?}"),
+        OpenedSet::Zip(zip) => zip,
+        OpenedSet::Incomplete(gaps) => panic!("{gaps:?}"),
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::support::managed::{Bench, DAY, HOUR, at};
 use cddsfs::export::{disposal, jobs};
 use cddsfs::store::catalogue::sqlite::Sqlite;
-use cddsfs::store::catalogue::{Claim, End, Ended, Made, Progress, Run, Runs, Standing, Status, Wanted, Why};
+use cddsfs::store::catalogue::{
+    Claim, Completion, End, Ended, Progress, Run, Runs, Standing, Status, Wanted, Why,
+};
 
 const CONTACTS: &str = r#"{"title":"t","type":"Contact"}"#;
 const SPLIT: &str = r#"{"title":"t","type":"Interaction","split_size":"64 KiB"}"#;
@@ -131,7 +133,7 @@ fn a_worker_that_has_lost_its_run_cannot_change_it() {
     let first = start(&bench, &id);
     assert!(bench.store.queue.give_back(&first, Why::Died).unwrap());
     let second = start(&bench, &id);
-    let made = Made { finished: bench.now(), bytes: 1, rows: 1, parts: &[], mark: None };
+    let made = Completion { finished: bench.now(), bytes: 1, rows: 1, parts: &[], mark: None };
     assert_eq!(bench.store.queue.complete(&first, &made).unwrap(), Ended::Lost);
     assert!(!bench.store.queue.give_back(&first, Why::Interrupted).unwrap());
     let end = End { status: Status::Failed, finished: bench.now(), error: None, is_clean: true };

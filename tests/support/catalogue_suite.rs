@@ -90,7 +90,7 @@ fn parts(n: u32, fence: u32, count: u32) -> Vec<(StoredPartRecord, Vec<Hash>)> {
 }
 
 fn complete(process: &Process, claim: &Claim, parts: &[(StoredPartRecord, Vec<Hash>)]) -> Ended {
-    let made = Made { finished: now(), bytes: 100, rows: 10, parts, mark: Some("mark") };
+    let made = Completion { finished: now(), bytes: 100, rows: 10, parts, mark: Some("mark") };
     process.queue.complete(claim, &made).unwrap()
 }
 

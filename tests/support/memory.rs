@@ -554,7 +554,7 @@ impl Queue for Handle {
         })
     }
 
-    fn complete(&self, claim: &Claim, made: &Made<'_>) -> Result<Ended> {
+    fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended> {
         self.write(|state| {
             let fence = claim.fence();
             let Some(entry) = state.runs.get_mut(claim.id()).filter(|e| e.run.attempts == fence) else {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cddsfs::artifact::member::Shared;
 use cddsfs::artifact::members::{Members, ROOT};
-use cddsfs::artifact::{self, Opened, PartFile, Zip};
+use cddsfs::artifact::{self, OpenedSet, PartFile, Zip};
 use cddsfs::crypto::{Certificate, Identity, KeyTransport};
 use cddsfs::error::Result;
 use cddsfs::export::writer::{Finished, Settings, Writer};
@@ -135,8 +135,8 @@ impl Set {
         };
         let files: Vec<PartFile> = self.finished.parts.iter().map(file).collect();
         match artifact::open(&files, &keys().identities, false, &cddsfs::io::Budget::unlimited()).unwrap() {
-            Opened::Zip(zip) => Arc::new(zip),
-            Opened::Incomplete(gaps) => panic!("{gaps:?}"),
+            OpenedSet::Zip(zip) => Arc::new(zip),
+            OpenedSet::Incomplete(gaps) => panic!("{gaps:?}"),
         }
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::people::Person;
 use super::rng::Choice;
 use super::words::{LANGUAGES, Language, OUTCOMES, QUEUES};
-use super::{Made, Size, contact_id, dates, id, text};
+use super::{Counts, Size, contact_id, dates, id, text};
 
 /// How many mails can still be answered.
 const REMEMBERED: usize = 256;
@@ -64,7 +64,7 @@ impl History {
         &mut self,
         connection: &Connection,
         numbers: Range<u64>,
-        made: &mut Made,
+        made: &mut Counts,
     ) -> rusqlite::Result<()> {
         let mut interaction = connection.prepare(INSERT)?;
         let mut attachment =

@@ -92,7 +92,7 @@ pub enum Note<'a> {
 }
 
 /// What a run has come to.
-pub struct Made<'a> {
+pub struct Completion<'a> {
     pub finished: SystemTime,
     /// Of the zip.
     pub bytes: u64,
@@ -149,7 +149,7 @@ pub trait Queue: Send + Sync {
 
     /// Completes a run: with this its artifact, whose files are in place, is there. Done again by the same claim it changes
     /// nothing, and says the same.
-    fn complete(&self, claim: &Claim, made: &Made<'_>) -> Result<Ended>;
+    fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended>;
 
     /// Returns true if the run was completed by this claim: for whoever has lost the answer of [`Queue::complete`]. It waits
     /// for a commit that is still under way, so that false stays false.

@@ -188,7 +188,7 @@ fn slice(text: &[u8], buf: &mut [u8], offset: u64) -> usize {
     n
 }
 
-pub fn refused(errno: i32, refusal: &Refusal) -> Error {
+pub fn refusal_error(errno: i32, refusal: &Refusal) -> Error {
     Error::new(Kind::Os(errno), refusal.to_string())
 }
 
@@ -277,7 +277,7 @@ impl Text {
                     if is_blank { (libc::EFBIG, too_long()) } else { (libc::EINVAL, more()) };
                 return Err(match std::mem::replace(more_refused, true) {
                     false => Refused { errno, refusal, text: data.to_vec() }.into(),
-                    true => refused(errno, &refusal).into(),
+                    true => refusal_error(errno, &refusal).into(),
                 });
             }
             Stage::Clean | Stage::Written => {}
@@ -350,7 +350,7 @@ impl Text {
             return Ok(());
         }
         if size > MAX_BYTES {
-            return Err(refused(libc::EFBIG, &too_long()));
+            return Err(refusal_error(libc::EFBIG, &too_long()));
         }
         if matches!(self.stage, Stage::HandedIn { .. }) || size == self.bytes.len() {
             return Ok(());
@@ -372,7 +372,9 @@ impl Text {
             Stage::Written => {}
         }
         match Ready::parse(&self.bytes) {
-            Err(refusal) if refusal.incomplete && !closing => Err(refused(libc::EINVAL, &refusal).into()),
+            Err(refusal) if refusal.incomplete && !closing => {
+                Err(refusal_error(libc::EINVAL, &refusal).into())
+            }
             Err(refusal) => Err(self.refuse(libc::EINVAL, refusal).into()),
             Ok(ready) => Ok(Some(ready)),
         }

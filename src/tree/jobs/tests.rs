@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::catalogue::{Ended, Made, Status, Wanted};
+use crate::store::catalogue::{Completion, Ended, Status, Wanted};
 use crate::store::clock::SystemClock;
 
 const SPEC: &str = r#"{"title":"t","type":"Contact","run":{"every":"day","at":"02:00"}}"#;
@@ -42,7 +42,7 @@ fn with_a_mark(jobs: &Jobs) {
     let now = SystemTime::now();
     jobs.store.catalogue.queue(&run.id, now).unwrap();
     let claim = jobs.store.queue.claim(&Wanted::only(&run.id), now).unwrap().unwrap();
-    let made = Made { finished: now, bytes: 1, rows: 1, parts: &[], mark: Some("mark") };
+    let made = Completion { finished: now, bytes: 1, rows: 1, parts: &[], mark: Some("mark") };
     assert_eq!(jobs.store.queue.complete(&claim, &made).unwrap(), Ended::Completed);
     assert_eq!(mark(jobs, "a"), Some("mark".into()));
 }

@@ -124,7 +124,7 @@ impl Jobs {
             },
             Err(Fault::Refused(Refused { errno, refusal, text: bytes })) => {
                 self.keep(text.role(), &refusal, &bytes);
-                Err(draft::refused(errno, &refusal))
+                Err(draft::refusal_error(errno, &refusal))
             }
             Err(Fault::Failed(error)) => Err(error),
         }
@@ -174,7 +174,7 @@ impl Jobs {
     /// Keeps a spec that was refused.
     fn keep(&self, role: &Role, refusal: &Refusal, text: &[u8]) {
         let target = role.target();
-        let refused = jobs::refused(&target, refusal, text, self.clock.now());
+        let refused = jobs::refused_spec(&target, refusal, text, self.clock.now());
         // It would be waited for once more, in vain.
         if self.is_busy.swap(false, Ordering::Relaxed) {
             return self.unkept.lock().add(refused);

@@ -15,7 +15,8 @@ use super::runs::run_in;
 use super::{LOCK, Sqlite, artifacts};
 use crate::error::{At, Error, Result};
 use crate::store::catalogue::{
-    Attendance, Claim, End, Ended, Made, Note, Progress, Queue, Run, Runs, Standing, Status, Wanted, Why,
+    Attendance, Claim, Completion, End, Ended, Note, Progress, Queue, Run, Runs, Standing, Status, Wanted,
+    Why,
 };
 use crate::store::clock::to_ms;
 
@@ -88,7 +89,7 @@ impl Queue for Sqlite {
         self.write(|tx| tx.execute(&sql, params![claim.id(), claim.fence(), text])).map(drop)
     }
 
-    fn complete(&self, claim: &Claim, made: &Made<'_>) -> Result<Ended> {
+    fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended> {
         let size = made.parts.iter().fold(0u64, |size, (part, _)| size.saturating_add(part.size));
         self.write(|tx| {
             let sql = format!(
