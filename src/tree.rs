@@ -1,8 +1,8 @@
 //! What is where in the mount: names, inodes, attributes, handles. It knows neither FUSE nor the kernel.
 //!
-//! A [`view::View`] is the store at one moment. It is replaced as a whole when the store changes; an inode of an older view
+//! A `view::View` is the store at one moment. It is replaced as a whole when the store changes; an inode of an older view
 //! is stale, but a handle that is open keeps what it has opened. Each directory of the root is a module that knows what is in
-//! it ([`directory::Directory`], [`node::Node`]); the tree has handles, and passes questions on.
+//! it (`directory::Directory`, `node::Node`); the tree has handles, and passes questions on.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Encrypted messages: EnvelopedData (RFC 5652 section 6) and AuthEnvelopedData (RFC 5083), up to the first octet of
-//! the encrypted content and from the last one on. The content itself is never touched here. [`write`] is the other
+//! the encrypted content and from the last one on. The content itself is never touched here. [`mod@write`] is the other
 //! direction.
 //!
 //! ```text

@@ -27,7 +27,7 @@ pub const SHA512: &str = "2.16.840.1.101.3.4.2.3";
 const MAX_OCTETS: usize = 64;
 
 /// Returns the dotted form of the content octets of an OBJECT IDENTIFIER (X.690 section 8.19), of the first
-/// [`MAX_OCTETS`] of them.
+/// `MAX_OCTETS` of them.
 pub fn dotted(content: &[u8]) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut value = 0u64;

@@ -27,7 +27,7 @@ pub struct Seen {
 }
 
 impl FileReader {
-    /// Opens a regular file ([`regular`] says what else is).
+    /// Opens a regular file (`regular` says what else is).
     pub fn open(path: &Path) -> Result<FileReader> {
         let (file, version) = regular::open(path).at(name_of(path))?;
         Ok(FileReader { file, version, stop: Cancel::new() })

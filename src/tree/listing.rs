@@ -83,7 +83,7 @@ impl Listing {
         (i..).map_while(|i| self.entry(i))
     }
 
-    /// See [`Entries::attributes`].
+    /// See `Entries::attributes`.
     pub fn attributes(&self, scope: &Scope, entry: &DirEntry) -> Option<(Shape, Duration)> {
         self.entries.attributes(scope, entry)
     }

@@ -57,7 +57,7 @@ impl Selection {
 /// What has been exported of a table. Its text may be stored; only the source that made it understands it.
 ///
 /// It proves which rows were exported, whatever becomes of the database meanwhile; where it cannot, they are exported
-/// again, and [`Snapshot::warnings`] says so.
+/// again, and `Snapshot::warnings` says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Mark(String);

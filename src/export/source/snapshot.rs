@@ -24,7 +24,7 @@ pub trait Snapshot: Send {
     /// Calls `row` with every row of a file, of which [`files`](Snapshot::files) has the index.
     fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()>;
 
-    /// What has been exported with this snapshot, for the next [`Timeframe::Since`]; `None` after any other timeframe.
+    /// What has been exported with this snapshot, for the next `Timeframe::Since`; `None` after any other timeframe.
     fn mark(&self) -> Option<Mark>;
 
     /// What is to be said of the rows once all of them have been read: what was asked for and is not there, what may
