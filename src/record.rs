@@ -135,11 +135,6 @@ impl fmt::Display for Record {
     }
 }
 
-/// Returns the run's id: the stem without the word that CDDS puts before it.
-pub fn id_of(stem: &str) -> &str {
-    stem.strip_prefix("export-").unwrap_or(stem)
-}
-
 /// Returns the name in `artifacts/`.
 pub fn artifact_name(stem: &str, is_whole: bool) -> String {
     if is_whole { format!("{stem}.zip") } else { format!("{stem}.zip.incomplete") }

@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
         refuse_to_expire(&store, retention, SystemTime::now())?;
     }
     if let Some(certificate) = &certificate {
-        certificate.to_pem().and_then(|pem| store.set_certificate(&pem)).because(Reason::Store)?;
+        certificate.to_pem().and_then(|pem| store.catalogue.set_certificates(&pem)).because(Reason::Store)?;
     }
     if let Some(source) = &source {
         store.catalogue.set_source(source).because(Reason::Store)?;

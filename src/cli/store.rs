@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
 use crate::store::managed::{Found, Managed, probe};
+use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
 
 /// Opens a managed store; anything else is refused with what to do.
@@ -65,13 +66,13 @@ pub fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Resu
     const MAX_NAMED: usize = 5;
     let wanted = given.to_ascii_lowercase();
     let of = |stem: &str| stem.to_ascii_lowercase();
-    let id = |stem: &str| of(stem).strip_prefix("export-").map(str::to_string);
+    let id = |stem: &str| id_of(&of(stem)).to_string();
     let mut found = Vec::new();
     for stem in stems {
-        if of(stem) == wanted || id(stem).is_some_and(|id| id == wanted) {
+        if of(stem) == wanted || id(stem) == wanted {
             return Ok(stem);
         }
-        let begins = of(stem).starts_with(&wanted) || id(stem).is_some_and(|id| id.starts_with(&wanted));
+        let begins = of(stem).starts_with(&wanted) || id(stem).starts_with(&wanted);
         if begins && !wanted.is_empty() {
             found.push(stem);
         }

@@ -16,6 +16,7 @@ use crate::error::{At, Result};
 use crate::export::json::Object;
 use crate::export::verify::{Fault, Place, Report, Subject, Verdict, subjects, verify};
 use crate::store::Store;
+use crate::store::names::id_of;
 
 mod progress;
 
@@ -164,7 +165,7 @@ fn to_json(subject: &Subject, report: &Report, names: bool) -> Object {
         json!({ key: value, "what": fault.what })
     };
     let entries = [
-        ("run", json!(crate::record::id_of(&subject.stem))),
+        ("run", json!(id_of(&subject.stem))),
         ("verdict", json!(word(report.verdict()).0)),
         ("parts", json!(report.parts)),
         ("stored_bytes", json!(report.stored)),

@@ -150,8 +150,7 @@ pub fn verify(
         ..Report::default()
     };
     if let Some(managed) = store.managed() {
-        let run = id_of(&subject.stem).unwrap_or(&subject.stem);
-        for (name, what) in stored::check(managed, run, &subject.written, watch)? {
+        for (name, what) in stored::check(managed, id_of(&subject.stem), &subject.written, watch)? {
             report.add(Place::Part(name), what);
         }
         if identities.is_empty() {

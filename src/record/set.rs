@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Part, Record, artifact_name, id_of};
+use super::{Part, Record, artifact_name};
 use crate::artifact::{self, Gaps};
 use crate::error::Error;
 use crate::export::parts::part_files;
 use crate::format::text::Instant;
 use crate::store::catalogue::Status;
+use crate::store::names::id_of;
 use crate::store::plain::StoredSet;
 use crate::store::retention::Retention;
 

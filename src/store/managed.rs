@@ -121,11 +121,6 @@ impl Managed {
     pub fn certificate_path(&self) -> PathBuf {
         self.dir.join(CERTIFICATE)
     }
-
-    /// Replaces the certificate, as PEM, in one step.
-    pub fn set_certificate(&self, pem: &[u8]) -> Result<()> {
-        self.catalogue.set_certificates(pem)
-    }
 }
 
 /// A store is not made around what somebody else keeps there, above all not around a plain store.

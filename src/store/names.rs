@@ -13,9 +13,9 @@ pub fn stem_of(id: &str) -> String {
     format!("{PREFIX}{id}")
 }
 
-/// Returns the id of the run that names with that beginning are of.
-pub fn id_of(stem: &str) -> Option<&str> {
-    stem.strip_prefix(PREFIX)
+/// Returns the run's id: the stem without the word that CDDS puts before it.
+pub fn id_of(stem: &str) -> &str {
+    stem.strip_prefix(PREFIX).unwrap_or(stem)
 }
 
 /// Returns what a file of a run is called until it gets its name. `of` begins with the run's id.

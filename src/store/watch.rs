@@ -19,7 +19,7 @@ const RARELY: Duration = Duration::from_millis(700);
 
 /// Calls back until it is dropped.
 pub struct Watch {
-    thread: Background,
+    _thread: Background,
     announcer: Announcer,
     polls: bool,
     _announces: Option<Box<dyn Send>>,
@@ -62,7 +62,7 @@ impl Watch {
         let _ = announcer.waker.set(thread.waker());
         // What was announced before there was a thread.
         thread.waker().wake();
-        Ok(Watch { thread, announcer, polls, _announces: announces })
+        Ok(Watch { _thread: thread, announcer, polls, _announces: announces })
     }
 
     /// Returns true if nothing announces changes.
@@ -72,8 +72,7 @@ impl Watch {
 
     /// Has the location looked at now.
     pub fn trigger(&self) {
-        self.announcer.woken.store(true, Ordering::Relaxed);
-        self.thread.waker().wake();
+        self.announcer.announce();
     }
 }
 

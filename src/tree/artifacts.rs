@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
-use super::directory::{Directory, ino_of};
+use super::directory::{Directory, ino_of, needs_by_finding};
 use super::handle::{BytesOf, Opened};
 use super::index::{self, Index};
 use super::ino::{Ino, ROOT, number};
@@ -47,15 +47,13 @@ impl Artifacts {
 /// Returns the records of what has an artifact, the earliest first: also of runs that were removed from the history.
 pub fn records(scope: &Scope) -> Result<Vec<Record>> {
     let Some(store) = scope.context.managed() else { return super::history::records(scope) };
-    let (now, retention) = (scope.now(), store.catalogue.retention()?);
+    let now = scope.now();
     let mut records = Vec::new();
-    let mut artifacts = store.catalogue.artifacts()?;
+    let mut artifacts = store.catalogue.artifacts_at(now)?;
     // Instants in records are whole seconds.
     artifacts.sort_by_key(|artifact| artifact.made);
     for artifact in artifacts {
-        if !retention.has_expired(artifact.made, now)
-            && let Some(run) = store.catalogue.run(&artifact.run)?
-        {
+        if let Some(run) = store.catalogue.run(&artifact.run)? {
             records.push(Record::now(store, &run, now)?);
         }
     }
@@ -112,10 +110,7 @@ impl Directory for Artifacts {
         // Which of its two names a set has is only known when it is known.
         match stem_of(name).and_then(|stem| scope.view.set(stem)) {
             Some(set) if !set.is_known(&scope.context) => Needs::Store(set.place()),
-            _ => match self.find(scope, name) {
-                Ok(Some(node)) => node.needs(scope, Asked::Attributes),
-                _ => scope.context.needs_catalogue(),
-            },
+            _ => needs_by_finding(self, scope, name),
         }
     }
 

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::attr::{DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
@@ -55,7 +55,9 @@ impl Named {
     fn stem_of(&self, name: &str) -> Option<String> {
         let now = self.now.as_ref().filter(|names| names.made.elapsed() < HELD);
         let held = || self.held.get(name).filter(|(_, since)| since.elapsed() < HELD);
-        now.and_then(|names| names.get(name)).or_else(|| held().map(|(stem, _)| stem.clone()))
+        now.and_then(|names| names.get(name))
+            .map(Subject::stem)
+            .or_else(|| held().map(|(stem, _)| stem.clone()))
     }
 }
 
@@ -109,7 +111,7 @@ impl Directory for ByTitle {
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
         let named_now = || {
             let names = self.name_all(scope);
-            Subject::of_stem(&scope.view, &names.get(name)?)
+            Subject::of_stem(&scope.view, &names.get(name)?.stem())
         };
         let found = self.find_named(scope, name).or_else(named_now);
         Ok(found.map(|of| Arc::new(Folder(of)) as Arc<dyn Node>))
@@ -147,19 +149,20 @@ enum Subject {
 impl Subject {
     fn at(view: &View, i: usize) -> Option<Subject> {
         match view.is_managed {
-            true => {
-                let run = view.runs.get(i)?.clone();
-                Some(Subject::Run(run.clone(), view.set(&run.stem()).cloned()))
-            }
+            true => Some(Subject::of_run(view, view.runs.get(i)?)),
             false => Some(Subject::Set(view.sets.get(i)?.clone())),
         }
     }
 
     fn of_stem(view: &View, stem: &str) -> Option<Subject> {
         match view.is_managed {
-            true => Some(Subject::Run(view.run(stem)?.clone(), view.set(stem).cloned())),
+            true => Some(Subject::of_run(view, view.run(stem)?)),
             false => Some(Subject::Set(view.set(stem)?.clone())),
         }
+    }
+
+    fn of_run(view: &View, run: &Arc<Run>) -> Subject {
+        Subject::Run(run.clone(), view.set(&run.stem()).cloned())
     }
 
     fn stem(&self) -> String {
@@ -189,13 +192,12 @@ impl Subject {
         }
     }
 
-    fn shape(&self, scope: &Scope, kind: NodeKind, size: usize) -> Shape {
+    fn mtime(&self, scope: &Scope) -> SystemTime {
         let mtime = match self {
             Subject::Run(run, _) => run.finished.or(run.started).or(run.queued),
             Subject::Set(set) => Some(scope.made(set)),
         };
-        let shape = Shape::new(kind, size as u64, mtime.unwrap_or(scope.view.mtime));
-        if kind == NodeKind::Directory { Shape { links: 2, ..shape } } else { shape }
+        mtime.unwrap_or(scope.view.mtime)
     }
 }
 
@@ -220,10 +222,10 @@ impl Names {
         Names { view: Arc::downgrade(&scope.view), made: Instant::now(), names: names.into() }
     }
 
-    /// Returns the stem of what has the name.
-    fn get(&self, name: &str) -> Option<String> {
+    /// Returns what has the name.
+    fn get(&self, name: &str) -> Option<&Subject> {
         let found = self.names.binary_search_by(|(own, _)| own.as_str().cmp(name));
-        found.ok().map(|at| self.names[at].1.stem())
+        found.ok().map(|at| &self.names[at].1)
     }
 }
 
@@ -332,7 +334,7 @@ impl Node for Folder {
     }
 
     fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
-        Ok((self.0.shape(scope, NodeKind::Directory, 0), TTL_CHANGING))
+        Ok((Shape::directory(self.0.mtime(scope), 2), TTL_CHANGING))
     }
 
     fn needs(&self, _: &Scope, _: Asked) -> Needs {
@@ -399,7 +401,7 @@ impl Node for Link {
 
     fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)> {
         let path = self.path().ok_or_else(missing)?;
-        Ok((self.of.shape(scope, NodeKind::Link, path.len()), TTL_CHANGING))
+        Ok((Shape::new(NodeKind::Link, path.len() as u64, self.of.mtime(scope)), TTL_CHANGING))
     }
 
     fn needs(&self, _: &Scope, _: Asked) -> Needs {

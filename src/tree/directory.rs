@@ -39,11 +39,7 @@ pub trait Directory: Send + Sync {
 
     /// What finding takes, where that is no work itself.
     fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
-        match self.find(scope, name) {
-            Ok(Some(node)) => node.needs(scope, Asked::Attributes),
-            // It may be new.
-            _ => scope.context.needs_catalogue(),
-        }
+        needs_by_finding(self, scope, name)
     }
 
     fn list(&self, scope: &Scope) -> Result<Listing>;
@@ -56,6 +52,15 @@ pub trait Directory: Send + Sync {
     /// Returns the names that mean something else, or nothing, in the next view.
     fn names_gone(&self, _: &View, _next: &View) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// Returns what a name in a directory takes, by finding it.
+pub fn needs_by_finding(directory: &(impl Directory + ?Sized), scope: &Scope, name: &str) -> Needs {
+    match directory.find(scope, name) {
+        Ok(Some(node)) => node.needs(scope, Asked::Attributes),
+        // It may be new.
+        _ => scope.context.needs_catalogue(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::shown::ShownSet;
 use super::table::Table;
 use crate::format::part_name;
-use crate::record::id_of;
 use crate::store::StoreSnapshot;
 use crate::store::catalogue::Run;
+use crate::store::names::id_of;
 use crate::store::plain::{StoredFile, StoredSet};
 use crate::store::retention::Retention;
 

@@ -164,7 +164,7 @@ fn a_certificate_that_goes_meanwhile_was_loaded_before() {
     assert_eq!(rows_in(&mount, &id), rows);
     let later = site.submit(CONTACTS);
     assert_failed(&site, &mount, &later, "certificate.pem", &[&id]);
-    site.store.set_certificate(&certificate).unwrap();
+    site.store.catalogue.set_certificates(&certificate).unwrap();
     assert_alive(&site, &mount, &[]);
     mount.unmount();
 }

@@ -149,7 +149,7 @@ impl Sequence<'_> {
         let clock = FileClock::open(&world.home().join("clock"));
         clock.set(Duration::from_secs(1000), begun);
         let store = Arc::new(world.begin());
-        store.set_certificate(&SOURCE.2).unwrap();
+        store.catalogue.set_certificates(&SOURCE.2).unwrap();
         store.catalogue.set_source(world.source().to_str().unwrap()).unwrap();
         store.catalogue.confirm_clock(begun).unwrap();
         let known = Known { never_stepped: true, ..Known::default() };

@@ -83,7 +83,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let store = Managed::init(&dir.path().join("store")).unwrap();
         make_key(dir.path());
-        store.set_certificate(&fs::read(dir.path().join("cert.pem")).unwrap()).unwrap();
+        store.catalogue.set_certificates(&fs::read(dir.path().join("cert.pem")).unwrap()).unwrap();
         let bench = Bench {
             store: Arc::new(store),
             clock: FakeClock(Arc::new(Mutex::new((Duration::ZERO, SystemTime::now())))),

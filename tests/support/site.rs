@@ -39,7 +39,7 @@ impl Site {
         let home = place.root().to_path_buf();
         let store = Managed::init(&place.store()).unwrap();
         make_key(&home);
-        store.set_certificate(&fs::read(home.join("cert.pem")).unwrap()).unwrap();
+        store.catalogue.set_certificates(&fs::read(home.join("cert.pem")).unwrap()).unwrap();
         let site = Site { place, home, store };
         make_source(&site.source(), interactions);
         site.store.catalogue.set_source(site.source().to_str().unwrap()).unwrap();

@@ -8,7 +8,9 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use super::Sqlite;
 use super::rows::{forget_hidden, id_in, unreadable};
 use crate::error::Result;
-use crate::store::catalogue::{Artifacts, Gone, Hash, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
+use crate::store::catalogue::{
+    Artifacts, Gone, Hash, PART_BLOCK_HASHES, Setting, StoredArtifact, StoredPartRecord,
+};
 use crate::store::clock::{from_ms, to_ms};
 use crate::store::names;
 use crate::store::parts::Key;
@@ -158,8 +160,8 @@ impl Artifacts for Sqlite {
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
             // Not earlier than a time that was believed: by a clock that is behind they would go too soon.
             let sql = "INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, max(?2, coalesce(
-                       (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'confirmed_clock'), 0)))";
-            tx.execute(sql, params![run, to_ms(now)])?;
+                       (SELECT CAST(value AS INTEGER) FROM setting WHERE name = ?3), 0)))";
+            tx.execute(sql, params![run, to_ms(now), Setting::ConfirmedClock.name()])?;
             forget_hidden(tx)
         })
     }
