@@ -65,12 +65,12 @@ impl Clock for FileClock {
     }
 }
 
-/// Looks until two looks in a row have found nothing to do.
+/// Looks until three looks in a row have succeeded and found nothing to do.
 pub fn settle(scheduler: &mut Scheduler) -> String {
     let (started, mut quiet, mut failures) = (Instant::now(), 0, 0);
     while quiet < 3 {
         let looked = scheduler.look();
-        quiet = if scheduler.is_idle() { quiet + 1 } else { 0 };
+        quiet = if looked.is_ok() && scheduler.is_idle() { quiet + 1 } else { 0 };
         if !scheduler.is_in_charge() {
             return "another one is in charge".into();
         }
@@ -188,6 +188,15 @@ impl Disk {
         Disk { disk, hosts: [None, None], home }
     }
 
+    /// Waits until what has been deleted is gone: it may still be open in a process that has just been made by another thread.
+    fn wait_for_room(&self) {
+        let since = Instant::now();
+        let is_free = |fs: nix::sys::statvfs::Statvfs| fs.blocks_available() > fs.blocks() / 2;
+        while !statvfs(&self.disk).is_ok_and(is_free) && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn running(&mut self, n: usize) -> Option<&mut Host> {
         self.hosts[n].as_mut().filter(|host| host.has_started)
     }
@@ -210,12 +219,7 @@ impl World for Disk {
             let path = entry.unwrap().path();
             if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
         }
-        // What has just been deleted may still be open in a process that has just been made by another thread.
-        let since = Instant::now();
-        let is_free = |fs: nix::sys::statvfs::Statvfs| fs.blocks_available() > fs.blocks() / 2;
-        while !statvfs(&self.disk).is_ok_and(is_free) && since.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.wait_for_room();
         Managed::init(&self.disk.join("store")).unwrap()
     }
 
@@ -259,7 +263,9 @@ impl World for Disk {
     }
 
     fn free(&mut self) {
-        let _ = fs::remove_file(self.disk.join("fill"));
+        if fs::remove_file(self.disk.join("fill")).is_ok() {
+            self.wait_for_room();
+        }
     }
 
     fn is_full(&self) -> bool {
