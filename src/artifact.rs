@@ -27,8 +27,8 @@ pub use mode::Mode;
 pub use part::Part;
 pub use rejoined::{Rejoined, rejoin};
 pub use set::{Gaps, OpenPart, OpenedSet, PartFile, Zip, may_be_whole, open, open_rest};
-pub use survey::{Survey, survey};
+pub(crate) use survey::survey;
 
 /// Bytes that archives which are open together may take in memory: the largest tree, and some more for rewritten directories
 /// and the indexes of irregular parts.
-pub const MAX_OPEN: usize = members::MAX_TREE + (8 << 20);
+pub(crate) const MAX_OPEN: usize = members::MAX_TREE + (8 << 20);

@@ -11,14 +11,14 @@ mod identity;
 mod transport;
 
 pub use certificate::Certificate;
-pub use content::open_content;
-pub use digest::Sha256;
+pub(crate) use content::open_content;
+pub(crate) use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
-pub use gcm::Authentication;
+pub(crate) use gcm::Authentication;
 pub use identity::{Identity, Passphrase};
-pub use transport::{ContentKey, unwrap_keys};
+pub(crate) use transport::{ContentKey, unwrap_keys};
 
 /// Returns the version of OpenSSL that is in use.
-pub fn library_version() -> &'static str {
+pub(crate) fn library_version() -> &'static str {
     openssl::version::version()
 }

@@ -53,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// Returns the errno that a caller of the filesystem sees.
-    pub fn errno(self) -> i32 {
+    pub(crate) fn errno(self) -> i32 {
         match self {
             Kind::NotFound => libc::ENOENT,
             Kind::Stale => libc::ESTALE,
@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// Returns true if the same question may get another answer although the store has not changed.
-    pub fn is_transient(self) -> bool {
+    pub(crate) fn is_transient(self) -> bool {
         matches!(self, Kind::Os(_) | Kind::TimedOut | Kind::Cancelled)
     }
 }
@@ -116,18 +116,18 @@ impl Error {
     }
 
     /// Says what would be right.
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
     }
 
     /// Returns what would be right. It is no part of the message, so that logs stay at one line.
-    pub fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
     /// Puts the place in front of the message.
-    pub fn at(mut self, place: impl fmt::Display) -> Error {
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Error {
         self.message = format!("{place}: {}", self.message);
         self
     }
@@ -149,7 +149,7 @@ impl From<io::Error> for Error {
 }
 
 /// Adds the place to the error of a result.
-pub trait At<T> {
+pub(crate) trait At<T> {
     fn at(self, place: impl fmt::Display) -> Result<T>;
 }
 

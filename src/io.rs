@@ -20,20 +20,20 @@ mod scratch;
 mod slice;
 mod version;
 
-pub use allocator::give_back_large_pieces;
+pub(crate) use allocator::give_back_large_pieces;
 pub use background::{Background, Next, Task, Waker};
 pub use budget::{Budget, Share};
 pub use cancel::Cancel;
 pub use file::{FileReader, Seen};
-pub use joined::Joined;
-pub use lru::Lru;
-pub use overlay::Overlay;
-pub use permit::{Permit, check_permit, take_permit, with_permit};
-pub use pool::{Buffer, Pool};
-pub use regular::{directory_as_named, look_at, set_own_device};
-pub use scratch::with_scratch;
-pub use slice::Slice;
-pub use version::FileVersion;
+pub(crate) use joined::Joined;
+pub(crate) use lru::Lru;
+pub(crate) use overlay::Overlay;
+pub(crate) use permit::{Permit, check_permit, take_permit, with_permit};
+pub(crate) use pool::{Buffer, Pool};
+pub(crate) use regular::{directory_as_named, look_at, set_own_device};
+pub(crate) use scratch::with_scratch;
+pub(crate) use slice::Slice;
+pub(crate) use version::FileVersion;
 
 /// A fixed number of bytes that can be read at any position, by any number of threads at once.
 pub trait ReadAt: Send + Sync {
@@ -78,7 +78,7 @@ pub trait ReadAt: Send + Sync {
 pub type Reader = Arc<dyn ReadAt>;
 
 /// Returns how many of `wanted` bytes there are at `offset` in something of length `len`.
-pub fn available(len: u64, offset: u64, wanted: usize) -> usize {
+pub(crate) fn available(len: u64, offset: u64, wanted: usize) -> usize {
     len.saturating_sub(offset).min(wanted as u64) as usize
 }
 

@@ -8,7 +8,7 @@ mod session;
 mod signals;
 mod unmount;
 
-pub use mountpoint::{Needed, check as check_mountpoint, check_hides_nothing, is_dead};
-pub use session::{Access, Phase, Settings, serve};
-pub use signals::OnSignals;
-pub use unmount::{unmount, unmount_patiently};
+pub(crate) use mountpoint::{Needed, check as check_mountpoint, check_hides_nothing, is_dead};
+pub(crate) use session::{Access, Phase, Settings, serve};
+pub(crate) use signals::OnSignals;
+pub(crate) use unmount::{unmount, unmount_patiently};

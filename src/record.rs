@@ -15,73 +15,73 @@ pub mod csv;
 mod run;
 mod set;
 
-pub use run::warnings;
-pub use set::{IncompleteSet, MadeAt, SetState, may_be_whole};
+pub(crate) use run::warnings;
+pub(crate) use set::{IncompleteSet, MadeAt, SetState, may_be_whole};
 
 /// One run or set; its fields are the keys of its JSON, in their order.
 #[derive(Clone, Default, Serialize)]
 pub struct Record {
-    pub id: String,
+    pub(crate) id: String,
     #[serde(skip_serializing_if = "is_empty")]
-    pub job: Option<String>,
+    pub(crate) job: Option<String>,
     /// The keys of a spec.
     #[serde(flatten)]
-    pub spec: Object,
+    pub(crate) spec: Object,
     /// `None` for a set that nobody has looked into yet.
     #[serde(skip_serializing_if = "is_empty")]
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// Of a set.
     #[serde(skip_serializing_if = "is_empty")]
-    pub complete: Option<bool>,
+    pub(crate) complete: Option<bool>,
     /// When a run is to come.
     #[serde(skip_serializing_if = "is_empty")]
-    pub scheduled: Option<Instant>,
+    pub(crate) scheduled: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub queued: Option<Instant>,
+    pub(crate) queued: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub started: Option<Instant>,
+    pub(crate) started: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub finished: Option<Instant>,
+    pub(crate) finished: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub progress: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
     /// The name in `artifacts/`, of what is there.
     #[serde(skip_serializing_if = "is_empty")]
-    pub artifact: Option<String>,
+    pub(crate) artifact: Option<String>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     /// Names of parts.
     #[serde(skip_serializing_if = "is_empty")]
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub rows: Option<u64>,
+    pub(crate) rows: Option<u64>,
     /// Length of the zip.
     #[serde(skip_serializing_if = "is_empty")]
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// Length of all stored parts of a set.
     #[serde(skip_serializing_if = "is_empty")]
-    pub stored_bytes: Option<u64>,
+    pub(crate) stored_bytes: Option<u64>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub certificate: Value,
+    pub(crate) certificate: Value,
     #[serde(skip_serializing_if = "is_empty")]
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub mtime: Option<Instant>,
+    pub(crate) mtime: Option<Instant>,
     /// True if it may be older, and the days that are left fewer.
     #[serde(skip_serializing_if = "is_empty")]
-    pub estimated: bool,
+    pub(crate) estimated: bool,
     #[serde(skip_serializing_if = "is_empty")]
-    pub expires: Option<Instant>,
+    pub(crate) expires: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub remaining_days: Option<u32>,
+    pub(crate) remaining_days: Option<u32>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// How far a run has come.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// With one digit: 100 only when everything is in place.
-    pub percent: f64,
+    pub(crate) percent: f64,
     pub rows_done: u64,
     pub rows_total: u64,
     pub bytes_written: u64,
@@ -91,7 +91,7 @@ pub struct Progress {
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Part {
+pub(crate) struct Part {
     pub name: String,
     pub size: u64,
     /// Of a part that we wrote.
@@ -108,17 +108,17 @@ impl Record {
         self.spec.get(key)?.as_str()
     }
 
-    pub fn title(&self) -> Option<&str> {
+    pub(crate) fn title(&self) -> Option<&str> {
         self.text_of_spec("title")
     }
 
     /// Interaction or Contact.
-    pub fn export_type(&self) -> Option<&str> {
+    pub(crate) fn export_type(&self) -> Option<&str> {
         self.text_of_spec("type")
     }
 
     /// Serial number of the certificate that it was encrypted to.
-    pub fn certificate(&self) -> Option<&str> {
+    pub(crate) fn certificate(&self) -> Option<&str> {
         self.certificate.get("serial")?.as_str()
     }
 
@@ -136,7 +136,7 @@ impl fmt::Display for Record {
 }
 
 /// Returns the name in `artifacts/`.
-pub fn artifact_name(stem: &str, is_whole: bool) -> String {
+pub(crate) fn artifact_name(stem: &str, is_whole: bool) -> String {
     if is_whole { format!("{stem}.zip") } else { format!("{stem}.zip.incomplete") }
 }
 

@@ -23,6 +23,6 @@ pub mod watch;
 pub use snapshot::{Plain, Store, StoreSnapshot};
 
 /// Returns the version of SQLite that is built in.
-pub fn library_version() -> &'static str {
+pub(crate) fn library_version() -> &'static str {
     catalogue::sqlite::library_version()
 }

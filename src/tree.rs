@@ -47,24 +47,24 @@ mod view;
 mod views;
 mod xattr;
 
-pub use crate::artifact::member::DEFAULT_CACHE;
+pub(crate) use crate::artifact::member::DEFAULT_CACHE;
 use attr::Shape;
 pub use attr::{Attr, Caching, DirEntry, NodeKind};
-pub use change::{Changes, OpenMode};
+pub(crate) use change::{Changes, OpenMode};
 use context::Context;
 pub use context::Options;
 use directory::{Directory, Root};
-pub use handle::Handle;
+pub(crate) use handle::Handle;
 use handle::Handles;
 pub use ino::{Ino, ROOT};
 use jobs::Jobs;
-pub use listing::Listing;
-pub use needs::{Asked, Needs, Place, no_answer};
+pub(crate) use listing::Listing;
+pub(crate) use needs::{Asked, Needs, Place, no_answer};
 use node::{Node, missing, stale};
 use recent::Recent;
 use scope::Scope;
-pub use sizer::Sizer;
-pub use views::Gone;
+pub(crate) use sizer::Sizer;
+pub(crate) use views::Gone;
 use views::Views;
 
 /// Texts that have come after one that is still open; handles know those that are open themselves.
@@ -127,22 +127,22 @@ impl Tree {
     }
 
     /// Calls `changed` soon after something has changed among the encrypted files.
-    pub fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch> {
+    pub(crate) fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch> {
         self.context.store.parts().watch(changed)
     }
 
     /// Returns true for a store with a catalogue, which may change what is shown.
-    pub fn is_managed(&self) -> bool {
+    pub(crate) fn is_managed(&self) -> bool {
         self.context.managed().is_some()
     }
 
     /// State of the catalogue, if there is one.
-    pub fn revision(&self) -> Result<Option<Revision>> {
+    pub(crate) fn revision(&self) -> Result<Option<Revision>> {
         self.context.revision()
     }
 
     /// Returns how full the filesystem of the store is.
-    pub fn statfs(&self) -> Result<Space> {
+    pub(crate) fn statfs(&self) -> Result<Space> {
         self.context.store.parts().space()
     }
 
@@ -152,7 +152,7 @@ impl Tree {
     }
 
     /// Returns true if anything in the tree can be changed.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.context.is_writable()
     }
 
@@ -166,17 +166,17 @@ impl Tree {
     }
 
     /// Returns all records as they are now, the latest first.
-    pub fn records(&self) -> Result<Vec<Record>> {
+    pub(crate) fn records(&self) -> Result<Vec<Record>> {
         history::records(&self.scope())
     }
 
     /// Returns the records of all that has an artifact, in no order that matters.
-    pub fn artifacts(&self) -> Result<Vec<Record>> {
+    pub(crate) fn artifacts(&self) -> Result<Vec<Record>> {
         artifacts::records(&self.scope())
     }
 
     /// Looks at the store again; returns the names that the kernel must not believe any more.
-    pub fn refresh(&self) -> Result<Vec<Gone>> {
+    pub(crate) fn refresh(&self) -> Result<Vec<Gone>> {
         self.views.look_again()?;
         Ok(self.views.take_gone())
     }
@@ -189,7 +189,7 @@ impl Tree {
 
     /// Sets what is called, once, when there are names that the kernel is to be told of ([`Tree::refresh_if_changed`]).
     /// Whoever deletes something cannot do that himself: until he has his answer, the kernel holds the directory.
-    pub fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
         self.views.when_names_go(tell);
     }
 
@@ -246,7 +246,7 @@ impl Tree {
     }
 
     /// Returns the attributes of a node, or of what a handle of it has opened.
-    pub fn getattr(&self, ino: Ino, handle: Option<Handle>) -> Result<(Attr, Duration)> {
+    pub(crate) fn getattr(&self, ino: Ino, handle: Option<Handle>) -> Result<(Attr, Duration)> {
         let own = handle.and_then(|handle| self.handles.own_attributes(handle));
         if let Some(attr) = own.or_else(|| self.handles.text_attributes(ino)) {
             return Ok((attr, Duration::ZERO));
@@ -266,23 +266,23 @@ impl Tree {
     }
 
     /// Fails if the inode stands for nothing any more.
-    pub fn exists(&self, ino: Ino) -> Result<()> {
+    pub(crate) fn exists(&self, ino: Ino) -> Result<()> {
         self.node(&self.scope(), ino).map(drop)
     }
 
     /// Returns where a symbolic link leads.
-    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
+    pub(crate) fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
         let scope = self.scope();
         self.node(&scope, ino)?.readlink(&scope)
     }
 
     /// Fails for names of extended attributes that no node has.
-    pub fn check_xattr_name(name: &OsStr) -> Result<()> {
+    pub(crate) fn check_xattr_name(name: &OsStr) -> Result<()> {
         xattr::check_name(name)
     }
 
     /// Returns the value of an extended attribute.
-    pub fn getxattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
+    pub(crate) fn getxattr(&self, ino: Ino, name: &OsStr) -> Result<Vec<u8>> {
         let scope = self.scope();
         let node = self.node(&scope, ino)?;
         let name = xattr::bare(name).ok_or_else(xattr::no_attribute)?;
@@ -290,7 +290,7 @@ impl Tree {
     }
 
     /// Returns the names of all extended attributes, each closed by a NUL.
-    pub fn listxattr(&self, ino: Ino) -> Result<Vec<u8>> {
+    pub(crate) fn listxattr(&self, ino: Ino) -> Result<Vec<u8>> {
         let scope = self.scope();
         Ok(xattr::list(&self.node(&scope, ino)?.xattr_names(&scope)))
     }

@@ -20,7 +20,7 @@ const STEP: usize = 256 << 10;
 const MAX_MEMBERS: usize = 1 << 20;
 
 /// A zip that is looked at.
-pub struct Audit {
+pub(crate) struct Audit {
     zip: Arc<Zip>,
     shared: Arc<Shared>,
     /// Positions of the headers in the directory, and sizes of the members.
@@ -61,29 +61,29 @@ impl Audit {
     }
 
     /// Number of members, directories included.
-    pub fn members(&self) -> usize {
+    pub(crate) fn members(&self) -> usize {
         self.entries.len()
     }
 
     /// Returns all members, the largest first: who reads them on several cores should not begin with one of those last.
-    pub fn largest_first(&self) -> Vec<usize> {
+    pub(crate) fn largest_first(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].1));
         order
     }
 
     /// Bytes of all members, as the directory has them.
-    pub fn content(&self) -> u64 {
+    pub(crate) fn content(&self) -> u64 {
         self.content
     }
 
     /// Returns a member's name as it is shown.
-    pub fn name(&self, i: usize) -> Result<String> {
+    pub(crate) fn name(&self, i: usize) -> Result<String> {
         self.with(i, |entry| Ok(member_name::decode(entry)))
     }
 
     /// Finds the last member of that name.
-    pub fn find(&self, name: &str) -> Result<Option<usize>> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<usize>> {
         let (mut found, mut i) = (None, 0);
         self.zip.each_entry(|entry, _| {
             if entry.name == name.as_bytes() {
@@ -96,7 +96,7 @@ impl Audit {
     }
 
     /// Reads a member from one end to the other; fails if anything about it is wrong.
-    pub fn read(&self, i: usize, mut each: impl FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn read(&self, i: usize, mut each: impl FnMut(&[u8])) -> Result<()> {
         self.with(i, |entry| {
             let archive: Reader = self.zip.clone();
             let header = entry.offset.checked_add(self.zip.directory().shift);
@@ -124,7 +124,7 @@ impl Audit {
     }
 
     /// Returns what is wrong with the zip beside its members. It is to be asked after they have been read.
-    pub fn structure(self) -> Vec<Error> {
+    pub(crate) fn structure(self) -> Vec<Error> {
         let mut wrong = self.wrong;
         let mut taken = self.taken.into_inner();
         taken.sort_unstable();

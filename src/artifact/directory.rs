@@ -13,20 +13,20 @@ const MAX_DIRECTORY: u64 = 1 << 30;
 
 /// Where the central directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Directory {
-    pub start: u64,
-    pub size: u64,
+pub(crate) struct Directory {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
     /// What has to be added to the offsets of local headers, because something stands in front of the zip.
-    pub shift: u64,
+    pub(crate) shift: u64,
     /// How many headers the end record announces.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// True if that number has not wrapped at 65,536.
-    pub is_zip64: bool,
+    pub(crate) is_zip64: bool,
 }
 
 impl Directory {
     /// Returns the stretch of the zip that it takes, unless that is too long to be read.
-    pub fn place(&self) -> Result<Range<u64>> {
+    pub(crate) fn place(&self) -> Result<Range<u64>> {
         if self.size > MAX_DIRECTORY {
             return Err(too_large(self.size, MAX_DIRECTORY));
         }
@@ -34,12 +34,12 @@ impl Directory {
     }
 
     /// Returns true if that many headers are what the end record announces.
-    pub fn announces(&self, found: u64) -> bool {
+    pub(crate) fn announces(&self, found: u64) -> bool {
         zip::counts_agree(self.entries, self.is_zip64, found)
     }
 }
 
-pub fn too_large(size: u64, most: u64) -> Error {
+pub(crate) fn too_large(size: u64, most: u64) -> Error {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     Error::unsupported(format!(
         "a central directory of {} MiB: no more than {} are read",
@@ -50,7 +50,7 @@ pub fn too_large(size: u64, most: u64) -> Error {
 
 /// Calls `each` with every header of the directory in some place of an archive, and its position. Returns where the list
 /// ends: at the directory's end, or at the first thing that is no header.
-pub fn each_header(
+pub(crate) fn each_header(
     archive: &dyn ReadAt,
     place: Range<u64>,
     mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>,
@@ -74,7 +74,7 @@ pub fn each_header(
 
 /// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be a
 /// signature, and nothing else.
-pub fn broken_off(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
+pub(crate) fn broken_off(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
     if end == place.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
         return Ok(None);
     }
@@ -83,7 +83,11 @@ pub fn broken_off(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<
 }
 
 /// Reads the header at a position once more.
-pub fn entry_at<T>(zip: &dyn ReadAt, at: u64, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
+pub(crate) fn entry_at<T>(
+    zip: &dyn ReadAt,
+    at: u64,
+    work: impl FnOnce(&Entry<'_>) -> Result<T>,
+) -> Result<T> {
     // A header is at most 46 + 3 * 65,535 bytes; nearly all are far shorter.
     for size in [1 << 10, 200 << 10] {
         let bytes = zip.read_vec(at, size)?;

@@ -20,7 +20,7 @@ mod sequential;
 mod stored;
 mod stream;
 
-pub use blocks::Blocks;
+pub(crate) use blocks::Blocks;
 use blocks::Blockwise;
 use decoders::Decoders;
 use deflated::Deflated;
@@ -33,7 +33,7 @@ const DEFLATED: u16 = 8;
 
 /// What all open members share.
 pub struct Shared {
-    pub blocks: Blocks,
+    pub(crate) blocks: Blocks,
     /// What blocks are made of.
     pool: Arc<Pool>,
     /// What many of them are decoded into at once.
@@ -46,11 +46,11 @@ pub struct Shared {
 }
 
 /// Bytes for [`Shared`], unless somebody wants it otherwise.
-pub const DEFAULT_CACHE: usize = 56 << 20;
+pub(crate) const DEFAULT_CACHE: usize = 56 << 20;
 
 impl Shared {
     /// Divides so many bytes among decoded blocks and what is kept of decoders.
-    pub fn new(bytes: usize) -> Shared {
+    pub(crate) fn new(bytes: usize) -> Shared {
         let blocks = bytes / 7 * 2;
         Shared {
             blocks: Blocks::new(blocks),
@@ -110,7 +110,7 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
 }
 
 /// Returns true if a member with little content is soon decoded.
-pub fn is_small_work(entry: &Entry<'_>) -> bool {
+pub(crate) fn is_small_work(entry: &Entry<'_>) -> bool {
     matches!(entry.method(), STORED | DEFLATED) && entry.compressed <= 8 << 10
 }
 

@@ -22,12 +22,12 @@ use nodes::Nodes;
 pub use nodes::{MemberKind, NodeId, ROOT};
 
 /// Bytes that the tree of one zip may take.
-pub const MAX_TREE: usize = 32 << 20;
+pub(crate) const MAX_TREE: usize = 32 << 20;
 
 /// What stat(2) wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberAttr {
-    pub kind: MemberKind,
+    pub(crate) kind: MemberKind,
     pub size: u64,
     pub mtime: SystemTime,
 }
@@ -38,7 +38,7 @@ pub struct Members {
     nodes: Nodes,
     /// All nodes but the root, grouped by parent, sorted by name within each.
     order: Vec<NodeId>,
-    share: Share,
+    _share: Share,
 }
 
 impl Members {
@@ -49,16 +49,11 @@ impl Members {
         // A tree that lacks what comes behind the damage would pass for the whole one.
         zip.broken_off(end)?.map_or(Ok(()), Err)?;
         let (nodes, order, share) = builder.finish()?;
-        Ok(Members { zip, nodes, order, share })
-    }
-
-    /// Bytes that it takes.
-    pub fn memory(&self) -> usize {
-        self.share.bytes()
+        Ok(Members { zip, nodes, order, _share: share })
     }
 
     /// Number of parts of its zip, each of which holds a file descriptor.
-    pub fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         self.zip.parts()
     }
 
@@ -77,7 +72,7 @@ impl Members {
     }
 
     /// Returns the names from the root of the zip on.
-    pub fn path(&self, id: NodeId) -> Result<String> {
+    pub(crate) fn path(&self, id: NodeId) -> Result<String> {
         let mut names = Vec::new();
         let mut at = id;
         while at != ROOT {
@@ -88,7 +83,7 @@ impl Members {
         Ok(names.join("/"))
     }
 
-    pub fn parent(&self, id: NodeId) -> Result<NodeId> {
+    pub(crate) fn parent(&self, id: NodeId) -> Result<NodeId> {
         Ok(self.nodes.get(id)?.parent)
     }
 
@@ -122,7 +117,7 @@ impl Members {
 
     /// Returns the name that the member has in the zip, if it is shown under another; and for a symbolic link that is
     /// shown as a text, that it is one.
-    pub fn original_name(&self, id: NodeId) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn original_name(&self, id: NodeId) -> Result<Option<Vec<u8>>> {
         let node = self.nodes.get(id)?;
         if !node.renamed && !node.is_link_as_text {
             return Ok(None);

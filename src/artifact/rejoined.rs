@@ -26,11 +26,11 @@ pub enum Rejoined {
 /// One zip.
 pub struct Whole {
     pub reader: Reader,
-    pub directory: Directory,
+    pub(crate) directory: Directory,
     /// What is held in memory.
     pub share: Share,
     /// Bytes of the first segment that are not part of it.
-    pub cut: u64,
+    pub(crate) cut: u64,
 }
 
 /// Makes one zip of the segments of a set, in their order, with memory out of a budget.
@@ -55,7 +55,7 @@ pub fn rejoin(segments: Vec<Reader>, budget: &Arc<Budget>) -> Result<Rejoined> {
 }
 
 /// Returns the number of the disk that the end record in the last segment names, without looking at the others.
-pub fn last_disk(last: Reader) -> Result<u32> {
+pub(crate) fn last_disk(last: Reader) -> Result<u32> {
     let joined = Arc::new(Joined::new(vec![last])?);
     let set = Set { joined, starts: vec![0] };
     let (tail, tail_at) = set.tail()?;

@@ -32,11 +32,11 @@ pub type OpenPart = Arc<dyn Fn() -> Result<Reader> + Send + Sync>;
 /// What keeps a set from being whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gaps {
-    pub missing: Vec<Ordinal>,
+    pub(crate) missing: Vec<Ordinal>,
     /// Parts that the last one does not count with.
-    pub surplus: Vec<Ordinal>,
+    pub(crate) surplus: Vec<Ordinal>,
     /// True if more parts may be missing than are named.
-    pub open_ended: bool,
+    pub(crate) open_ended: bool,
 }
 
 /// The reassembled, decrypted zip.
@@ -44,7 +44,7 @@ pub struct Zip {
     reader: Reader,
     directory: Directory,
     parts: usize,
-    share: Share,
+    _share: Share,
     /// Stretches of it that are in parts which are not there, with what they are.
     missing: Vec<(Range<u64>, Ordinal)>,
 }
@@ -52,40 +52,35 @@ pub struct Zip {
 impl Zip {
     fn new(whole: Whole, parts: usize) -> Zip {
         let Whole { reader, directory, share, .. } = whole;
-        Zip { reader, directory, parts, share, missing: Vec::new() }
+        Zip { reader, directory, parts, _share: share, missing: Vec::new() }
     }
 
     /// Where its central directory is.
-    pub fn directory(&self) -> Directory {
+    pub(crate) fn directory(&self) -> Directory {
         self.directory
     }
 
     /// Calls `each` with every header of the central directory and its position. Returns where the list ends: at the
     /// directory's end, or at the first thing that is no header.
-    pub fn each_entry(&self, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
+    pub(crate) fn each_entry(&self, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
         each_header(self, self.directory.place()?, each)
     }
 
     /// Says what is wrong if that list ends at `end`.
-    pub fn broken_off(&self, end: u64) -> Result<Option<Error>> {
+    pub(crate) fn broken_off(&self, end: u64) -> Result<Option<Error>> {
         broken_off(self, &self.directory.place()?, end)
     }
 
     /// Returns the parts that a stretch of it needs and that are not there.
-    pub fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = Ordinal> {
+    pub(crate) fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = Ordinal> {
         let (start, end) = (stretch.start, stretch.end);
         let within = move |(range, _): &&(Range<u64>, Ordinal)| range.start < end && start < range.end;
         self.missing.iter().filter(within).map(|(_, ordinal)| *ordinal)
     }
 
     /// Number of its parts; each holds a file descriptor.
-    pub fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         self.parts
-    }
-
-    /// Bytes that it holds in memory.
-    pub fn memory(&self) -> usize {
-        self.share.bytes()
     }
 }
 

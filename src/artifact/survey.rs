@@ -14,15 +14,15 @@ use crate::io::Reader;
 const FIRST: Duration = Duration::from_secs(631_152_000);
 
 /// A zip, looked at for when it was made.
-pub struct Survey {
+pub(crate) struct Survey {
     /// When the newest of its members was last changed, as far as they have times.
-    pub newest: Option<SystemTime>,
+    pub(crate) newest: Option<SystemTime>,
     /// The member that was asked for.
-    pub member: Option<Reader>,
+    pub(crate) member: Option<Reader>,
 }
 
 /// Reads the central directory once. `name` is a member at the top of the tree.
-pub fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result<Survey> {
+pub(crate) fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result<Survey> {
     let (mut newest, mut named) = (UNIX_EPOCH + FIRST, None);
     zip.each_entry(|entry, at| {
         newest = newest.max(zip_time::modified(entry));

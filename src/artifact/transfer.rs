@@ -92,7 +92,7 @@ impl IndexedText {
 }
 
 /// Makes a share one of so many bytes for an index.
-pub fn hold(share: &mut Share, bytes: usize) -> Result<()> {
+pub(crate) fn hold(share: &mut Share, bytes: usize) -> Result<()> {
     if bytes == share.bytes() || share.resize(bytes, PATIENCE) {
         return Ok(());
     }

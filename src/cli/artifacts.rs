@@ -20,7 +20,7 @@ use crate::record::Record;
 
 Times are UTC. The size is that of the zip; stored is that of the encrypted parts. In a plain store sizes of zips are
 known with a key only: give --key FILE.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store, or directory with encrypted exports
     store: PathBuf,
     /// Column to sort by (default: the latest first)
@@ -74,7 +74,7 @@ const COLUMNS: [Column; 8] = [
     Column { header: "CERTIFICATE", align: Align::Left, shortens: true, rank: 4 },
 ];
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
     let mut artifacts = tree.artifacts().because(Reason::Store)?;
     let sort = arguments.sort.unwrap_or(Sort::Created);

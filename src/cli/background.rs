@@ -14,11 +14,11 @@ use super::logging;
 use crate::error::Error;
 
 /// Hidden option of the copy.
-pub const FLAG: &str = "--in-background";
+pub(crate) const FLAG: &str = "--in-background";
 const READY: &str = "ready";
 
 /// Starts the copy with the same arguments, which begin with the program and the command, and waits for it.
-pub fn start(args: &[OsString]) -> Result<(), Failure> {
+pub(crate) fn start(args: &[OsString]) -> Result<(), Failure> {
     let program = std::env::current_exe().because(Reason::Other)?;
     let mut copy = Command::new(program)
         .arg(&args[1])
@@ -42,7 +42,7 @@ pub fn start(args: &[OsString]) -> Result<(), Failure> {
 }
 
 /// Tells the waiting program that all is well, and lets go of the terminal.
-pub fn ready() {
+pub(crate) fn ready() {
     if let Err(error) = let_go() {
         log::warn!("still tied to the terminal: {error}");
     }

@@ -18,14 +18,14 @@ The copy has the catalogue as it is at one moment and all parts that it knows: a
 which take no room, else as copies. To put it back, unmount the store, move it away and move the copy to its place.
 
 A copy is a store like any other: mounted without -o ro it runs the jobs too, and deletes what has expired in it.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store that was made by cddsfs init
     store: PathBuf,
     /// New or empty directory
     dest: PathBuf,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
     let copied = store.backup(&arguments.dest, SystemTime::now()).because(Reason::Store)?;
     eprintln!(

@@ -19,7 +19,7 @@ const STEP: usize = 1 << 20;
 #[command(after_help = "Examples:
   cddsfs ls store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 --key private.pem
   cddsfs ls ~/Downloads export-7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 UCS/Interaction --key private.pem")]
-pub struct ListArguments {
+pub(crate) struct ListArguments {
     /// Directory with encrypted exports
     store: PathBuf,
     /// Which export: its id or the beginning of it
@@ -33,7 +33,7 @@ pub struct ListArguments {
 #[derive(Args)]
 #[command(after_help = "Example:
   cddsfs cat store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 manifest.json --key private.pem | jq .files")]
-pub struct CatArguments {
+pub(crate) struct CatArguments {
     /// Directory with encrypted exports
     store: PathBuf,
     /// Which export: its id or the beginning of it
@@ -44,14 +44,14 @@ pub struct CatArguments {
     keys: Keys,
 }
 
-pub fn list(arguments: &ListArguments) -> std::result::Result<(), Failure> {
+pub(crate) fn list(arguments: &ListArguments) -> std::result::Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
     let path = arguments.path.as_deref().unwrap_or_default();
     let found = find(&tree, &arguments.run, path).because(Reason::Store)?;
     unless_closed(write_list(&tree, &found, path)).because(Reason::Store)
 }
 
-pub fn cat(arguments: &CatArguments) -> std::result::Result<(), Failure> {
+pub(crate) fn cat(arguments: &CatArguments) -> std::result::Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
     let found = find(&tree, &arguments.run, &arguments.path).because(Reason::Store)?;
     unless_closed(copy(&tree, found.ino)).at(&arguments.path).because(Reason::Store)

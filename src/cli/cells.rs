@@ -15,18 +15,18 @@ const DAYS_BAR: usize = 6;
 const FEW_DAYS: u32 = 3;
 const NOT_MANY_DAYS: u32 = 7;
 
-pub fn nothing() -> Cell {
+pub(crate) fn nothing() -> Cell {
     Cell::from(NOTHING.to_string())
 }
 
-pub fn text(text: Option<&str>) -> Cell {
+pub(crate) fn text(text: Option<&str>) -> Cell {
     match text {
         Some(text) if !text.trim().is_empty() => Cell::from(show::clean(text)),
         _ => nothing(),
     }
 }
 
-pub fn instant(instant: Option<Instant>, output: &Output) -> Cell {
+pub(crate) fn instant(instant: Option<Instant>, output: &Output) -> Cell {
     match instant.map(|instant| instant.to_string()) {
         Some(instant) if output.is_terminal() => Cell::from(show::minute(&instant)),
         Some(instant) => Cell::from(instant),
@@ -34,16 +34,16 @@ pub fn instant(instant: Option<Instant>, output: &Output) -> Cell {
     }
 }
 
-pub fn number(value: Option<u64>) -> Cell {
+pub(crate) fn number(value: Option<u64>) -> Cell {
     value.map_or_else(nothing, |value| Cell::from(value.to_string()))
 }
 
-pub fn size(value: Option<u64>) -> Cell {
+pub(crate) fn size(value: Option<u64>) -> Cell {
     value.map_or_else(nothing, |value| Cell::from(show::size(value)))
 }
 
 /// The days that are left, the fewer the redder.
-pub fn days(record: &Record, output: &Output) -> Cell {
+pub(crate) fn days(record: &Record, output: &Output) -> Cell {
     let Some(days) = record.remaining_days else { return nothing() };
     let color = if days <= FEW_DAYS {
         Color::Red
@@ -65,7 +65,7 @@ pub fn days(record: &Record, output: &Output) -> Cell {
 }
 
 /// Ids: whole, but on a terminal only as much of each as tells them apart (and no less than of a short commit hash).
-pub fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
+pub(crate) fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
     const SHORTEST: usize = 8;
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let mut sorted = ids.clone();
@@ -81,7 +81,7 @@ pub fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
 
 /// What a table is sorted by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub(crate) enum Key {
     Number(u64),
     Instant(Instant),
     /// Without regard to case.
@@ -89,13 +89,13 @@ pub enum Key {
 }
 
 impl Key {
-    pub fn text(text: &str) -> Key {
+    pub(crate) fn text(text: &str) -> Key {
         Key::Text(text.to_lowercase())
     }
 }
 
 /// Sorts by a key; what has none comes last.
-pub fn sort(records: &mut [Record], key: impl Fn(&Record) -> Option<Key>) {
+pub(crate) fn sort(records: &mut [Record], key: impl Fn(&Record) -> Option<Key>) {
     records.sort_by_cached_key(|record| {
         let key = key(record);
         (key.is_none(), key)

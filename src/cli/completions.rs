@@ -11,7 +11,7 @@ use super::output;
   cddsfs completions bash > ~/.local/share/bash-completion/completions/cddsfs
   cddsfs completions zsh > ~/.zfunc/_cddsfs        (with fpath+=~/.zfunc before compinit in ~/.zshrc)
   cddsfs completions fish > ~/.config/fish/completions/cddsfs.fish")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Which shell completes with them
     shell: Kind,
 }
@@ -23,7 +23,7 @@ enum Kind {
     Fish,
 }
 
-pub fn run(arguments: &Arguments, mut command: clap::Command) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, mut command: clap::Command) -> Result<(), Failure> {
     let shell = match arguments.shell {
         Kind::Bash => Shell::Bash,
         Kind::Zsh => Shell::Zsh,

@@ -10,7 +10,7 @@ use crate::format::printable::printable;
 
 /// What failed; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Something else, such as a failing system call.
     Other = 1,
     /// The arguments make no sense.
@@ -36,10 +36,10 @@ pub enum Reason {
 }
 
 /// Exit code of a program that was interrupted before it was done: as shells have it for SIGINT.
-pub const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// What the exit codes mean, for --help and the manual.
-pub const MEANINGS: [(u8, &str); 13] = [
+pub(crate) const MEANINGS: [(u8, &str); 13] = [
     (0, "Done. For mount: the mount answers; in the foreground: it was unmounted. For export: Completed."),
     (Reason::Other as u8, "Something else failed, such as a system call."),
     (Reason::Usage as u8, "The arguments make no sense."),
@@ -62,7 +62,7 @@ pub const MEANINGS: [(u8, &str); 13] = [
 ];
 
 /// Returns the table that `cddsfs help exit-codes` shows.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let row = |(code, meaning): (u8, &str)| format!("{code:3}  {meaning}\n");
     let rows: String = MEANINGS.into_iter().map(row).collect();
     format!(
@@ -72,7 +72,7 @@ pub fn table() -> String {
 
 /// A failure that ends the program.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     code: u8,
     /// One line.
     text: String,
@@ -82,16 +82,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(reason: Reason, text: impl Display) -> Failure {
+    pub(crate) fn new(reason: Reason, text: impl Display) -> Failure {
         Failure { code: reason as u8, text: text.to_string(), more: Vec::new(), hint: None }
     }
 
-    pub fn usage(text: impl Display) -> Failure {
+    pub(crate) fn usage(text: impl Display) -> Failure {
         Failure::new(Reason::Usage, text)
     }
 
     /// Says it on standard error, and returns the exit code.
-    pub fn report(&self) -> u8 {
+    pub(crate) fn report(&self) -> u8 {
         if !self.text.is_empty() {
             output::say(&self.text);
         }
@@ -105,18 +105,18 @@ impl Failure {
     }
 
     /// Adds lines below.
-    pub fn with_lines(mut self, lines: impl IntoIterator<Item = String>) -> Failure {
+    pub(crate) fn with_lines(mut self, lines: impl IntoIterator<Item = String>) -> Failure {
         self.more.extend(lines);
         self
     }
 
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Failure {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
     }
 
     /// A failure that has been reported by another process.
-    pub fn reported(code: u8) -> Failure {
+    pub(crate) fn reported(code: u8) -> Failure {
         let is_known = MEANINGS.iter().any(|&(known, _)| known == code);
         let code = if is_known { code } else { Reason::Other as u8 };
         Failure { code, text: String::new(), more: Vec::new(), hint: None }
@@ -140,7 +140,7 @@ impl From<clap::Error> for Failure {
 }
 
 /// Says which kind of failure an error is.
-pub trait Because<T> {
+pub(crate) trait Because<T> {
     fn because(self, reason: Reason) -> Result<T, Failure>;
 }
 

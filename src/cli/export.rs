@@ -58,7 +58,7 @@ Exit codes:
     8  Failed
     9  Cancelled, here or by somebody else
   130  interrupted twice: the run is cancelled by whoever runs jobs next")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store that was made by cddsfs init
     store: PathBuf,
     /// File with a job spec (JSON), or - for standard input
@@ -71,7 +71,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
     // What becomes of the run is told here, so that the log need not.
     log::set_max_level(log::LevelFilter::Error);

@@ -13,7 +13,7 @@ mod terminal;
 use terminal::Look;
 
 /// The name of this command.
-pub const COMMAND: &str = "help";
+pub(crate) const COMMAND: &str = "help";
 /// What lists the topics.
 const TOPICS: &str = "topics";
 
@@ -22,14 +22,14 @@ const TOPICS: &str = "topics";
   cddsfs help mount
   cddsfs help topics
   cddsfs help troubleshooting | less")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A command; a topic, which cddsfs help topics lists; or exit-codes
     #[arg(value_name = "COMMAND|TOPIC", hide_possible_values = true)]
     word: Option<String>,
 }
 
 /// Has the command line know what help there is: for completions, and for what is near a word that is unknown.
-pub fn with_words(command: Command) -> Command {
+pub(crate) fn with_words(command: Command) -> Command {
     let commands = command.get_subcommands().map(|sub| sub.get_name().to_string());
     let commands = commands.filter(|name| name != super::watcher::COMMAND);
     let topics = PAGES.iter().map(|page| page.topic.to_string());
@@ -39,7 +39,7 @@ pub fn with_words(command: Command) -> Command {
     })
 }
 
-pub fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     let text = match arguments.word.as_deref() {
         Some(TOPICS) => topics(),
         Some(word) => match manual::page(word) {
@@ -67,7 +67,7 @@ fn topics() -> String {
 }
 
 /// Returns the end of the program's own help, below its examples.
-pub fn below(examples: &str) -> String {
+pub(crate) fn below(examples: &str) -> String {
     let topics: Vec<&str> = PAGES.iter().map(|page| page.topic).collect();
     let text = format!(
         "cddsfs COMMAND --help says more, cddsfs help exit-codes lists the exit codes, and cddsfs help TOPIC shows a \

@@ -42,13 +42,16 @@ struct Call {
 }
 
 /// Returns true for `mount.cddsfs` and `mount.fuse.cddsfs`, with or without a directory.
-pub fn is_called_as(program: Option<&OsString>) -> bool {
+pub(crate) fn is_called_as(program: Option<&OsString>) -> bool {
     let name = program.and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
     name.is_some_and(|name| name.starts_with("mount.") && name.ends_with(".cddsfs"))
 }
 
 /// Returns the arguments of `cddsfs mount`. `is_known` tells which long options that has.
-pub fn translate(args: Vec<OsString>, is_known: impl Fn(&str) -> bool) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn translate(
+    args: Vec<OsString>,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<OsString>, Failure> {
     let call = Call::try_parse_from(args)?;
     let mut options: Vec<OsString> = ["cddsfs", "mount"].map(OsString::from).into();
     options.extend(call.o.into_iter().flat_map(|words| [OsString::from("-o"), words]));
@@ -76,7 +79,7 @@ pub fn translate(args: Vec<OsString>, is_known: impl Fn(&str) -> bool) -> Result
 }
 
 /// Returns what mount(8) calls this: wrong usage, or a mount that failed.
-pub fn exit_code(code: u8) -> u8 {
+pub(crate) fn exit_code(code: u8) -> u8 {
     const USAGE: u8 = 1;
     const MOUNT_FAILED: u8 = 32;
     match code {

@@ -26,7 +26,7 @@ mod follow;
 
 --json writes one object a line, as in history/ of a mount. Times are UTC. With --follow the table is drawn again on a
 terminal whenever something changes; elsewhere each record that has changed is one more line.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store, or directory with encrypted exports
     store: PathBuf,
     /// Only runs of this status (may be given several times)
@@ -83,7 +83,7 @@ fn parse_status(text: &str) -> std::result::Result<Status, String> {
     text.replace(['-', '_'], " ").parse()
 }
 
-pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
     if arguments.follow {
         return follow::run(arguments, &tree).because(Reason::Store);

@@ -24,7 +24,7 @@ use crate::store::retention::Retention;
   cddsfs init ~/exports-store --cert next-year.pem      (replaces the certificate; artifacts keep theirs)
 
 The private key stays with you: exports are encrypted to the certificate, and only the key opens them.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// New or empty directory, or a store that is there already
     store: PathBuf,
     /// X.509 certificate, PEM, that exports are encrypted to (RSA of 2048 bits or more)
@@ -61,7 +61,7 @@ fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
     days.map(Retention::Days).ok_or_else(|| format!("a number of days from 1 to {MAX_DAYS}, or never"))
 }
 
-pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start();
     let is_new = match probe(&arguments.store) {
         Found::Managed => false,

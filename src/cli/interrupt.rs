@@ -10,10 +10,10 @@ use super::exit::INTERRUPTED;
 use crate::error::Result;
 
 /// Raised by the first signal.
-pub struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    pub fn watch() -> Result<Interrupt> {
+    pub(crate) fn watch() -> Result<Interrupt> {
         let raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag down and raises it.
@@ -23,7 +23,7 @@ impl Interrupt {
         Ok(Interrupt(raised))
     }
 
-    pub fn is_raised(&self) -> bool {
+    pub(crate) fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

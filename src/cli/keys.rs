@@ -13,7 +13,7 @@ use crate::crypto::Identity;
 use crate::error::Result;
 
 #[derive(Args)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Private key: PEM, DER or PKCS#12, readable by you alone; may be given several times
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn load(&self) -> Result<Arc<[Identity]>> {
+    pub(crate) fn load(&self) -> Result<Arc<[Identity]>> {
         protect();
         self.passphrase.check()?;
         let mut asker = Asker::new(&self.passphrase);

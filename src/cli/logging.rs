@@ -23,24 +23,24 @@ type SystemLog = Logger<LoggerBackend, Formatter3164>;
 static SYSTEM_LOG: OnceLock<Option<Mutex<SystemLog>>> = OnceLock::new();
 
 /// Starts logging to standard error.
-pub fn start() {
+pub(crate) fn start() {
     begin(0, None);
 }
 
 /// Starts logging, to a file if there is one.
-pub fn start_to(file: Option<&Path>, verbose: u8) -> Result<Log> {
+pub(crate) fn start_to(file: Option<&Path>, verbose: u8) -> Result<Log> {
     let file = file.map(LogFile::open).transpose()?;
     begin(verbose, file.clone());
     Ok(Log(file))
 }
 
 /// The log of a process that goes on.
-pub struct Log(Option<LogFile>);
+pub(crate) struct Log(Option<LogFile>);
 
 impl Log {
     /// As long as the result is there, SIGHUP opens the file anew, after logrotate(8) has moved it, and SIGUSR1 has more
     /// said, and after the most the least again.
-    pub fn obey_signals(self) -> Result<OnSignals> {
+    pub(crate) fn obey_signals(self) -> Result<OnSignals> {
         OnSignals::start("logging", Signals::new([SIGHUP, SIGUSR1])?, move |signal| match (signal, &self.0) {
             (SIGUSR1, _) => say_more(),
             (_, Some(file)) => file.reopen(),
@@ -130,7 +130,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 /// From now on lines go to the system log, if there is one.
-pub fn to_system_log() {
+pub(crate) fn to_system_log() {
     SYSTEM_LOG.get_or_init(|| {
         let formatter = Formatter3164 {
             facility: Facility::LOG_DAEMON,

@@ -15,7 +15,7 @@ mod topics;
   cddsfs man | man -l -
   cddsfs man cddsfs-job | man -l -
   cddsfs man cddsfs-job > ~/.local/share/man/man5/cddsfs-job.5")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Which of the manual pages
     #[arg(default_value = "cddsfs")]
     page: Page,
@@ -31,7 +31,7 @@ enum Page {
     CddsfsSemantics,
 }
 
-pub fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     let text = match arguments.page {
         Page::Cddsfs => commands::page(command).because(Reason::Other)?,
         Page::CddsfsJob => topic::page(&topics::JOB),

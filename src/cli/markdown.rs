@@ -4,7 +4,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// How a piece of text stands out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     Plain,
     Emphasis,
     Strong,
@@ -14,15 +14,15 @@ pub enum Style {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    pub text: String,
-    pub style: Style,
+pub(crate) struct Span {
+    pub(crate) text: String,
+    pub(crate) style: Style,
 }
 
-pub type Text = Vec<Span>;
+pub(crate) type Text = Vec<Span>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Block {
+pub(crate) enum Block {
     /// Level 1 is the page's title.
     Heading(u8, Text),
     Paragraph(Text),
@@ -35,7 +35,7 @@ pub enum Block {
 }
 
 /// Returns a text without its looks.
-pub fn plain(text: &[Span]) -> String {
+pub(crate) fn plain(text: &[Span]) -> String {
     text.iter().map(|span| span.text.as_str()).collect()
 }
 
@@ -52,7 +52,7 @@ struct Reading {
 }
 
 /// Takes a page apart. Lists within lists, and what else the manual does without, come out flat.
-pub fn blocks(page: &str) -> Vec<Block> {
+pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let mut reading = Reading::default();
     for event in Parser::new_ext(page, Options::ENABLE_TABLES) {
         match event {

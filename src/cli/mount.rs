@@ -29,7 +29,7 @@ use crate::tree::{DEFAULT_CACHE, Options, Tree};
   cddsfs store mnt -o key=private.pem,ro                              (as mount(8) and fstab call it)
 
 Without a key the mount shows what is there; opening an export then fails with ENOKEY.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Directory with encrypted exports (export-<uuid>.z01.smime ... .zip.smime)
     store: PathBuf,
     /// Empty directory to mount on
@@ -106,7 +106,7 @@ fn default_threads() -> u8 {
     (2 * cores).clamp(4, 16) as u8
 }
 
-pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
     if !(arguments.foreground || arguments.in_background || arguments.fake) {
         return background::start(args);
     }

@@ -55,7 +55,10 @@ const IGNORED: [&str; 40] = [
 ];
 
 /// Returns the arguments with every `-o` spelled out. What stands first and is no command is a store to mount.
-pub fn expand(args: Vec<OsString>, is_command: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn expand(
+    args: Vec<OsString>,
+    is_command: impl Fn(&OsStr) -> bool,
+) -> Result<Vec<OsString>, Failure> {
     let mut args = args.into_iter();
     let mut out: Vec<OsString> = args.next().into_iter().collect();
     let mut rest = args.peekable();

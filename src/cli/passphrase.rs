@@ -17,7 +17,7 @@ type Passphrase = Zeroizing<Vec<u8>>;
 
 #[derive(Args)]
 #[group(multiple = false)]
-pub struct Options {
+pub(crate) struct Options {
     /// Read the key's passphrase from the first line of a file
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -30,18 +30,18 @@ pub struct Options {
 }
 
 /// Asks for passphrases, once where one answer serves for all keys.
-pub struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     options: &'a Options,
     answer: Option<Passphrase>,
 }
 
 impl Asker<'_> {
-    pub fn new(options: &Options) -> Asker<'_> {
+    pub(crate) fn new(options: &Options) -> Asker<'_> {
         Asker { options, answer: None }
     }
 
     /// Returns the passphrase for a key file. The same one serves for all keys, but for those typed in.
-    pub fn ask(&mut self, key_file: &str) -> Result<Option<Passphrase>> {
+    pub(crate) fn ask(&mut self, key_file: &str) -> Result<Option<Passphrase>> {
         if self.answer.is_none() {
             self.answer = self.options.passphrase()?;
         }
@@ -58,7 +58,7 @@ impl Asker<'_> {
 
 impl Options {
     /// Fails if others can read the passphrase, whether or not a key needs one.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Some(file) = &self.passphrase_file else { return Ok(()) };
         let mode = fs::metadata(file).at(file.display())?.mode() & 0o777;
         if mode & 0o077 == 0 {

@@ -28,7 +28,7 @@ One line for each thing that goes: its name, its size, and why. A mount does the
 for an hour or its clock was believed an hour ago; this command believes a clock that is at most a week ahead of that, \
 and any other with --yes. It may run beside a mount: files \
 that are open there stay readable until they are closed.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store that was made by cddsfs init
     store: PathBuf,
     /// Only list what would go
@@ -54,7 +54,7 @@ enum What {
     Stray(Left),
 }
 
-pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
     let now = SystemTime::now();
     // Whoever attends knows who executes runs. Otherwise unfinished files may be those of somebody who does, and are left alone.

@@ -14,7 +14,7 @@ use crate::export::sample::{Size, make};
   sqlite3 history.db 'SELECT mediatypeid, count(*) FROM interaction GROUP BY 1'
 
 The same numbers and seed give the same rows everywhere. Nobody in it exists.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// File to make; it must not be there yet
     #[arg(value_name = "DB")]
     path: PathBuf,
@@ -29,7 +29,7 @@ pub struct Arguments {
     seed: u64,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { path, contacts, interactions, seed } = arguments;
     let size = Size { contacts: *contacts, interactions: *interactions, seed: *seed };
     let made = make(path, size).at(path.display()).because(Reason::Other)?;

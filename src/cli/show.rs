@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::printable::{printable, printable_json};
 
 /// Three digits and a unit: `12.3 MiB`.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1 << 10 {
         return format!("{bytes} B");
@@ -20,7 +20,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// `12 s`, `3:05 min`, `2:30 h`.
-pub fn time_left(seconds: u64) -> String {
+pub(crate) fn time_left(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
@@ -29,23 +29,23 @@ pub fn time_left(seconds: u64) -> String {
 }
 
 /// Shortens an RFC 3339 instant to what fits into a column: `2026-11-23 13:55`.
-pub fn minute(instant: &str) -> String {
+pub(crate) fn minute(instant: &str) -> String {
     instant.get(..16).unwrap_or(instant).replace('T', " ")
 }
 
 /// Returns a text as it may be shown.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     printable(text).into_owned()
 }
 
 /// A bar of `width` characters.
-pub fn bar(done: f64, width: usize) -> String {
+pub(crate) fn bar(done: f64, width: usize) -> String {
     let full = ((done.clamp(0.0, 1.0) * width as f64).round() as usize).min(width);
     "█".repeat(full) + &"░".repeat(width - full)
 }
 
 /// Writes a line and has it seen at once; false if nobody reads any more, as after `| head`.
-pub fn write_lines(lines: &[String]) -> Result<bool> {
+pub(crate) fn write_lines(lines: &[String]) -> Result<bool> {
     let mut out = io::stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
     match written.map_err(Error::from) {
@@ -56,12 +56,12 @@ pub fn write_lines(lines: &[String]) -> Result<bool> {
 }
 
 /// Returns objects as JSON, one a line, which may be shown too.
-pub fn json_lines(objects: &[impl ToString]) -> Vec<String> {
+pub(crate) fn json_lines(objects: &[impl ToString]) -> Vec<String> {
     objects.iter().map(|object| printable_json(&object.to_string()).into_owned()).collect()
 }
 
 /// A reader that has seen enough, such as `head`, is no failure.
-pub fn unless_closed(result: Result<()>) -> Result<()> {
+pub(crate) fn unless_closed(result: Result<()>) -> Result<()> {
     result.or_else(|error| if error.kind() == Kind::Os(libc::EPIPE) { Ok(()) } else { Err(error) })
 }
 

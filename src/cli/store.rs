@@ -16,7 +16,7 @@ use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
 
 /// Opens a managed store; anything else is refused with what to do.
-pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
+pub(crate) fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
     logging::start();
     if !dir.is_dir() {
         let text = format!(
@@ -41,7 +41,7 @@ pub fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
 }
 
 /// Opens a store of either kind as the tree that a mount would show.
-pub fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
+pub(crate) fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
     logging::start();
     let identities = keys.load().because(Reason::Key)?;
     let options = Options { read_only: true, ..Options::default() };
@@ -51,7 +51,7 @@ pub fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
 }
 
 /// Returns where sizes are remembered (XDG Base Directory Specification), or for a system service without a home.
-pub fn cache_dir() -> Option<PathBuf> {
+pub(crate) fn cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
@@ -61,7 +61,7 @@ pub fn cache_dir() -> Option<PathBuf> {
 
 /// Finds the export that is meant, by its id, by the names of its files up to the first dot, or by the beginning of
 /// either. `stems` are all there are.
-pub fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Result<&'a str> {
+pub(crate) fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Result<&'a str> {
     // More than these are not named.
     const MAX_NAMED: usize = 5;
     let wanted = given.to_ascii_lowercase();

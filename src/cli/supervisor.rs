@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use crate::format::printable::printable;
 use crate::mount::Phase;
 
-pub fn tell(phase: Phase, store: &Path, mountpoint: &Path) {
+pub(crate) fn tell(phase: Phase, store: &Path, mountpoint: &Path) {
     let (store, mountpoint) = (store.display(), mountpoint.display());
     let (state, status) = match phase {
         Phase::Serving => (NotifyState::Ready, format!("serving {store} on {mountpoint}")),

@@ -10,24 +10,24 @@ const GAP: usize = 2;
 const MIN_SHORTENED: usize = 12;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
-pub struct Column {
-    pub header: &'static str,
-    pub align: Align,
+pub(crate) struct Column {
+    pub(crate) header: &'static str,
+    pub(crate) align: Align,
     /// Its texts may be cut off.
-    pub shortens: bool,
+    pub(crate) shortens: bool,
     /// Where there is no room, columns of the highest rank go first; those of rank 0 stay.
-    pub rank: u8,
+    pub(crate) rank: u8,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cell {
-    pub text: String,
-    pub color: Option<Color>,
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) color: Option<Color>,
 }
 
 impl From<String> for Cell {
@@ -37,21 +37,21 @@ impl From<String> for Cell {
 }
 
 impl Cell {
-    pub fn colored(text: String, color: Color) -> Cell {
+    pub(crate) fn colored(text: String, color: Color) -> Cell {
         Cell { text, color: Some(color) }
     }
 }
 
 /// What a table is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// Columns and rows of the terminal; `None` if it is none.
-    pub terminal: Option<(usize, usize)>,
-    pub colored: bool,
+    pub(crate) terminal: Option<(usize, usize)>,
+    pub(crate) colored: bool,
 }
 
 impl Output {
-    pub fn stdout() -> Output {
+    pub(crate) fn stdout() -> Output {
         let size = || Term::stdout().size_checked().map_or((80, 24), |(rows, columns)| (columns, rows));
         let terminal = io::stdout().is_terminal().then(|| {
             let (columns, rows) = size();
@@ -60,20 +60,20 @@ impl Output {
         Output { terminal, colored: terminal.is_some() && console::colors_enabled() }
     }
 
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 }
 
 /// Rows of cells, each as long as there are columns.
-pub struct Table {
-    pub columns: &'static [Column],
-    pub rows: Vec<Vec<Cell>>,
+pub(crate) struct Table {
+    pub(crate) columns: &'static [Column],
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// Returns the lines, the header first.
-    pub fn lines(&self, output: &Output) -> Vec<String> {
+    pub(crate) fn lines(&self, output: &Output) -> Vec<String> {
         let natural: Vec<usize> = (0..self.columns.len()).map(|i| self.width(i)).collect();
         let shown = self.fit(natural, output.terminal.map(|(columns, _)| columns));
         let bold = Style::new().bold().force_styling(output.colored);

@@ -13,7 +13,7 @@ use crate::mount::{unmount, unmount_patiently};
   cddsfs unmount --lazy ~/exports      (when something still uses it)
 
 umount ~/exports and fusermount3 -u ~/exports do the same.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Where the store is mounted
     mountpoint: PathBuf,
     /// Take it away even if programs use it; it ends when they do
@@ -21,7 +21,7 @@ pub struct Arguments {
     lazy: bool,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let unmounted = match arguments.lazy {
         true => unmount(&arguments.mountpoint, true),
         false => unmount_patiently(&arguments.mountpoint),

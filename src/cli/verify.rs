@@ -41,7 +41,7 @@ Exit codes:
     4  the store cannot be read, or has no such export
    10  something is bad
    11  nothing is bad, but something could not be checked (no fitting key, an unknown method)")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Store, or directory with encrypted exports
     store: PathBuf,
     /// Which exports: their ids or the beginnings of them (default: all)
@@ -56,7 +56,7 @@ pub struct Arguments {
     keys: Keys,
 }
 
-pub fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     super::logging::start();
     let identities = arguments.keys.load().because(Reason::Key)?;
     let store = Store::open(&arguments.store, false).at(arguments.store.display()).because(Reason::Store)?;

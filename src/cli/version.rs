@@ -5,7 +5,7 @@ use crate::{crypto, store};
 /// What src depends on, by Cargo.lock; the crate itself does not say.
 const FUSER: &str = "0.18.0";
 
-pub fn long() -> String {
+pub(crate) fn long() -> String {
     let commit = option_env!("CDDSFS_COMMIT").unwrap_or("not recorded (scripts/package records it)");
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(

@@ -16,13 +16,13 @@ use crate::error::Result;
 use crate::mount::{is_dead, unmount};
 
 /// Name of the hidden command.
-pub const COMMAND: &str = "watch-mount";
+pub(crate) const COMMAND: &str = "watch-mount";
 
 /// Watches until it is dropped.
-pub struct Watcher(Child);
+pub(crate) struct Watcher(Child);
 
 impl Watcher {
-    pub fn start(mountpoint: &Path) -> Result<Watcher> {
+    pub(crate) fn start(mountpoint: &Path) -> Result<Watcher> {
         // In another mount namespace the program may not be where it was.
         let program = std::env::current_exe().ok().filter(|path| path.exists());
         let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
@@ -56,7 +56,7 @@ impl Drop for Watcher {
 }
 
 /// The hidden command: waits for the end of standard input, which begins with the mount point.
-pub fn run() {
+pub(crate) fn run() {
     let mut said = Vec::new();
     // An error is an end too.
     let _ = std::io::stdin().read_to_end(&mut said);

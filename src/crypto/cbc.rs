@@ -14,7 +14,7 @@ use crate::io::{ReadAt, Reader, available, with_scratch};
 
 const MAX_BLOCK: usize = 16;
 
-pub struct CbcReader {
+pub(crate) struct CbcReader {
     cipher: Cipher,
     key: ContentKey,
     iv: Vec<u8>,
@@ -24,7 +24,12 @@ pub struct CbcReader {
 
 impl CbcReader {
     /// Checks the padding of the last block, which also tells the length.
-    pub fn open(cipher: Cipher, key: ContentKey, iv: Vec<u8>, ciphertext: Reader) -> Result<CbcReader> {
+    pub(crate) fn open(
+        cipher: Cipher,
+        key: ContentKey,
+        iv: Vec<u8>,
+        ciphertext: Reader,
+    ) -> Result<CbcReader> {
         let (total, block) = (ciphertext.len(), cipher.block_len());
         if total == 0 || total % block as u64 != 0 {
             return Err(Error::damaged(format!(

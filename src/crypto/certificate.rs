@@ -24,7 +24,6 @@ const ADVICE: &str = "make a good one with: openssl req -x509 -newkey rsa:3072 -
 /// A recipient's certificate.
 pub struct Certificate {
     x509: X509,
-    der: Vec<u8>,
     key: Option<PKey<Public>>,
     subject: String,
     /// Issuer as a DER Name, serial number as the content octets of the INTEGER: as they stand in the certificate.
@@ -58,13 +57,12 @@ impl Certificate {
             not_before: instant(x509.not_before()).map_err(internal)?,
             not_after: instant(x509.not_after()).map_err(internal)?,
             sha256,
-            der,
             x509,
         })
     }
 
     /// Refuses a certificate that nothing should be encrypted to at `now`.
-    pub fn check(&self, now: SystemTime) -> Result<()> {
+    pub(crate) fn check(&self, now: SystemTime) -> Result<()> {
         let fault = match &self.key {
             None => Some("its public key is of a kind that is not known here".to_string()),
             Some(key) if key.id() != Id::RSA => Some(format!(
@@ -86,38 +84,30 @@ impl Certificate {
     }
 
     /// Returns the subject's distinguished name as text (RFC 4514).
-    pub fn subject(&self) -> &str {
+    pub(crate) fn subject(&self) -> &str {
         &self.subject
     }
 
     /// Returns the serial number in upper case hexadecimal.
-    pub fn serial(&self) -> String {
+    pub(crate) fn serial(&self) -> String {
         self.serial.iter().skip_while(|&&o| o == 0).map(|o| format!("{o:02X}")).collect()
     }
 
-    pub fn not_before(&self) -> SystemTime {
-        self.not_before
-    }
-
-    pub fn not_after(&self) -> SystemTime {
+    pub(crate) fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
     /// SHA-256 of the whole certificate in DER.
-    pub fn sha256(&self) -> [u8; 32] {
+    pub(crate) fn sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
-    pub fn to_der(&self) -> &[u8] {
-        &self.der
-    }
-
-    pub fn to_pem(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_pem(&self) -> Result<Vec<u8>> {
         self.x509.to_pem().map_err(internal)
     }
 
     /// Returns how a message names this certificate's owner as its recipient.
-    pub fn recipient_id(&self) -> RecipientId {
+    pub(crate) fn recipient_id(&self) -> RecipientId {
         RecipientId::IssuerSerial { issuer: self.issuer.clone(), serial: self.serial.clone() }
     }
 

@@ -7,13 +7,13 @@ use crate::format::cms::Cipher;
 
 /// The same cipher in another mode of operation.
 #[derive(Debug, Clone, Copy)]
-pub enum Operation {
+pub(crate) enum Operation {
     Cbc,
     Ctr,
     Gcm,
 }
 
-pub fn evp(cipher: Cipher, operation: Operation) -> Result<&'static CipherRef> {
+pub(crate) fn evp(cipher: Cipher, operation: Operation) -> Result<&'static CipherRef> {
     Ok(match (cipher, operation) {
         (Cipher::Aes128, Operation::Cbc) => Evp::aes_128_cbc(),
         (Cipher::Aes192, Operation::Cbc) => Evp::aes_192_cbc(),
@@ -32,6 +32,6 @@ pub fn evp(cipher: Cipher, operation: Operation) -> Result<&'static CipherRef> {
     })
 }
 
-pub fn failed(error: openssl::error::ErrorStack) -> Error {
+pub(crate) fn failed(error: openssl::error::ErrorStack) -> Error {
     Error::damaged(format!("decryption failed: {error}"))
 }

@@ -10,7 +10,7 @@ use crate::format::cms::{ContentEncryption, Mode};
 use crate::io::Reader;
 
 /// Opens the content under the first of `keys` that fits it.
-pub fn open_content(
+pub(crate) fn open_content(
     encryption: &ContentEncryption,
     keys: Vec<ContentKey>,
     ciphertext: Reader,

@@ -2,14 +2,14 @@
 
 /// A digest on its way.
 #[derive(Clone, Default)]
-pub struct Sha256(openssl::sha::Sha256);
+pub(crate) struct Sha256(openssl::sha::Sha256);
 
 impl Sha256 {
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub fn finish(self) -> [u8; 32] {
+    pub(crate) fn finish(self) -> [u8; 32] {
         self.0.finish()
     }
 }

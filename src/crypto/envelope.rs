@@ -34,7 +34,7 @@ pub struct EnvelopeWriter {
 
 impl EnvelopeWriter {
     /// Appends the beginning of a message to `certificate`.
-    pub fn start(
+    pub(crate) fn start(
         certificate: &Certificate,
         transport: KeyTransport,
         out: &mut Vec<u8>,
@@ -61,7 +61,7 @@ impl EnvelopeWriter {
     }
 
     /// Appends the segments that `content` fills.
-    pub fn update(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn update(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let mut content = content;
         if !self.pending.is_empty() {
             let (head, tail) = content.split_at(content.len().min(write::SEGMENT - self.pending.len()));
@@ -82,7 +82,7 @@ impl EnvelopeWriter {
     }
 
     /// Appends the last segment, padded, and the end of the message.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn finish(mut self, out: &mut Vec<u8>) -> Result<()> {
         // Less than a segment is pending, so that the padding still fits.
         write::segment_header(out, self.pending.len() / BLOCK * BLOCK + BLOCK);
         self.ctx.cipher_update_vec(&self.pending, out).map_err(failed)?;

@@ -20,13 +20,13 @@ const STEP: usize = 256 << 10;
 
 /// What AES-GCM is verified against (RFC 5083).
 #[derive(Debug, Clone, Default)]
-pub struct Authentication {
-    pub tag: Vec<u8>,
+pub(crate) struct Authentication {
+    pub(crate) tag: Vec<u8>,
     /// DER of the authenticated attributes; empty where there are none.
-    pub attributes: Vec<u8>,
+    pub(crate) attributes: Vec<u8>,
 }
 
-pub struct GcmReader {
+pub(crate) struct GcmReader {
     cipher: Cipher,
     keys: Vec<ContentKey>,
     nonce: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct GcmReader {
 
 impl GcmReader {
     /// Opening costs nothing; the first read verifies everything.
-    pub fn new(
+    pub(crate) fn new(
         cipher: Cipher,
         keys: Vec<ContentKey>,
         nonce: &[u8],

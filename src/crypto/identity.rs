@@ -107,7 +107,7 @@ impl Identity {
     }
 
     /// SHA-256 of the public key.
-    pub fn fingerprint(&self) -> &[u8; 32] {
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::cms::{Hash, KeyTransport, Recipient, RecipientId};
 
 /// A content encryption key; wiped when it is dropped.
-pub type ContentKey = Zeroizing<Vec<u8>>;
+pub(crate) type ContentKey = Zeroizing<Vec<u8>>;
 
 /// Private key operations for one message: those for recipients that name an identity come first.
 const MAX_TRIED: usize = 512;
@@ -22,7 +22,7 @@ const MAX_KEYS: usize = 8;
 ///
 /// There may be several: OpenSSL can answer a failed PKCS#1 v1.5 decryption with random bytes, and a message may
 /// name one recipient twice. Which of them is right shows in the content.
-pub fn unwrap_keys(
+pub(crate) fn unwrap_keys(
     recipients: &[Recipient],
     identities: &[Identity],
     key_len: usize,

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 /// A certificate that a new export was encrypted to is warned of from so many days before it expires.
-pub const WARN_DAYS: i64 = 30;
+pub(crate) const WARN_DAYS: i64 = 30;
 
 /// Returns what is to be said of a certificate that has expired or soon will.
-pub fn expiry_warning(certificate: &Value, now: SystemTime) -> Option<String> {
+pub(crate) fn expiry_warning(certificate: &Value, now: SystemTime) -> Option<String> {
     let not_after: jiff::Timestamp = certificate.get("not_after")?.as_str()?.parse().ok()?;
     let left = not_after.duration_since(jiff::Timestamp::try_from(now).ok()?);
     let days = left.as_hours().div_euclid(24);

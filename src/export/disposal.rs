@@ -20,7 +20,7 @@ pub fn remove_artifact(store: &Managed, run: &str, now: SystemTime) -> Result<bo
 }
 
 /// Deletes the files of an artifact that is gone by the catalogue.
-pub fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Result<()> {
+pub(crate) fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Result<()> {
     let parts = store.catalogue.parts(run)?;
     let keys: Vec<Key> = parts.iter().map(|part| part.key.clone()).collect();
     store.parts.delete(&keys)?;
@@ -43,7 +43,7 @@ pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> R
 /// artifact. Files of runs without a record stay: they may be newer than a catalogue that was put back.
 ///
 /// Whoever asks attends the queue, and says which runs it executes: their files look the same.
-pub fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>> {
+pub(crate) fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>> {
     let catalogue = &store.catalogue;
     // In this order: what ends meanwhile is in the catalogue then.
     let mut left = store.parts.left(None)?;
@@ -65,7 +65,7 @@ pub fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>
 }
 
 /// Returns true if there is something for [`sweep`] to do.
-pub fn is_dirty(store: &Managed) -> Result<bool> {
+pub(crate) fn is_dirty(store: &Managed) -> Result<bool> {
     let catalogue = &store.catalogue;
     if !(catalogue.runs_with_debris()?.is_empty() && catalogue.leftovers()?.is_empty()) {
         return Ok(true);
@@ -103,7 +103,7 @@ pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> 
 
 /// Removes every file of a run that has no artifact, but those of later attempts than the claim's. Where there is an artifact
 /// after all, another attempt has made it.
-pub fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
+pub(crate) fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
     if store.catalogue.run(claim.id())?.is_some_and(|run| run.present) {
         return remove_attempt(store, claim);
     }
@@ -111,7 +111,7 @@ pub fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
 }
 
 /// Removes the files that the attempt of a lost claim has left, and nothing that may be another attempt's.
-pub fn remove_attempt(store: &Managed, claim: &Claim) -> Result<()> {
+pub(crate) fn remove_attempt(store: &Managed, claim: &Claim) -> Result<()> {
     remove_left(store, claim, |fence| fence == Some(claim.fence()))
 }
 

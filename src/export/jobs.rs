@@ -52,13 +52,13 @@ impl From<Rejected> for Error {
 }
 
 /// A text that is a spec, and what it says.
-pub struct Ready {
+pub(crate) struct Ready {
     spec: Spec,
     text: String,
 }
 
 impl Ready {
-    pub fn parse(text: &[u8]) -> std::result::Result<Ready, Refusal> {
+    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Ready, Refusal> {
         let spec = Spec::parse(text)?;
         // A spec that was parsed is UTF-8.
         let text = String::from_utf8(text.to_vec())
@@ -68,7 +68,7 @@ impl Ready {
 
     /// Hands it in, and returns the id of the run that it leads to. A spec that runs more than once becomes a job, which
     /// gets its name from the title.
-    pub fn submit(&self, store: &Managed, now: SystemTime) -> Result<String> {
+    pub(crate) fn submit(&self, store: &Managed, now: SystemTime) -> Result<String> {
         let run = run_of(&self.spec, None, now, now)?;
         let id = run.id.clone();
         match self.spec.run {
@@ -79,7 +79,7 @@ impl Ready {
     }
 
     /// Defines a job, or changes the one of that name. A job that runs once runs again whenever it is changed.
-    pub fn define(&self, store: &Managed, name: &str, now: SystemTime) -> Result<()> {
+    pub(crate) fn define(&self, store: &Managed, name: &str, now: SystemTime) -> Result<()> {
         if let Some(job) = store.catalogue.job(name)? {
             if job.text == self.text {
                 return Ok(());
@@ -144,7 +144,7 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
 
 /// Schedules the next run of every job that has none to come and none under way. What is wrong with one job does not
 /// keep the others.
-pub fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
+pub(crate) fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     let mut failed = reschedule_what_a_wrong_clock_has_made(store, now);
     for job in store.catalogue.jobs_without_a_run()? {
         let scheduled = match next_run(&job, now) {
@@ -221,7 +221,7 @@ fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> R
 }
 
 /// Writes down that a spec was refused, as it was received.
-pub fn keep_refusal(
+pub(crate) fn keep_refusal(
     store: &Managed,
     target: &str,
     refusal: &Refusal,
@@ -232,7 +232,7 @@ pub fn keep_refusal(
 }
 
 /// Returns what is kept of a spec that was refused.
-pub fn refused_spec(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) -> RefusedSpec {
+pub(crate) fn refused_spec(target: &str, refusal: &Refusal, spec: &[u8], now: SystemTime) -> RefusedSpec {
     RefusedSpec {
         at: now,
         target: target.into(),

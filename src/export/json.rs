@@ -8,15 +8,15 @@ use serde_json::Value;
 
 /// Keys and values in the order in which they were written.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Object(pub Vec<(String, Value)>);
+pub(crate) struct Object(pub Vec<(String, Value)>);
 
 impl Object {
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().find(|(own, _)| own == key).map(|(_, value)| value)
     }
 
     /// Returns the entries of these keys, in the order of the keys.
-    pub fn picked(&self, keys: &[&str]) -> Object {
+    pub(crate) fn picked(&self, keys: &[&str]) -> Object {
         let entry = |key: &&str| Some((key.to_string(), self.get(key)?.clone()));
         Object(keys.iter().filter_map(entry).collect())
     }

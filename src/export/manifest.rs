@@ -28,11 +28,11 @@ use super::writer::Member;
 use crate::error::{Error, Result};
 use crate::format::text::{hex, pretty, timestamp};
 
-pub const NAME: &str = "manifest.json";
+pub(crate) const NAME: &str = "manifest.json";
 const SCHEMA_VERSION: u32 = 1;
 
 /// Renders the manifest. `files` are the members with their numbers of rows.
-pub fn render(
+pub(crate) fn render(
     run: &str,
     created: SystemTime,
     spec: &Object,
@@ -54,7 +54,7 @@ pub fn render(
 }
 
 /// Returns when an archive was made, as its manifest says, whoever wrote it. The text may be cut off behind that.
-pub fn created(text: &[u8]) -> Option<SystemTime> {
+pub(crate) fn created(text: &[u8]) -> Option<SystemTime> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut created = None;
     // It ends with the key that is sought, which is an error to the parser, as is a text that is cut off.
@@ -85,15 +85,15 @@ impl<'de> Visitor<'de> for Created<'_> {
 
 /// What a manifest says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    pub rows: u64,
-    pub bytes: u64,
+pub(crate) struct Listed {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
     /// Hexadecimal.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// Reads the files of a manifest, by their names; `None` if it is none of ours.
-pub fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
+pub(crate) fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
     let manifest: Value = serde_json::from_slice(text).ok()?;
     let ours = manifest["generator"].as_str().is_some_and(|name| name.starts_with("cddsfs "));
     if !ours || manifest["schema_version"] != SCHEMA_VERSION {
@@ -113,7 +113,7 @@ pub fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
 
 /// Returns in what files differ from those that a manifest lists, each with its name. The manifest itself is not
 /// among them.
-pub fn differences(
+pub(crate) fn differences(
     listed: &BTreeMap<String, Listed>,
     found: &BTreeMap<String, Listed>,
 ) -> Vec<(String, String)> {

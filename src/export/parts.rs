@@ -13,7 +13,7 @@ use crate::io::Budget;
 use crate::store::plain::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
-pub fn part_files(set: &StoredSet) -> Vec<PartFile> {
+pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
     let part = |part: &StoredPart| {
         let file = part.file.clone();
         PartFile { ordinal: part.ordinal, name: file.name.clone(), open: Arc::new(move || file.open()) }
@@ -26,7 +26,7 @@ const MAX_MANIFEST: usize = 1 << 20;
 
 /// Returns when an export was made, by what is inside: its manifest, or else the newest of its members. `None` if
 /// neither tells. Fails only where another try may tell more.
-pub fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<SystemTime>> {
+pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<SystemTime>> {
     let tell = || -> Result<Option<SystemTime>> {
         let survey = artifact::survey(zip, manifest::NAME, shared)?;
         let text = survey.member.map(|member| member.read_vec(0, MAX_MANIFEST)).transpose();
@@ -39,7 +39,7 @@ pub fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<SystemTime>> 
 }
 
 /// The same of a set that is not whole, by its last part: that has the directory, and our manifest.
-pub fn made_by_last(
+pub(crate) fn made_by_last(
     set: &StoredSet,
     identities: &Arc<[Identity]>,
     shared: &Arc<Shared>,

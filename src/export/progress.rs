@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_millis(1500);
 const STEP: Duration = Duration::from_millis(250);
 
 /// Estimates the time that is left from a sliding window.
-pub struct Estimate {
+pub(crate) struct Estimate {
     total: u64,
     /// When, and how many rows were done; the oldest first.
     samples: VecDeque<(Duration, u64)>,
@@ -21,12 +21,12 @@ pub struct Estimate {
 
 impl Estimate {
     /// `started` is the time that has passed when the first row comes.
-    pub fn new(total: u64, started: Duration) -> Estimate {
+    pub(crate) fn new(total: u64, started: Duration) -> Estimate {
         Estimate { total, samples: VecDeque::from([(started, 0)]) }
     }
 
     /// Returns the progress after `done` rows and `bytes_written` bytes.
-    pub fn progress(&mut self, passed: Duration, done: u64, bytes_written: u64) -> Progress {
+    pub(crate) fn progress(&mut self, passed: Duration, done: u64, bytes_written: u64) -> Progress {
         if self.samples.back().is_none_or(|(last, _)| passed.saturating_sub(*last) >= STEP) {
             self.samples.push_back((passed, done));
         }

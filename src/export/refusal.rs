@@ -8,15 +8,15 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The key that it is about; empty for the whole.
-    pub field: String,
-    pub wrong: String,
-    pub right: String,
+    pub(crate) field: String,
+    pub(crate) wrong: String,
+    pub(crate) right: String,
     /// True if more of the text could still make it right.
-    pub incomplete: bool,
+    pub(crate) incomplete: bool,
 }
 
 impl Refusal {
-    pub fn new(field: &str, wrong: impl Into<String>, right: impl Into<String>) -> Refusal {
+    pub(crate) fn new(field: &str, wrong: impl Into<String>, right: impl Into<String>) -> Refusal {
         Refusal { field: field.into(), wrong: wrong.into(), right: right.into(), incomplete: false }
     }
 }
@@ -31,7 +31,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Returns a text as it may be shown: short, and without control characters.
-pub fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const MAX: usize = 60;
     let mut short: String = text.chars().take(MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().count() > MAX {
@@ -41,7 +41,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// Describes a value for a refusal.
-pub fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) | Value::Number(_) => shown(&value.to_string()),
@@ -52,7 +52,7 @@ pub fn describe(value: &Value) -> String {
 }
 
 /// Levenshtein distance of two short texts, without regard to case.
-pub fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     const MAX: usize = 64;
     let short = |text: &str| text.chars().take(MAX).flat_map(char::to_lowercase).collect::<String>();
     strsim::levenshtein(&short(a), &short(b))

@@ -30,12 +30,12 @@ use crate::store::names::Attempt;
 const REPORT: Duration = Duration::from_millis(500);
 
 /// What a run needs.
-pub struct Execution<'a> {
-    pub store: &'a Managed,
-    pub clock: &'a Arc<dyn Clock>,
-    pub cancel: &'a Cancel,
+pub(crate) struct Execution<'a> {
+    pub(crate) store: &'a Managed,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) cancel: &'a Cancel,
     /// It is cancelled, but not for good: the run goes back into the queue.
-    pub interrupted: &'a AtomicBool,
+    pub(crate) interrupted: &'a AtomicBool,
 }
 
 /// What a run has come to.
@@ -49,7 +49,7 @@ struct Exported {
 }
 
 /// How a run has ended.
-pub enum Outcome {
+pub(crate) enum Outcome {
     Completed,
     NoData,
     Cancelled,
@@ -65,7 +65,7 @@ pub enum Outcome {
 impl Execution<'_> {
     /// Executes a run that has been claimed. A completed one is written down; for all others the files have to be
     /// removed and the end has to be written down by whoever called, unless the claim is lost.
-    pub fn execute(&self, claim: &Claim) -> Outcome {
+    pub(crate) fn execute(&self, claim: &Claim) -> Outcome {
         let (run, lost) = (claim.run(), AtomicBool::new(false));
         let done = self.export(claim, &lost).and_then(|made| match made {
             Some(made) => self.publish(claim, &made),
@@ -279,7 +279,7 @@ impl Used {
 }
 
 /// Returns what records say of a certificate.
-pub fn describe(certificate: &Certificate) -> Value {
+pub(crate) fn describe(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject(),
         "serial": certificate.serial(),

@@ -37,10 +37,10 @@ pub struct Size {
 /// How many rows there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    pub contacts: u64,
-    pub attributes: u64,
-    pub interactions: u64,
-    pub attachments: u64,
+    pub(crate) contacts: u64,
+    pub(crate) attributes: u64,
+    pub(crate) interactions: u64,
+    pub(crate) attachments: u64,
 }
 
 /// Makes a database under a name that nothing has yet. It appears whole or not at all.

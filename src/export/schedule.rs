@@ -25,7 +25,7 @@ pub enum Recurrence {
 
 impl Recurrence {
     /// Returns the first time of a run that is not before `from`; `None` at the end of time.
-    pub fn first_from(&self, from: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn first_from(&self, from: Timestamp) -> Option<Timestamp> {
         let from = from.to_zoned(TimeZone::UTC).datetime();
         // A few periods of days always hold the next time: this month and the next, at most.
         let mut day = from.date();
@@ -44,7 +44,7 @@ impl Recurrence {
     }
 
     /// Returns the first time after `after`.
-    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         self.first_from(after.checked_add(Span::new().nanoseconds(1)).ok()?)
     }
 
@@ -66,7 +66,7 @@ impl Recurrence {
     }
 
     /// Returns the day of the week of that English name.
-    pub fn weekday(name: &str) -> Option<Weekday> {
+    pub(crate) fn weekday(name: &str) -> Option<Weekday> {
         Some(match name {
             "Monday" => Weekday::Monday,
             "Tuesday" => Weekday::Tuesday,

@@ -20,14 +20,14 @@ use super::refusal::{Refusal, describe, distance, shown};
 use super::schedule::Recurrence;
 use super::source::Kind;
 
-pub const SOURCE: &str = "Contact History";
+pub(crate) const SOURCE: &str = "Contact History";
 /// A longer spec is refused.
-pub const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 const MAX_TITLE: usize = 200;
 const MIN_SPLIT: u64 = 64 << 10;
 
 /// Keys of a spec, in the order in which they are written.
-pub const KEYS: [&str; 9] =
+pub(crate) const KEYS: [&str; 9] =
     ["title", "description", "source", "type", "media_types", "run", "start", "timeframe", "split_size"];
 /// Keys that only the record of a run has (`crate::record` compares them); they are ignored, so that a history file can
 /// be copied to `jobs/new`.
@@ -55,7 +55,7 @@ const RUN_KEYS: [&str; 20] = [
 ];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Timeframe {
+pub(crate) enum Timeframe {
     #[default]
     All,
     Between {
@@ -68,17 +68,17 @@ pub enum Timeframe {
 /// A spec that has been checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    pub title: String,
-    pub export_type: Kind,
-    pub media_types: Option<Vec<String>>,
+    pub(crate) title: String,
+    pub(crate) export_type: Kind,
+    pub(crate) media_types: Option<Vec<String>>,
     /// `None`: once.
     pub run: Option<Recurrence>,
-    pub start: Option<Timestamp>,
-    pub timeframe: Timeframe,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) timeframe: Timeframe,
     /// Bytes of a segment.
-    pub split_size: Option<u64>,
+    pub(crate) split_size: Option<u64>,
     /// The keys of a spec as they were given, in the order of [`KEYS`].
-    pub given: Object,
+    pub(crate) given: Object,
 }
 
 type Checked<T> = Result<T, Refusal>;
@@ -139,7 +139,7 @@ impl Spec {
     }
 
     /// Returns the spec as JSON of one line, which [`Spec::parse`] reads.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         self.given.to_string()
     }
 }

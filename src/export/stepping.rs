@@ -14,7 +14,7 @@ const STEP: Duration = Duration::from_secs(60 * 60);
 /// How long a clock that is doubted has to run.
 const DOUBT: Duration = Duration::from_secs(60 * 60);
 
-pub struct Stepping {
+pub(crate) struct Stepping {
     /// When the time of day was believed last, in time that has passed, and what it was.
     believed: Option<(Duration, SystemTime)>,
     /// When it was looked at last, and what it was.
@@ -26,14 +26,14 @@ pub struct Stepping {
 
 impl Stepping {
     /// `confirmed` is the time of day that was believed last, in whatever process.
-    pub fn new(clock: &dyn Clock, confirmed: Option<SystemTime>) -> Stepping {
+    pub(crate) fn new(clock: &dyn Clock, confirmed: Option<SystemTime>) -> Stepping {
         let (passed, now) = (clock.passed(), clock.now());
         let believed = confirmed.map(|then| (passed, then));
         Stepping { believed, last: (passed, now), steady_since: passed, is_confirmed: false }
     }
 
     /// Compares the clocks; false while the time of day is doubted. One that is behind deletes nothing too early.
-    pub fn is_trusted(&mut self, clock: &dyn Clock) -> bool {
+    pub(crate) fn is_trusted(&mut self, clock: &dyn Clock) -> bool {
         let (passed, now) = (clock.passed(), clock.now());
         if is_ahead(self.last, (passed, now)) || is_ahead((passed, now), self.last) {
             self.steady_since = passed;
@@ -54,7 +54,7 @@ impl Stepping {
     }
 
     /// Returns true if the time of day, when it was looked at last, was one to compare others with: not one that is behind.
-    pub fn is_confirmed(&self) -> bool {
+    pub(crate) fn is_confirmed(&self) -> bool {
         self.is_confirmed
     }
 }

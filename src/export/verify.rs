@@ -30,7 +30,7 @@ mod stored;
 const MAX_FAULTS: usize = 20;
 
 /// Is told how far the work has come.
-pub trait Watch: Sync {
+pub(crate) trait Watch: Sync {
     /// Something begins that has so many bytes.
     fn stage(&self, what: &'static str, total: u64);
     /// So many bytes more are done.
@@ -38,9 +38,9 @@ pub trait Watch: Sync {
 }
 
 /// An artifact that can be checked.
-pub struct Subject {
+pub(crate) struct Subject {
     /// `export-<uuid>`
-    pub stem: String,
+    pub(crate) stem: String,
     set: Option<Arc<StoredSet>>,
     /// What the catalogue says of a managed store's parts.
     written: Vec<StoredPartRecord>,
@@ -48,7 +48,7 @@ pub struct Subject {
 
 /// What a fault is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Part(String),
     Zip,
     /// Counted from 1, in the order of the central directory. Names may be personal: they are for the user alone.
@@ -59,13 +59,13 @@ pub enum Place {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub place: Place,
-    pub what: String,
+pub(crate) struct Fault {
+    pub(crate) place: Place,
+    pub(crate) what: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Ok,
     Bad,
     /// Nothing bad was found, but not everything could be looked at.
@@ -74,26 +74,26 @@ pub enum Verdict {
 
 /// What came out.
 #[derive(Debug, Default)]
-pub struct Report {
-    pub parts: usize,
+pub(crate) struct Report {
+    pub(crate) parts: usize,
     /// Bytes of the stored parts.
-    pub stored: u64,
+    pub(crate) stored: u64,
     /// Members that were read, and their bytes.
-    pub members: usize,
-    pub content: u64,
+    pub(crate) members: usize,
+    pub(crate) content: u64,
     /// True if the files were compared with a manifest of ours.
-    pub has_manifest: bool,
-    pub faults: Vec<Fault>,
+    pub(crate) has_manifest: bool,
+    pub(crate) faults: Vec<Fault>,
     /// Faults beyond those.
-    pub more: usize,
+    pub(crate) more: usize,
     /// What could not be looked at, and why.
-    pub unchecked: Vec<String>,
+    pub(crate) unchecked: Vec<String>,
     /// What was not asked for.
-    pub left_out: Option<&'static str>,
+    pub(crate) left_out: Option<&'static str>,
 }
 
 impl Report {
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match (self.faults.is_empty(), self.unchecked.is_empty()) {
             (false, _) => Verdict::Bad,
             (true, false) => Verdict::Unchecked,
@@ -123,7 +123,7 @@ impl Report {
 }
 
 /// Returns what there is to check, in the order of the names. What has expired is not there any more.
-pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
+pub(crate) fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
     let mut snapshot = store.snapshot(now, &Cancel::new())?;
     let Some(managed) = store.managed() else {
         let subject = |(stem, set)| Subject { stem, set: Some(set), written: Vec::new() };
@@ -138,7 +138,7 @@ pub fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
 }
 
 /// Checks one artifact.
-pub fn verify(
+pub(crate) fn verify(
     store: &Store,
     subject: &Subject,
     identities: &Arc<[Identity]>,

@@ -42,7 +42,7 @@ use seal::Sealer;
 use segments::Segments;
 
 /// A split zip has no smaller segments.
-pub const MIN_SPLIT_SIZE: u64 = 64 << 10;
+pub(crate) const MIN_SPLIT_SIZE: u64 = 64 << 10;
 /// A longer member name is no path that Linux takes.
 const MAX_NAME: usize = 4096;
 /// Pieces of zip between assembling and sealing.
@@ -63,12 +63,12 @@ pub struct Settings {
 /// A member that has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    pub name: String,
+    pub(crate) name: String,
     pub size: u64,
-    pub compressed: u64,
-    pub crc: u32,
+    pub(crate) compressed: u64,
+    pub(crate) crc: u32,
     /// Of the content.
-    pub sha256: [u8; 32],
+    pub(crate) sha256: [u8; 32],
 }
 
 /// A stored part, complete and durable, that no catalogue knows yet.
@@ -252,7 +252,7 @@ impl Writer {
     }
 
     /// Returns the counter of bytes in stored parts so far.
-    pub fn written(&self) -> Arc<AtomicU64> {
+    pub(crate) fn written(&self) -> Arc<AtomicU64> {
         self.written.clone()
     }
 

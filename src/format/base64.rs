@@ -21,9 +21,9 @@ mod encode;
 mod index;
 mod kernel;
 
-pub use encode::LineEncoder;
+pub(crate) use encode::LineEncoder;
 pub use index::{Index, Indexer};
-pub use kernel::LineShape;
+pub(crate) use kernel::LineShape;
 
 /// The text has a byte that does not fit, or a line that does not end where it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,12 +223,12 @@ fn is_alphabet(byte: u8) -> bool {
 }
 
 /// Returns true for text that may be base64: alphabet, padding and line ends only.
-pub fn is_text(bytes: &[u8]) -> bool {
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_alphabet(b) || matches!(b, b'=' | b'\r' | b'\n'))
 }
 
 /// Returns true for base64 whose first byte is the tag of a SEQUENCE.
-pub fn looks_like_ber(text: &[u8]) -> bool {
+pub(crate) fn looks_like_ber(text: &[u8]) -> bool {
     matches!(text, [b'M', b'A'..=b'P', ..]) && text.iter().take(8).all(|&b| is_alphabet(b))
 }
 
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub fn encode(bytes: &[u8], width: usize, eol: &str) -> Vec<u8> {
+    pub(crate) fn encode(bytes: &[u8], width: usize, eol: &str) -> Vec<u8> {
         let text = STANDARD.encode_to_string(bytes);
         let lines: Vec<&str> =
             text.as_bytes().chunks(width).map(|l| std::str::from_utf8(l).unwrap()).collect();

@@ -15,26 +15,26 @@ pub enum Fault {
     Bad(&'static str),
 }
 
-pub type Parsed<T> = std::result::Result<T, Fault>;
+pub(crate) type Parsed<T> = std::result::Result<T, Fault>;
 
 /// Deeper nesting comes from no real producer.
 const MAX_DEPTH: usize = 16;
 
 /// What closes an indefinite form.
-pub const END_OF_CONTENTS: [u8; 2] = [0, 0];
+pub(crate) const END_OF_CONTENTS: [u8; 2] = [0, 0];
 
-pub const CONSTRUCTED: u8 = 0x20;
-pub const INTEGER: u8 = 0x02;
-pub const OCTET_STRING: u8 = 0x04;
-pub const NULL: u8 = 0x05;
-pub const OID: u8 = 0x06;
-pub const SEQUENCE: u8 = 0x30;
-pub const SET: u8 = 0x31;
+pub(crate) const CONSTRUCTED: u8 = 0x20;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const NULL: u8 = 0x05;
+pub(crate) const OID: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
 
 /// Tag and length of one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    pub tag: u8,
+    pub(crate) tag: u8,
     /// Size of the tag and length octets.
     pub size: usize,
     /// Number of content octets; `None` is the indefinite form.
@@ -42,10 +42,6 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn is_constructed(&self) -> bool {
-        self.tag & CONSTRUCTED != 0
-    }
-
     /// Returns true for the two octets that close an indefinite form.
     pub fn is_end_of_contents(&self) -> bool {
         self.tag == 0 && self.len == Some(0) && self.size == 2
@@ -75,7 +71,7 @@ pub fn header(bytes: &[u8]) -> Parsed<Header> {
 /// An element within a buffer; positions count from the beginning of the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Element {
-    pub tag: u8,
+    pub(crate) tag: u8,
     pub start: usize,
     /// Position of the first content octet.
     pub body: usize,
@@ -108,7 +104,7 @@ pub fn element(bytes: &[u8], at: usize, limit: u64) -> Parsed<Element> {
 }
 
 /// Reads the header of the element at `at` and checks its tag.
-pub fn expect(bytes: &[u8], at: usize, limit: u64, tag: u8, what: &'static str) -> Parsed<Element> {
+pub(crate) fn expect(bytes: &[u8], at: usize, limit: u64, tag: u8, what: &'static str) -> Parsed<Element> {
     let found = element(bytes, at, limit)?;
     if found.tag == tag { Ok(found) } else { Err(Fault::Bad(what)) }
 }
@@ -146,7 +142,7 @@ pub fn content<'a>(bytes: &'a [u8], element: &Element) -> Parsed<&'a [u8]> {
 }
 
 /// Appends tag and length in the shortest definite form.
-pub fn write_header(out: &mut Vec<u8>, tag: u8, len: usize) {
+pub(crate) fn write_header(out: &mut Vec<u8>, tag: u8, len: usize) {
     out.push(tag);
     if len < 0x80 {
         out.push(len as u8);
@@ -159,13 +155,13 @@ pub fn write_header(out: &mut Vec<u8>, tag: u8, len: usize) {
 }
 
 /// Appends an element.
-pub fn write(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+pub(crate) fn write(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     write_header(out, tag, content.len());
     out.extend_from_slice(content);
 }
 
 /// Appends the beginning of an element that [`END_OF_CONTENTS`] closes.
-pub fn write_indefinite(out: &mut Vec<u8>, tag: u8) {
+pub(crate) fn write_indefinite(out: &mut Vec<u8>, tag: u8) {
     out.extend_from_slice(&[tag | CONSTRUCTED, 0x80]);
 }
 

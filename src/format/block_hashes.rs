@@ -7,12 +7,12 @@
 //! ```
 
 /// Bytes of a stored part that one hash is for; the last block may be shorter.
-pub const BLOCK: usize = 64 << 10;
+pub(crate) const BLOCK: usize = 64 << 10;
 
-pub type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// Returns the hash of one block.
-pub fn block(bytes: &[u8]) -> Hash {
+pub(crate) fn block(bytes: &[u8]) -> Hash {
     *blake3::hash(bytes).as_bytes()
 }
 

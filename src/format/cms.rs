@@ -19,11 +19,11 @@ use super::oid;
 mod algorithm;
 pub mod write;
 
-pub use algorithm::{Cipher, ContentEncryption, Hash, KeyTransport, Mode};
+pub(crate) use algorithm::{Cipher, ContentEncryption, Hash, KeyTransport, Mode};
 
 /// How a recipient's certificate is named (RFC 5652 section 6.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecipientId {
+pub(crate) enum RecipientId {
     /// Issuer as a DER Name, serial number as the content octets of the INTEGER.
     IssuerSerial {
         issuer: Vec<u8>,
@@ -34,7 +34,7 @@ pub enum RecipientId {
 
 /// One RecipientInfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipient {
+pub(crate) enum Recipient {
     KeyTransport {
         id: RecipientId,
         transport: KeyTransport,
@@ -52,14 +52,14 @@ pub struct Content {
     /// Number of octets from there, segment headers included; `None` for the indefinite form.
     pub len: Option<u64>,
     /// False: the octets are the ciphertext. True: they are OCTET STRING segments.
-    pub constructed: bool,
+    pub(crate) constructed: bool,
 }
 
 /// A message up to its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    pub recipients: Vec<Recipient>,
-    pub encryption: ContentEncryption,
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) encryption: ContentEncryption,
     pub content: Content,
     /// True for AuthEnvelopedData.
     pub authenticated: bool,
@@ -156,7 +156,7 @@ pub struct Closing {
     /// The authentication tag of AuthEnvelopedData.
     pub mac: Option<Vec<u8>>,
     /// The authenticated attributes as they enter the tag (RFC 5083 section 2.2): with the tag of a SET OF.
-    pub auth_attrs: Option<Vec<u8>>,
+    pub(crate) auth_attrs: Option<Vec<u8>>,
 }
 
 /// Reads what follows the content: `bytes` begin at the end of the content, which is position `from` in the message.

@@ -3,7 +3,7 @@
 //! Bits are counted from the lowest of each byte (section 3.1.1).
 
 /// Bytes of content that a block may refer back to (section 3.2.5).
-pub const WINDOW: usize = 32 << 10;
+pub(crate) const WINDOW: usize = 32 << 10;
 
 /// BFINAL 0, BTYPE 10: a block with codes of its own that is not the last (section 3.2.3).
 const DYNAMIC: u64 = 0b100;
@@ -21,7 +21,7 @@ const LOAD: usize = 16;
 /// Returns the first bit from bit `from` on at which a block with codes of its own seems to begin.
 ///
 /// All that its header says is checked, so that a wrong guess is rare; whoever decodes up to there learns whether it is one.
-pub fn find_block(data: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn find_block(data: &[u8], from: usize) -> Option<usize> {
     let end = data.len().checked_sub(LOAD)? * 8;
     (from..end).find(|&at| {
         let head = bits_at(data, at);
@@ -128,7 +128,7 @@ fn read_lengths(data: &[u8], mut at: usize, precode: &[(u8, u8); 128], lengths: 
 
 /// The highest bits of a byte, in which a block begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// The byte; its other bits are 0.
     byte: u8,
     /// 7 at the most.
@@ -136,16 +136,16 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn of(byte: u8, count: u8) -> Held {
+    pub(crate) fn of(byte: u8, count: u8) -> Held {
         debug_assert!(count < 8);
         Held { byte: byte & !low_bits(8 - count), count }
     }
 
-    pub fn value(self) -> u8 {
+    pub(crate) fn value(self) -> u8 {
         (u16::from(self.byte) >> (8 - self.count)) as u8
     }
 
-    pub fn count(self) -> u8 {
+    pub(crate) fn count(self) -> u8 {
         self.count
     }
 }
@@ -156,15 +156,15 @@ fn low_bits(count: u8) -> u8 {
 
 /// Blocks in the middle of a stream.
 #[derive(Clone, Copy)]
-pub struct Blocks<'a> {
+pub(crate) struct Blocks<'a> {
     /// Content before them, as far as they may refer to it.
-    pub window: &'a [u8],
+    pub(crate) window: &'a [u8],
     /// The first bits of them.
-    pub held: Held,
+    pub(crate) held: Held,
     /// What follows.
-    pub data: &'a [u8],
+    pub(crate) data: &'a [u8],
     /// Bits at the end of `data` that are not theirs, 7 at the most.
-    pub surplus: u8,
+    pub(crate) surplus: u8,
 }
 
 /// A block without content, with fixed codes: 10 bits (section 3.2.6).
@@ -213,7 +213,7 @@ impl Blocks<'_> {
     }
 
     /// Returns the length of [`Self::write`].
-    pub fn stream_len(&self, tail: &[u8]) -> usize {
+    pub(crate) fn stream_len(&self, tail: &[u8]) -> usize {
         let window = if self.window.is_empty() { 0 } else { STORED + self.window.len() };
         // The bits of the last byte that are not theirs are the first of the tail.
         window + self.filler().1.div_ceil(8) as usize + self.data.len() + tail.len()
@@ -221,7 +221,7 @@ impl Blocks<'_> {
 
     /// Writes a stream of its own, whose content is the window, the content of the blocks, and that of `tail`, a stream
     /// without stored blocks.
-    pub fn write(&self, tail: &[u8], out: &mut [u8]) {
+    pub(crate) fn write(&self, tail: &[u8], out: &mut [u8]) {
         let mut out = out;
         if !self.window.is_empty() {
             let len = self.window.len() as u16;

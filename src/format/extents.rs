@@ -35,9 +35,9 @@ pub struct Piece {
     pub physical: u64,
     pub len: u64,
     /// Index of the run that the piece belongs to.
-    pub run: usize,
+    pub(crate) run: usize,
     /// Physical position of the beginning of the payload that the piece is part of.
-    pub payload: u64,
+    pub(crate) payload: u64,
 }
 
 /// The map; payloads are added in order.
@@ -48,7 +48,7 @@ pub struct Extents {
 
 impl Extents {
     /// One run of equal payloads.
-    pub fn regular(physical: u64, len: u64, stride: u64, count: u64) -> Result<Extents> {
+    pub(crate) fn regular(physical: u64, len: u64, stride: u64, count: u64) -> Result<Extents> {
         let payloads = len.checked_mul(count);
         let end = stride.checked_mul(count).and_then(|all| all.checked_add(physical));
         if payloads.is_none() || end.is_none() {
@@ -62,7 +62,7 @@ impl Extents {
     }
 
     /// Adds the next payload, which begins behind the last one; empty ones are left out.
-    pub fn push(&mut self, physical: u64, len: u64) -> Result<()> {
+    pub(crate) fn push(&mut self, physical: u64, len: u64) -> Result<()> {
         if len == 0 {
             return Ok(());
         }
@@ -92,17 +92,13 @@ impl Extents {
     }
 
     /// Bytes of memory that it takes.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.runs.capacity() * size_of::<Run>()
     }
 
     /// Returns the sum of all payloads.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.runs.last().map_or(0, Run::logical_end)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
     }
 
     /// Returns the pieces that make up the logical range, in order; the range is cut off at the end.

@@ -15,16 +15,16 @@ const UNICODE_PATH: u16 = 0x7075;
 
 /// A member's place in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberPath {
+pub(crate) struct MemberPath {
     /// Safe components; there is at least one, but for directories that are the root itself.
-    pub components: Vec<String>,
-    pub is_dir: bool,
+    pub(crate) components: Vec<String>,
+    pub(crate) is_dir: bool,
     /// True if a component had to be written differently.
-    pub changed: bool,
+    pub(crate) changed: bool,
 }
 
 /// Returns the name of a member as text.
-pub fn decode(entry: &Entry<'_>) -> String {
+pub(crate) fn decode(entry: &Entry<'_>) -> String {
     if let Some(name) = unicode_path(entry) {
         return name;
     }
@@ -46,7 +46,7 @@ fn unicode_path(entry: &Entry<'_>) -> Option<String> {
 }
 
 /// Returns the place of a member with this name.
-pub fn place(name: &str) -> MemberPath {
+pub(crate) fn place(name: &str) -> MemberPath {
     let is_dir = name.ends_with('/');
     let mut changed = name.starts_with('/');
     let mut components: Vec<String> = Vec::new();
@@ -95,20 +95,20 @@ fn fit(name: String, max: usize) -> String {
 }
 
 /// Returns what stands before the number of [`numbered`].
-pub fn numbering_base(name: &str) -> &str {
+pub(crate) fn numbering_base(name: &str) -> &str {
     /// A tilde, and as many digits as there are of members.
     const LONGEST_NUMBER: usize = 11;
     &name[..name.floor_char_boundary(NAME_MAX - LONGEST_NUMBER)]
 }
 
 /// Returns the name under which an earlier one of several members with one name is shown.
-pub fn numbered(name: &str, nth: usize) -> String {
+pub(crate) fn numbered(name: &str, nth: usize) -> String {
     format!("{}~{nth}", numbering_base(name))
 }
 
 /// Returns the name under which a symbolic link is shown that is no link here, but a text: whoever looks for a file of the
 /// link's name is not to take that for it.
-pub fn of_link_as_text(name: &str) -> String {
+pub(crate) fn of_link_as_text(name: &str) -> String {
     format!("{}.link", numbering_base(name))
 }
 

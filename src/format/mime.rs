@@ -13,7 +13,7 @@ const MAX_BODY_PARTS: usize = 64;
 pub const TAIL: usize = 4 << 10;
 
 /// The header block of a part as `openssl smime -encrypt` writes it; base64 lines follow, then an empty line.
-pub const ENVELOPED_HEADER: &str = "MIME-Version: 1.0\n\
+pub(crate) const ENVELOPED_HEADER: &str = "MIME-Version: 1.0\n\
     Content-Disposition: attachment; filename=\"smime.p7m\"\n\
     Content-Type: application/x-pkcs7-mime; smime-type=enveloped-data; name=\"smime.p7m\"\n\
     Content-Transfer-Encoding: base64\n\
@@ -62,7 +62,7 @@ impl Headers {
         }
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
@@ -247,7 +247,7 @@ fn body_of(headers: &Headers, body: &[u8], start: u64, end: u64) -> Result<Body,
 }
 
 /// Returns true for what a zip or the first part of a split one begins with.
-pub fn is_zip(bytes: &[u8]) -> bool {
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
         || bytes.starts_with(b"PK\x07\x08")
         || bytes.starts_with(b"PK00")

@@ -1,34 +1,34 @@
 //! Object identifiers that occur in encrypted messages, by their dotted names.
 
 /// Content types (RFC 5652, RFC 5083, RFC 3274).
-pub const DATA: &str = "1.2.840.113549.1.7.1";
-pub const SIGNED_DATA: &str = "1.2.840.113549.1.7.2";
-pub const ENVELOPED_DATA: &str = "1.2.840.113549.1.7.3";
-pub const AUTH_ENVELOPED_DATA: &str = "1.2.840.113549.1.9.16.1.23";
-pub const COMPRESSED_DATA: &str = "1.2.840.113549.1.9.16.1.9";
+pub(crate) const DATA: &str = "1.2.840.113549.1.7.1";
+pub(crate) const SIGNED_DATA: &str = "1.2.840.113549.1.7.2";
+pub(crate) const ENVELOPED_DATA: &str = "1.2.840.113549.1.7.3";
+pub(crate) const AUTH_ENVELOPED_DATA: &str = "1.2.840.113549.1.9.16.1.23";
+pub(crate) const COMPRESSED_DATA: &str = "1.2.840.113549.1.9.16.1.9";
 
 /// Key transport (RFC 8017).
-pub const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
-pub const RSA_OAEP: &str = "1.2.840.113549.1.1.7";
-pub const MGF1: &str = "1.2.840.113549.1.1.8";
-pub const P_SPECIFIED: &str = "1.2.840.113549.1.1.9";
+pub(crate) const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
+pub(crate) const RSA_OAEP: &str = "1.2.840.113549.1.1.7";
+pub(crate) const MGF1: &str = "1.2.840.113549.1.1.8";
+pub(crate) const P_SPECIFIED: &str = "1.2.840.113549.1.1.9";
 
 /// The content cipher that is written (RFC 3565).
-pub const AES_256_CBC: &str = "2.16.840.1.101.3.4.1.42";
+pub(crate) const AES_256_CBC: &str = "2.16.840.1.101.3.4.1.42";
 
 /// Hashes (RFC 8017 appendix B.1).
-pub const SHA1: &str = "1.3.14.3.2.26";
-pub const SHA224: &str = "2.16.840.1.101.3.4.2.4";
-pub const SHA256: &str = "2.16.840.1.101.3.4.2.1";
-pub const SHA384: &str = "2.16.840.1.101.3.4.2.2";
-pub const SHA512: &str = "2.16.840.1.101.3.4.2.3";
+pub(crate) const SHA1: &str = "1.3.14.3.2.26";
+pub(crate) const SHA224: &str = "2.16.840.1.101.3.4.2.4";
+pub(crate) const SHA256: &str = "2.16.840.1.101.3.4.2.1";
+pub(crate) const SHA384: &str = "2.16.840.1.101.3.4.2.2";
+pub(crate) const SHA512: &str = "2.16.840.1.101.3.4.2.3";
 
 /// No identifier in use is longer; as a text, a huge one would fill memory and log.
 const MAX_OCTETS: usize = 64;
 
 /// Returns the dotted form of the content octets of an OBJECT IDENTIFIER (X.690 section 8.19), of the first
 /// `MAX_OCTETS` of them.
-pub fn dotted(content: &[u8]) -> String {
+pub(crate) fn dotted(content: &[u8]) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut value = 0u64;
     for &octet in content.iter().take(MAX_OCTETS) {
@@ -48,7 +48,7 @@ pub fn dotted(content: &[u8]) -> String {
 
 /// Returns the content octets of the identifier with this dotted form: the inverse of [`dotted`] for all that are
 /// named here.
-pub fn octets(dotted: &str) -> Vec<u8> {
+pub(crate) fn octets(dotted: &str) -> Vec<u8> {
     let mut arcs = dotted.split('.').map(|arc| arc.parse().unwrap_or(0));
     let (first, second): (u64, u64) = (arcs.next().unwrap_or(0), arcs.next().unwrap_or(0));
     let mut out = Vec::new();
@@ -63,7 +63,7 @@ pub fn octets(dotted: &str) -> Vec<u8> {
 }
 
 /// Returns a name for people, where there is one, with the dotted form.
-pub fn describe(dotted: &str) -> String {
+pub(crate) fn describe(dotted: &str) -> String {
     let name = match dotted {
         DATA => "data",
         SIGNED_DATA => "signedData",

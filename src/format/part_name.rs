@@ -44,7 +44,7 @@ pub struct PartName<'a> {
 }
 
 /// Returns the file name of a stored part.
-pub fn file_name(stem: &str, ordinal: Ordinal) -> String {
+pub(crate) fn file_name(stem: &str, ordinal: Ordinal) -> String {
     format!("{stem}{ordinal}.smime")
 }
 
@@ -60,7 +60,7 @@ pub fn parse(file_name: &str) -> Option<PartName<'_>> {
 }
 
 /// Returns true for a file that looks encrypted, whether its name says which part it is or not.
-pub fn is_encrypted(file_name: &str) -> bool {
+pub(crate) fn is_encrypted(file_name: &str) -> bool {
     strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
 }
 
@@ -69,14 +69,14 @@ const UNFINISHED: [&str; 3] = [".part", ".crdownload", ".download"];
 
 /// A part that is being downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfinished {
-    pub stem: String,
-    pub ordinal: Ordinal,
+pub(crate) struct Unfinished {
+    pub(crate) stem: String,
+    pub(crate) ordinal: Ordinal,
 }
 
 /// Returns the parts that an unfinished download of this name may be of. Firefox puts a word of its own before the
 /// last extension, or before the one before it.
-pub fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + use<> {
+pub(crate) fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + use<> {
     let name = UNFINISHED.iter().find_map(|suffix| strip_suffix(file_name, suffix)).unwrap_or_default();
     let mut names = vec![name.to_string()];
     let dots: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
@@ -90,12 +90,12 @@ pub fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + use<> {
 }
 
 /// Returns true for names that tell something of a set: of parts, other encrypted files, and unfinished downloads.
-pub fn concerns_a_set(file_name: &str) -> bool {
+pub(crate) fn concerns_a_set(file_name: &str) -> bool {
     parse(file_name).is_some() || is_encrypted(file_name) || is_unfinished(file_name)
 }
 
 /// Returns true for a name that unfinished downloads have.
-pub fn is_unfinished(file_name: &str) -> bool {
+pub(crate) fn is_unfinished(file_name: &str) -> bool {
     UNFINISHED.iter().any(|suffix| strip_suffix(file_name, suffix).is_some())
 }
 
@@ -104,7 +104,7 @@ const MAX_STEM: usize = 255 - 15;
 
 /// Returns a stem as names in the mount can have it: nothing leads out of the tree, and nothing vanishes. It is written
 /// as names inside zips are ([`member_name`]).
-pub fn shown(stem: &str) -> String {
+pub(crate) fn shown(stem: &str) -> String {
     match stem {
         // Inside zips it is left out: it says nothing there.
         "." => "%2E".into(),
@@ -113,7 +113,7 @@ pub fn shown(stem: &str) -> String {
 }
 
 /// Returns another stem, for a set whose stem is shown as that of another one.
-pub fn numbered(shown: &str, nth: usize) -> String {
+pub(crate) fn numbered(shown: &str, nth: usize) -> String {
     let keep = shown.floor_char_boundary(MAX_STEM - 20);
     member_name::numbered(&shown[..keep.min(shown.len())], nth)
 }

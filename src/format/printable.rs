@@ -16,12 +16,12 @@ fn is_harmful(c: char) -> bool {
 }
 
 /// Returns a text with everything harmful as an escape, as Rust writes it.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_harmful, |out, c| out.extend(c.escape_default()))
 }
 
 /// The same for a text that is JSON, which stays what it is.
-pub fn printable_json(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
     // Line ends and tabs are between values only.
     let is_harmful = |c| !matches!(c, '\n' | '\r' | '\t') && is_harmful(c);
     escaped(text, is_harmful, |out, c| {

@@ -32,24 +32,24 @@ const MAX_GROUPS: usize = 4000;
 
 /// Some blocks that follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Bytes of compressed data.
-    pub compressed: u64,
+    pub(crate) compressed: u64,
     /// CRC-32 of the content.
-    pub crc: u32,
+    pub(crate) crc: u32,
 }
 
 /// A table that agrees with its member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeekTable {
+pub(crate) struct SeekTable {
     /// Bytes of content in each group but the last.
-    pub group_size: u64,
-    pub groups: Vec<Group>,
+    pub(crate) group_size: u64,
+    pub(crate) groups: Vec<Group>,
 }
 
 impl SeekTable {
     /// Returns the table of a member; `None` where it has none, or one that does not agree with the rest.
-    pub fn of(entry: &Entry<'_>) -> Option<SeekTable> {
+    pub(crate) fn of(entry: &Entry<'_>) -> Option<SeekTable> {
         let (_, field) = extra_fields(entry.extra).find(|(id, data)| *id == ID && data.starts_with(&MARK))?;
         let table = SeekTable::parse(field, entry.size)?;
         let compressed = table.groups.iter().try_fold(0u64, |sum, group| sum.checked_add(group.compressed));
@@ -91,7 +91,7 @@ impl SeekTable {
 }
 
 /// Makes the table of a member, block after block, in bounded memory.
-pub struct Builder {
+pub(crate) struct Builder {
     block_bits: u32,
     group_bits: u32,
     groups: Vec<Group>,
@@ -101,13 +101,13 @@ pub struct Builder {
 
 impl Builder {
     /// Blocks will be of `block` bytes of content, a power of two.
-    pub fn new(block: usize) -> Builder {
+    pub(crate) fn new(block: usize) -> Builder {
         debug_assert!(block.is_power_of_two() && BLOCK_BITS.contains(&block.ilog2()));
         Builder { block_bits: block.ilog2(), group_bits: 0, groups: Vec::new(), in_last: 0 }
     }
 
     /// Adds a block with `size` bytes of content.
-    pub fn push(&mut self, compressed: u64, crc: u32, size: u64) {
+    pub(crate) fn push(&mut self, compressed: u64, crc: u32, size: u64) {
         let is_full = self.in_last == 1 << self.group_bits;
         if is_full && self.groups.len() == MAX_GROUPS {
             self.widen();
@@ -133,7 +133,7 @@ impl Builder {
     }
 
     /// Appends the extra field, if there is more than one block: a member of one can only be read from its beginning.
-    pub fn write(&self, extra: &mut Vec<u8>) {
+    pub(crate) fn write(&self, extra: &mut Vec<u8>) {
         if self.groups.len() < 2 {
             return;
         }
@@ -165,7 +165,7 @@ fn push_varint(out: &mut Vec<u8>, value: u64) {
 
 /// Takes a number of at most 63 bits: seven of them in each byte, the lowest first, of which all but the last have the
 /// highest bit set. So xz has them, too.
-pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {
         let (&first, rest) = bytes.split_first()?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Returns the URI of a database that nobody changes, for which SQLite makes no files beside it.
-pub fn immutable(path: &Path) -> String {
+pub(crate) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     // RFC 3986 section 2.1.
     for &byte in path.as_os_str().as_encoded_bytes() {

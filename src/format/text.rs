@@ -8,11 +8,11 @@ use serde::{Serialize, Serializer};
 
 /// An instant as it is shown: RFC 3339, UTC, whole seconds, those that stat(1) shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(Timestamp);
+pub(crate) struct Instant(Timestamp);
 
 impl Instant {
     /// `None` for what no calendar has.
-    pub fn of(time: SystemTime) -> Option<Instant> {
+    pub(crate) fn of(time: SystemTime) -> Option<Instant> {
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
         Timestamp::try_from(time).and_then(|time| time.round(whole)).ok().map(Instant)
     }
@@ -31,16 +31,16 @@ impl Serialize for Instant {
 }
 
 /// Returns an instant as text; an empty one for what no calendar has.
-pub fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     Instant::of(time).map(|instant| instant.to_string()).unwrap_or_default()
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Renders JSON for people and programs: indented, with a line end.
-pub fn pretty(value: &impl Serialize) -> String {
+pub(crate) fn pretty(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

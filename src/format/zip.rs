@@ -25,40 +25,40 @@
 
 pub mod write;
 
-pub const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
-pub const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
-pub const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
+pub(crate) const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
+pub(crate) const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
+pub(crate) const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
 pub const END_RECORD: [u8; 4] = *b"PK\x05\x06";
 pub const ZIP64_RECORD: [u8; 4] = *b"PK\x06\x06";
 pub const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
 /// What a split zip begins with, and what may be left of it in a set of one part (APPNOTE section 8.5.3, 8.5.4).
 pub const SPANNING_MARKERS: [[u8; 4]; 2] = [*b"PK\x07\x08", *b"PK00"];
 
-pub const LOCAL_HEADER_LEN: usize = 30;
-pub const CENTRAL_HEADER_LEN: usize = 46;
+pub(crate) const LOCAL_HEADER_LEN: usize = 30;
+pub(crate) const CENTRAL_HEADER_LEN: usize = 46;
 pub const END_RECORD_LEN: usize = 22;
-pub const ZIP64_RECORD_LEN: usize = 56;
-pub const ZIP64_LOCATOR_LEN: usize = 20;
+pub(crate) const ZIP64_RECORD_LEN: usize = 56;
+pub(crate) const ZIP64_LOCATOR_LEN: usize = 20;
 /// The end record lies within this many bytes of the end, with the longest comment and the zip64 records before it.
-pub const MAX_TAIL: usize = 0xFFFF + END_RECORD_LEN + ZIP64_LOCATOR_LEN + ZIP64_RECORD_LEN;
+pub(crate) const MAX_TAIL: usize = 0xFFFF + END_RECORD_LEN + ZIP64_LOCATOR_LEN + ZIP64_RECORD_LEN;
 
 pub const ZIP64_EXTRA: u16 = 0x0001;
 /// Bit 0 of the flags: the data is encrypted.
-pub const FLAG_ENCRYPTED: u16 = 1 << 0;
+pub(crate) const FLAG_ENCRYPTED: u16 = 1 << 0;
 /// Bit 3 of the flags: sizes and CRC-32 stand in a data descriptor behind the data.
-pub const FLAG_DATA_DESCRIPTOR: u16 = 1 << 3;
+pub(crate) const FLAG_DATA_DESCRIPTOR: u16 = 1 << 3;
 /// Bit 11 of the flags: name and comment are UTF-8 (appendix D).
-pub const FLAG_UTF8: u16 = 1 << 11;
+pub(crate) const FLAG_UTF8: u16 = 1 << 11;
 
-pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
@@ -68,12 +68,12 @@ pub struct End {
     /// Number of the disk that the end record is on, counted from 0.
     pub disk: u32,
     pub directory_disk: u32,
-    pub entries: u64,
+    pub(crate) entries: u64,
     pub directory_size: u64,
     pub directory_offset: u64,
     pub comment: Vec<u8>,
     /// True if the counts are those of a zip64 record; otherwise `entries` may have wrapped at 65,536.
-    pub is_zip64: bool,
+    pub(crate) is_zip64: bool,
 }
 
 impl End {
@@ -114,19 +114,19 @@ impl End {
 }
 
 /// Returns true if a count of an end record is that of `found` headers: it may have wrapped unless it is zip64.
-pub fn counts_agree(said: u64, is_zip64: bool, found: u64) -> bool {
+pub(crate) fn counts_agree(said: u64, is_zip64: bool, found: u64) -> bool {
     said == found || (!is_zip64 && found > 0xFFFF && said == found & 0xFFFF)
 }
 
 /// Where the zip64 record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Locator {
-    pub disk: u32,
-    pub offset: u64,
+pub(crate) struct Locator {
+    pub(crate) disk: u32,
+    pub(crate) offset: u64,
 }
 
 impl Locator {
-    pub fn parse(bytes: &[u8]) -> Option<Locator> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Locator> {
         (bytes.len() >= ZIP64_LOCATOR_LEN && bytes.starts_with(&ZIP64_LOCATOR))
             .then(|| Locator { disk: u32_at(bytes, 4), offset: u64_at(bytes, 8) })
     }
@@ -148,7 +148,7 @@ pub fn end_candidates(tail: &[u8]) -> Vec<usize> {
 /// One central directory header.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    pub fixed: &'a [u8],
+    pub(crate) fixed: &'a [u8],
     pub name: &'a [u8],
     pub extra: &'a [u8],
     pub comment: &'a [u8],
@@ -159,7 +159,7 @@ pub struct Entry<'a> {
     pub disk: u32,
     /// Offset of the local header, from the beginning of `disk`.
     pub offset: u64,
-    pub has_zip64_extra: bool,
+    pub(crate) has_zip64_extra: bool,
 }
 
 impl<'a> Entry<'a> {
@@ -212,18 +212,18 @@ impl<'a> Entry<'a> {
     }
 
     /// Compression method (APPNOTE 4.4.5).
-    pub fn method(&self) -> u16 {
+    pub(crate) fn method(&self) -> u16 {
         u16_at(self.fixed, 10)
     }
 
     /// File type and permissions, where a Unix system made the entry; otherwise 0.
-    pub fn unix_mode(&self) -> u32 {
+    pub(crate) fn unix_mode(&self) -> u32 {
         const UNIX: u8 = 3;
         if self.fixed[5] == UNIX { u32_at(self.fixed, 38) >> 16 } else { 0 }
     }
 
     /// Length of the header with everything that belongs to it.
-    pub fn header_len(&self) -> usize {
+    pub(crate) fn header_len(&self) -> usize {
         CENTRAL_HEADER_LEN + self.name.len() + self.extra.len() + self.comment.len()
     }
 }
@@ -240,7 +240,7 @@ pub fn extra_fields(extra: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// Appends one field to an extra field block.
-pub fn push_field(extra: &mut Vec<u8>, id: u16, data: &[u8]) {
+pub(crate) fn push_field(extra: &mut Vec<u8>, id: u16, data: &[u8]) {
     extra.extend(id.to_le_bytes());
     extra.extend((data.len() as u16).to_le_bytes());
     extra.extend(data);
@@ -250,7 +250,7 @@ pub fn push_field(extra: &mut Vec<u8>, id: u16, data: &[u8]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadEntry {
     /// Position in the directory.
-    pub at: usize,
+    pub(crate) at: usize,
 }
 
 /// Iterates over a central directory, to its end or to the first thing that is no header.

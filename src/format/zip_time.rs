@@ -14,7 +14,7 @@ const DAY: u64 = 24 * 60 * 60;
 const NTFS_EPOCH: u64 = 11_644_473_600;
 
 /// Returns the modification time. A DOS time has no zone; it is taken for UTC, so that it is the same everywhere.
-pub fn modified(entry: &Entry<'_>) -> SystemTime {
+pub(crate) fn modified(entry: &Entry<'_>) -> SystemTime {
     let mut fields = extra_fields(entry.extra);
     let precise = fields.find_map(|(id, data)| match id {
         EXTENDED_TIMESTAMP if data.len() >= 5 && data[0] & 1 != 0 => {
@@ -36,7 +36,7 @@ pub fn modified(entry: &Entry<'_>) -> SystemTime {
 
 /// Returns the DOS date and time of an instant, in UTC, to the two seconds; years outside 1980 to 2107 are moved to
 /// the nearest end.
-pub fn to_dos(instant: SystemTime) -> (u16, u16) {
+pub(crate) fn to_dos(instant: SystemTime) -> (u16, u16) {
     const FIRST: u64 = 315_532_800;
     const LAST: u64 = 4_354_819_199;
     let seconds = instant.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()).clamp(FIRST, LAST);
@@ -48,7 +48,7 @@ pub fn to_dos(instant: SystemTime) -> (u16, u16) {
 }
 
 /// Appends the extended timestamp; none for an instant that its 32 bits cannot hold.
-pub fn write_timestamp(extra: &mut Vec<u8>, instant: SystemTime) {
+pub(crate) fn write_timestamp(extra: &mut Vec<u8>, instant: SystemTime) {
     let seconds = match instant.duration_since(UNIX_EPOCH) {
         Ok(after) => i32::try_from(after.as_secs()),
         Err(before) => i32::try_from(before.duration().as_secs()).map(|seconds| -seconds),

@@ -3,7 +3,7 @@
 /// Has pieces of 1 MiB and more given back to the system as soon as they are dropped.
 ///
 /// By itself glibc would keep them, once some have been dropped, for each of its arenas: several times what is in use.
-pub fn give_back_large_pieces() {
+pub(crate) fn give_back_large_pieces() {
     #[cfg(target_env = "gnu")]
     {
         const LARGE: libc::c_int = 1 << 20;

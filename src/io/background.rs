@@ -24,7 +24,7 @@ pub enum Next {
 }
 
 impl Next {
-    pub const NOW: Next = Next::After(Duration::ZERO);
+    pub(crate) const NOW: Next = Next::After(Duration::ZERO);
 }
 
 /// Work that is done step by step.
@@ -65,7 +65,7 @@ struct State {
 }
 
 impl Waker {
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.state.lock().is_woken = true;
         self.0.changed.notify_all();
     }
@@ -92,25 +92,25 @@ impl Waker {
 
 impl Background {
     /// Starts a thread; its first step follows as `first` says.
-    pub fn start(name: &str, first: Next, task: impl Task) -> Result<Background> {
+    pub(crate) fn start(name: &str, first: Next, task: impl Task) -> Result<Background> {
         let (waker, stop) = (Waker::default(), Cancel::new());
         let thread = Thread { name: name.into(), waker: waker.clone(), stop: stop.clone(), task };
         thread::Builder::new().name(name.into()).spawn(move || thread.run(first))?;
         Ok(Background { waker, stop })
     }
 
-    pub fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
     /// Tells it to end, and does not wait for that.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
         self.waker.wake();
     }
 
     /// Tells all of them to end and waits for them together, for a bounded time.
-    pub fn end_all(threads: impl IntoIterator<Item = Background>) {
+    pub(crate) fn end_all(threads: impl IntoIterator<Item = Background>) {
         let threads: Vec<Background> = threads.into_iter().collect();
         threads.iter().for_each(Background::stop);
         let until = Instant::now() + PATIENCE;

@@ -25,7 +25,7 @@ pub struct Share {
 
 impl Budget {
     /// `reclaim` is called, without a lock, where bytes are wanted and none are left.
-    pub fn new(limit: usize, reclaim: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Budget> {
+    pub(crate) fn new(limit: usize, reclaim: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Budget> {
         let (held, given_back) = Default::default();
         Arc::new(Budget { limit, held, given_back, reclaim: Box::new(reclaim) })
     }
@@ -35,16 +35,17 @@ impl Budget {
         Budget::new(usize::MAX, || false)
     }
 
-    pub fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    pub fn held(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
         *self.held.lock()
     }
 
     /// Returns a share of nothing, which can grow.
-    pub fn share(self: &Arc<Budget>) -> Share {
+    pub(crate) fn share(self: &Arc<Budget>) -> Share {
         Share { budget: self.clone(), bytes: 0 }
     }
 
@@ -68,7 +69,7 @@ impl Share {
     }
 
     /// Makes it one of so many bytes, if they are left; nothing is reclaimed for them.
-    pub fn try_resize(&mut self, bytes: usize) -> bool {
+    pub(crate) fn try_resize(&mut self, bytes: usize) -> bool {
         let done = self.budget.replace(self.bytes, bytes);
         if done {
             self.bytes = bytes;
@@ -78,7 +79,7 @@ impl Share {
 
     /// Makes it one of so many bytes. For as long as there are not enough, what is only kept is reclaimed, and others may
     /// give some back; false after `patience`.
-    pub fn resize(&mut self, bytes: usize, patience: Duration) -> bool {
+    pub(crate) fn resize(&mut self, bytes: usize, patience: Duration) -> bool {
         let started = Instant::now();
         loop {
             if self.try_resize(bytes) {

@@ -21,9 +21,9 @@ pub struct FileReader {
 /// What is known of a file before it is opened.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub version: FileVersion,
+    pub(crate) version: FileVersion,
     /// Reads fail once this is raised.
-    pub stop: Cancel,
+    pub(crate) stop: Cancel,
 }
 
 impl FileReader {
@@ -34,7 +34,7 @@ impl FileReader {
     }
 
     /// Opens a file that has been looked at; fails with [`Kind::Stale`] if it is another one by now.
-    pub fn open_seen(path: &Path, seen: &Seen) -> Result<FileReader> {
+    pub(crate) fn open_seen(path: &Path, seen: &Seen) -> Result<FileReader> {
         seen.stop.check()?;
         let opened = FileReader { stop: seen.stop.clone(), ..FileReader::open(path)? };
         if !opened.version.is_same(&seen.version) {
@@ -46,13 +46,13 @@ impl FileReader {
     }
 
     /// Returns true if both have opened the same file.
-    pub fn is_same_file(&self, other: &FileReader) -> Result<bool> {
+    pub(crate) fn is_same_file(&self, other: &FileReader) -> Result<bool> {
         let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
         Ok(identity(&self.file)? == identity(&other.file)?)
     }
 
     /// Returns where data begins at that position or behind it; a hole reads as zeros.
-    pub fn next_data(&self, at: u64) -> Result<u64> {
+    pub(crate) fn next_data(&self, at: u64) -> Result<u64> {
         let Ok(offset) = libc::off_t::try_from(at) else { return Ok(self.len()) };
         // SAFETY: no memory is passed. Reads do not go by the position that this sets.
         let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset, libc::SEEK_DATA) };

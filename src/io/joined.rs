@@ -4,7 +4,7 @@ use super::{ReadAt, Reader, available};
 use crate::error::{Error, Result};
 
 /// The concatenation of its pieces: prefix sums and a binary search.
-pub struct Joined {
+pub(crate) struct Joined {
     pieces: Vec<Reader>,
     /// `ends[i]` is the position after the last byte of piece `i`.
     ends: Vec<u64>,
@@ -12,7 +12,7 @@ pub struct Joined {
 
 impl Joined {
     /// Fails if they are longer together than a position can say.
-    pub fn new(pieces: Vec<Reader>) -> Result<Joined> {
+    pub(crate) fn new(pieces: Vec<Reader>) -> Result<Joined> {
         let mut ends = Vec::with_capacity(pieces.len());
         let mut end = 0u64;
         for piece in &pieces {
@@ -25,7 +25,7 @@ impl Joined {
     }
 
     /// Returns the position of the first byte of each piece.
-    pub fn starts(&self) -> Vec<u64> {
+    pub(crate) fn starts(&self) -> Vec<u64> {
         std::iter::once(0).chain(self.ends.iter().copied()).take(self.pieces.len()).collect()
     }
 }

@@ -6,7 +6,7 @@ use hashlink::LinkedHashMap;
 use parking_lot::Mutex;
 
 /// Keeps the last used of its values, as many as the limit allows; the newest stays whatever it costs.
-pub struct Lru<K, V> {
+pub(crate) struct Lru<K, V> {
     limit: usize,
     state: Mutex<State<K, V>>,
 }
@@ -27,15 +27,15 @@ impl<K: Eq + Hash, V> State<K, V> {
 
 /// What goes is dropped without the lock: that may close files.
 impl<K: Eq + Hash, V: Clone> Lru<K, V> {
-    pub fn new(limit: usize) -> Lru<K, V> {
+    pub(crate) fn new(limit: usize) -> Lru<K, V> {
         Lru { limit, state: Mutex::new(State { values: LinkedHashMap::new(), cost: 0 }) }
     }
 
-    pub fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.state.lock().values.to_back(key).map(|(value, _)| value.clone())
     }
 
-    pub fn insert(&self, key: K, value: V, cost: usize) {
+    pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
         let replaced = state.values.insert(key, (value, cost));
@@ -48,13 +48,13 @@ impl<K: Eq + Hash, V: Clone> Lru<K, V> {
     }
 
     /// Drops the value that was not used for the longest time; false if there is none.
-    pub fn drop_oldest(&self) -> bool {
+    pub(crate) fn drop_oldest(&self) -> bool {
         let oldest = self.state.lock().take_oldest();
         oldest.is_some()
     }
 
     /// Keeps only values whose key passes.
-    pub fn retain(&self, keep: impl Fn(&K) -> bool) {
+    pub(crate) fn retain(&self, keep: impl Fn(&K) -> bool) {
         let mut state = self.state.lock();
         let all = std::mem::take(&mut state.values).into_iter();
         let (kept, dropped): (LinkedHashMap<_, _>, LinkedHashMap<_, _>) = all.partition(|(key, _)| keep(key));

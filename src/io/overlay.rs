@@ -4,7 +4,7 @@ use super::{ReadAt, Reader, available};
 use crate::error::Result;
 
 /// `base` up to `tail_at`, then `tail`; and small patches anywhere before it.
-pub struct Overlay {
+pub(crate) struct Overlay {
     base: Reader,
     tail_at: u64,
     tail: Vec<u8>,
@@ -13,7 +13,12 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    pub fn new(base: Reader, tail_at: u64, tail: Vec<u8>, mut patches: Vec<(u64, Vec<u8>)>) -> Overlay {
+    pub(crate) fn new(
+        base: Reader,
+        tail_at: u64,
+        tail: Vec<u8>,
+        mut patches: Vec<(u64, Vec<u8>)>,
+    ) -> Overlay {
         patches.sort_unstable_by_key(|patch| patch.0);
         Overlay { tail_at: tail_at.min(base.len()), base, tail, patches }
     }

@@ -15,7 +15,7 @@ const TAKEN: u8 = 1;
 const REVOKED: u8 = 2;
 
 #[derive(Debug, Default)]
-pub struct Permit(AtomicU8);
+pub(crate) struct Permit(AtomicU8);
 
 thread_local! {
     /// Of the request that this thread works for.
@@ -30,7 +30,7 @@ impl Permit {
     }
 
     /// Returns true unless it was taken before.
-    pub fn revoke(&self) -> bool {
+    pub(crate) fn revoke(&self) -> bool {
         let before = self.0.compare_exchange(OPEN, REVOKED, Ordering::AcqRel, Ordering::Acquire);
         before.is_ok() || before == Err(REVOKED)
     }
@@ -41,7 +41,7 @@ impl Permit {
 }
 
 /// Calls `work` with this permit, or with none: then everything may be done.
-pub fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> T {
     /// Puts back what was there before, whatever becomes of the work.
     struct Before(Option<Arc<Permit>>);
     impl Drop for Before {
@@ -54,12 +54,12 @@ pub fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> 
 }
 
 /// Fails if nobody waits any more for what this thread does.
-pub fn check_permit() -> Result<()> {
+pub(crate) fn check_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| !permit.is_revoked())))
 }
 
 /// Takes the permit of this thread; from now on its work is done.
-pub fn take_permit() -> Result<()> {
+pub(crate) fn take_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| permit.take())))
 }
 

@@ -6,25 +6,25 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Buffers that nobody uses at the moment.
-pub struct Pool {
+pub(crate) struct Pool {
     /// Bytes that are kept, unless one buffer is larger.
     limit: usize,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A buffer that goes back to its pool in the end.
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
 }
 
 impl Pool {
-    pub fn new(limit: usize) -> Arc<Pool> {
+    pub(crate) fn new(limit: usize) -> Arc<Pool> {
         Arc::new(Pool { limit, spare: Mutex::default() })
     }
 
     /// Returns a buffer of `len` bytes of unspecified content.
-    pub fn take(self: &Arc<Pool>, len: usize) -> Buffer {
+    pub(crate) fn take(self: &Arc<Pool>, len: usize) -> Buffer {
         let found = {
             let mut spare = self.spare.lock();
             spare.iter().rposition(|bytes| bytes.len() == len).map(|at| spare.remove(at))

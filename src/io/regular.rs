@@ -30,12 +30,12 @@ const MAX_LINKS: usize = 40;
 static OWN_DEVICE: AtomicU64 = AtomicU64::new(0);
 
 /// Says which device is that of the mount that this process serves, as (major, minor).
-pub fn set_own_device(major: u32, minor: u32) {
+pub(crate) fn set_own_device(major: u32, minor: u32) {
     OWN_DEVICE.store(nix::libc::makedev(major, minor), Ordering::Relaxed);
 }
 
 /// Opens a regular file.
-pub fn open(path: &Path) -> Result<(File, FileVersion)> {
+pub(crate) fn open(path: &Path) -> Result<(File, FileVersion)> {
     let place = follow(path)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = openat(&place.dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
@@ -53,7 +53,7 @@ pub fn open(path: &Path) -> Result<(File, FileVersion)> {
 }
 
 /// Returns the version of a regular file, without opening it.
-pub fn look_at(path: &Path) -> Result<FileVersion> {
+pub(crate) fn look_at(path: &Path) -> Result<FileVersion> {
     Ok(FileVersion::of(&follow(path)?.meta))
 }
 
@@ -82,7 +82,7 @@ fn follow(path: &Path) -> Result<Place> {
 
 /// Opens a directory by its absolute path, which was canonical when it was chosen: somebody who may write to a directory on
 /// the way must not put a link there that leads elsewhere.
-pub fn directory_as_named(path: &Path) -> Result<File> {
+pub(crate) fn directory_as_named(path: &Path) -> Result<File> {
     if !path.is_absolute() {
         return directory(AT_FDCWD, path);
     }

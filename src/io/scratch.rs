@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Calls `work` with a buffer of `len` bytes of unspecified content. Calls may nest.
-pub fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buf = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buf.capacity() == 0 {
         // Memory that nobody has touched costs nothing yet, and a read may wait long for what is to be in it.

@@ -4,7 +4,7 @@ use super::{ReadAt, Reader, available};
 use crate::error::Result;
 
 /// The bytes `start .. start + len` of `base`, numbered from 0.
-pub struct Slice {
+pub(crate) struct Slice {
     base: Reader,
     start: u64,
     len: u64,
@@ -12,7 +12,7 @@ pub struct Slice {
 
 impl Slice {
     /// The range is cut off at the end of `base`.
-    pub fn new(base: Reader, start: u64, len: u64) -> Slice {
+    pub(crate) fn new(base: Reader, start: u64, len: u64) -> Slice {
         let len = len.min(base.len().saturating_sub(start));
         Slice { base, start, len }
     }

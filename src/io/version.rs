@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Identity, size and times of a file: another one whenever the file may hold other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileVersion {
+pub(crate) struct FileVersion {
     inode: u64,
     size: u64,
     /// Nanoseconds since 1970. Beyond the year 2262 they begin anew, and still tell times apart.
@@ -25,17 +25,17 @@ impl FileVersion {
         }
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    pub fn mtime(&self) -> SystemTime {
+    pub(crate) fn mtime(&self) -> SystemTime {
         let since = Duration::from_nanos(self.mtime.unsigned_abs());
         if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
     }
 
     /// Inode, size and times, each with its lowest byte first.
-    pub fn to_bytes(&self) -> [u8; 32] {
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         let fields = [self.inode, self.size, self.mtime as u64, self.ctime as u64];
         for (bytes, field) in bytes.chunks_exact_mut(8).zip(fields) {
@@ -45,7 +45,7 @@ impl FileVersion {
     }
 
     /// Takes apart what [`FileVersion::to_bytes`] has made.
-    pub fn from_bytes(bytes: &[u8]) -> Option<FileVersion> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<FileVersion> {
         let (fields, rest) = bytes.as_chunks::<8>();
         let [inode, size, mtime, ctime] = *fields else { return None };
         let field = u64::from_le_bytes;

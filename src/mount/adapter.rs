@@ -22,7 +22,7 @@ mod ask;
 mod directory;
 
 use answer::{Created, Opened, Reply, ReplySized, errno};
-pub use ask::Adapter;
+pub(crate) use ask::Adapter;
 use ask::send;
 
 /// Requests that the kernel sends ahead of readers, of all files together: those that hang must not be all there are, for then

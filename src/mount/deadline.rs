@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(250);
 
 /// A reply that can be an error.
-pub trait Answer: Send + 'static {
+pub(crate) trait Answer: Send + 'static {
     fn fail(self, error: &Error);
 }
 
@@ -46,7 +46,7 @@ type Late = Box<dyn FnOnce() + Send>;
 type StandIn<R> = Box<dyn FnOnce(R) + Send>;
 
 /// A reply that is sent once: by the work, or when its time is up.
-pub struct Pending<R> {
+pub(crate) struct Pending<R> {
     reply: Mutex<Option<R>>,
     stand_in: Mutex<Option<StandIn<R>>>,
     /// Of what changes something.
@@ -59,19 +59,19 @@ impl<R> Pending<R> {
     }
 
     /// Adds to the answer; `None` if time was up before.
-    pub fn with<T>(&self, change: impl FnOnce(&mut R) -> T) -> Option<T> {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut R) -> T) -> Option<T> {
         self.reply.lock().as_mut().map(change)
     }
 
     /// Sends the answer; false if time was up before.
-    pub fn send(&self, answer: impl FnOnce(R)) -> bool {
+    pub(crate) fn send(&self, answer: impl FnOnce(R)) -> bool {
         let reply = self.reply.lock().take();
         reply.map(answer).is_some()
     }
 }
 
 /// A request, whatever it is for.
-pub trait Expire: Send + Sync {
+pub(crate) trait Expire: Send + Sync {
     /// Answers that time is up. What is being done already has as much time again.
     fn expire(&self, is_long: bool);
 
@@ -111,7 +111,7 @@ impl<R: Answer> Expire for Pending<R> {
 
 /// Runs the work of requests. Its clones are the same.
 #[derive(Clone)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     shared: Arc<Shared>,
     _watch: Option<Arc<Background>>,
 }
@@ -153,7 +153,7 @@ impl Drop for Slot<'_> {
 
 impl Deadline {
     /// `loops` is the number of event loops.
-    pub fn start(loops: usize) -> Deadline {
+    pub(crate) fn start(loops: usize) -> Deadline {
         let shared = Arc::new(Shared { loops, ..Shared::default() });
         let watched = shared.clone();
         let watch = Background::start("deadline", Next::After(TICK), move |_: &Cancel| {
@@ -165,20 +165,20 @@ impl Deadline {
     }
 
     /// Says whether the mount is to end: then nobody waits for long.
-    pub fn hurry(&self, ends: bool) {
+    pub(crate) fn hurry(&self, ends: bool) {
         self.shared.ends.store(ends, Ordering::Relaxed);
     }
 
     /// Calls `work`, which takes nothing but memory, with a reply.
     ///
     /// A panic fails this request alone: the reply that is dropped then says EIO.
-    pub fn now<R: Answer>(&self, reply: R, work: impl FnOnce(&Pending<R>)) {
+    pub(crate) fn now<R: Answer>(&self, reply: R, work: impl FnOnce(&Pending<R>)) {
         contained(|| work(&Pending::new(reply)));
     }
 
     /// Calls `work`, here or in another thread, with a reply that fails if it takes too long. `needs` is asked when there
     /// is only one event loop left.
-    pub fn run<R: Answer>(
+    pub(crate) fn run<R: Answer>(
         &self,
         reply: R,
         needs: impl FnOnce() -> Needs,
@@ -194,7 +194,12 @@ impl Deadline {
     }
 
     /// The same where it is known what it takes.
-    pub fn run_at<R: Answer>(&self, reply: R, needs: Needs, work: impl FnOnce(&Pending<R>) + Send + 'static) {
+    pub(crate) fn run_at<R: Answer>(
+        &self,
+        reply: R,
+        needs: Needs,
+        work: impl FnOnce(&Pending<R>) + Send + 'static,
+    ) {
         match needs {
             Needs::Memory => self.now(reply, work),
             Needs::Store(place) => self.enter(Pending::new(reply), place, self.shared.slot(), work),
@@ -202,7 +207,7 @@ impl Deadline {
     }
 
     /// The same for what is answered from what is known, by `stand_in`, should there be no answer in a moment.
-    pub fn run_or<R: Answer>(
+    pub(crate) fn run_or<R: Answer>(
         &self,
         reply: R,
         needs: Needs,
@@ -221,7 +226,7 @@ impl Deadline {
 
     /// The same for work that changes something: it is done, or time is up, but never both. `late` is called before whoever
     /// asked is told that time is up.
-    pub fn change<R: Answer>(
+    pub(crate) fn change<R: Answer>(
         &self,
         reply: R,
         late: impl FnOnce() + Send + 'static,
@@ -235,7 +240,7 @@ impl Deadline {
     }
 
     /// Calls `work`, here or in another thread, for nobody who would wait.
-    pub fn spawn(&self, needs: Needs, work: impl FnOnce() + Send + 'static) {
+    pub(crate) fn spawn(&self, needs: Needs, work: impl FnOnce() + Send + 'static) {
         match (needs, self.shared.slot()) {
             (Needs::Memory, _) | (_, Some(_)) => contained(work),
             (Needs::Store(place), None) => {

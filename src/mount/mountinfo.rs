@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// A line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountInfo {
+pub(crate) struct MountInfo {
     /// `MAJOR:MINOR`
-    pub device: String,
+    pub(crate) device: String,
     /// What of the filesystem is mounted: `/`, or less for a bind mount.
-    pub root: PathBuf,
-    pub point: PathBuf,
-    pub kind: String,
+    pub(crate) root: PathBuf,
+    pub(crate) point: PathBuf,
+    pub(crate) kind: String,
 }
 
 impl MountInfo {
@@ -26,7 +26,7 @@ impl MountInfo {
         Some(MountInfo { device, root, point, kind })
     }
 
-    pub fn is_fuse(&self) -> bool {
+    pub(crate) fn is_fuse(&self) -> bool {
         self.kind == "fuse" || self.kind.starts_with("fuse.")
     }
 }
@@ -56,28 +56,28 @@ fn mounts() -> Vec<MountInfo> {
 }
 
 /// Returns true if a FUSE filesystem is mounted on exactly this path.
-pub fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     device_of(path).is_some()
 }
 
 /// Returns the device, as `MAJOR:MINOR`, of the FUSE filesystem that is mounted on exactly this path.
 ///
 /// A server must not ask its own mount: were it killed just then, it would wait for its own answer and never end.
-pub fn device_of(path: &Path) -> Option<String> {
+pub(crate) fn device_of(path: &Path) -> Option<String> {
     let of_path = |mount: &MountInfo| mount.point == path && mount.is_fuse();
     mounts().into_iter().rfind(of_path).map(|mount| mount.device)
 }
 
 /// Where something is, whatever it was mounted on: a filesystem, and the path in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     device: String,
     path: PathBuf,
 }
 
 impl Location {
     /// Of a path without symbolic links.
-    pub fn of(path: &Path) -> Option<Location> {
+    pub(crate) fn of(path: &Path) -> Option<Location> {
         let mount =
             mounts().into_iter().filter(|mount| path.starts_with(&mount.point)).reduce(|best, mount| {
                 // The last one hides those below it.
@@ -89,7 +89,7 @@ impl Location {
         Some(Location { device: mount.device, path })
     }
 
-    pub fn is_in(&self, other: &Location) -> bool {
+    pub(crate) fn is_in(&self, other: &Location) -> bool {
         self.device == other.device && self.path.starts_with(&other.path)
     }
 }

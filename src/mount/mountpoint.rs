@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 /// Checks the mount point and returns its absolute path.
 ///
 /// `nonempty` allows a directory with something in it, which the mount hides.
-pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf> {
+pub(crate) fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf> {
     let shown = mountpoint.display();
     let refuse =
         |why: &str, hint: String| Err(Error::new(Kind::Invalid, format!("{shown}: {why}")).with_hint(hint));
@@ -52,21 +52,21 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf>
 }
 
 /// Returns true if a FUSE filesystem is mounted there that nobody serves any more.
-pub fn is_dead(path: &Path) -> bool {
+pub(crate) fn is_dead(path: &Path) -> bool {
     // Where nothing is mounted, looking at it could mount it: an automount point.
     // Attributes may still be known to the kernel; this is always asked of the server.
     is_mounted(path) && matches!(statvfs(path), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
 /// Something that the server goes on to look at: what it is, and where.
-pub struct Needed {
-    pub what: &'static str,
-    pub path: PathBuf,
+pub(crate) struct Needed {
+    pub(crate) what: &'static str,
+    pub(crate) path: PathBuf,
 }
 
 /// Fails if the mount would hide something from its own server, which would then wait for itself for ever. `mountpoint`
 /// is as [`check`] has returned it.
-pub fn check_hides_nothing(mountpoint: &Path, needed: &[Needed]) -> Result<()> {
+pub(crate) fn check_hides_nothing(mountpoint: &Path, needed: &[Needed]) -> Result<()> {
     for Needed { what, path } in needed {
         if leads_through(path, mountpoint) {
             let text = format!(

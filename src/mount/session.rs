@@ -25,7 +25,7 @@ use crate::tree::{Gone, Sizer, Tree};
 
 /// Who may use the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
+pub(crate) enum Access {
     #[default]
     Owner,
     OwnerAndRoot,
@@ -34,7 +34,7 @@ pub enum Access {
 
 /// What a service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The mount answers.
     Serving,
     /// It is not there any more, but programs may have files open.
@@ -43,13 +43,13 @@ pub enum Phase {
 
 /// What is asked of the kernel.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Shown as the source in /proc/mounts.
-    pub name: String,
-    pub access: Access,
-    pub default_permissions: bool,
+    pub(crate) name: String,
+    pub(crate) access: Access,
+    pub(crate) default_permissions: bool,
     /// Number of event loops.
-    pub threads: usize,
+    pub(crate) threads: usize,
 }
 
 /// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask, takes
@@ -94,7 +94,7 @@ fn config(settings: &Settings, writable: bool) -> Config {
 
 /// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun. `companions` are
 /// dropped in the end. What is left to do then has a moment, and does not keep this from returning.
-pub fn serve(
+pub(crate) fn serve(
     tree: Tree,
     mountpoint: &Path,
     settings: &Settings,

@@ -6,13 +6,13 @@ use crate::error::Result;
 use crate::io::{Background, Cancel, Next};
 
 /// Calls back on signals until it is dropped.
-pub struct OnSignals {
+pub(crate) struct OnSignals {
     handle: Handle,
     _thread: Background,
 }
 
 impl OnSignals {
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         mut signals: Signals,
         mut call: impl FnMut(i32) + Send + 'static,

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(50);
 
 /// Unmounts a FUSE filesystem, and waits for those who look into it for a moment.
-pub fn unmount_patiently(mountpoint: &Path) -> Result<()> {
+pub(crate) fn unmount_patiently(mountpoint: &Path) -> Result<()> {
     let begun = Instant::now();
     loop {
         match unmount(mountpoint, false) {
@@ -30,7 +30,7 @@ pub fn unmount_patiently(mountpoint: &Path) -> Result<()> {
 }
 
 /// Unmounts a FUSE filesystem. With `lazy` set, one that is in use too: it goes when its last user does.
-pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
+pub(crate) fn unmount(mountpoint: &Path, lazy: bool) -> Result<()> {
     // A mount whose server died cannot be looked at, so its path is taken as it is if it is absolute.
     let path = std::fs::canonicalize(mountpoint).or_else(|e| match e.raw_os_error() {
         Some(libc::ENOTCONN) => std::path::absolute(mountpoint),

@@ -8,19 +8,19 @@ use crate::store::catalogue::Run;
 use crate::store::managed::Managed;
 
 /// Of exports that may be older than they look, and have fewer days left.
-pub const ESTIMATED: &str = "estimated";
+pub(crate) const ESTIMATED: &str = "estimated";
 const SHA256: &str = "sha256";
 const PARTS: &str = "parts";
 const TITLE: &str = "title";
 
 /// Attributes of a set.
-pub const OF_SET: [&str; 5] = ["expires", PARTS, "remaining_days", "run", "status"];
+pub(crate) const OF_SET: [&str; 5] = ["expires", PARTS, "remaining_days", "run", "status"];
 /// Attributes of a run that the catalogue knows.
-pub const OF_RUN: [&str; 7] = ["expires", PARTS, "remaining_days", "run", "status", SHA256, TITLE];
+pub(crate) const OF_RUN: [&str; 7] = ["expires", PARTS, "remaining_days", "run", "status", SHA256, TITLE];
 
 impl Record {
     /// Returns the value of an attribute, if it has one.
-    pub fn attribute(&self, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
         match name {
             "expires" => self.expires.map(|at| at.to_string()),
             PARTS => Some(self.parts.len().to_string()),
@@ -39,7 +39,7 @@ impl Record {
     }
 
     /// Returns an attribute of a run; its parts are asked for where they are needed.
-    pub fn attribute_of_run(
+    pub(crate) fn attribute_of_run(
         store: &Managed,
         run: &Run,
         name: &str,

@@ -10,9 +10,9 @@ use crate::format::text::Instant;
 use crate::store::catalogue::Status;
 
 /// A name, and what a record has there.
-pub type Column = (&'static str, fn(&Record) -> Option<String>);
+pub(crate) type Column = (&'static str, fn(&Record) -> Option<String>);
 
-pub const HISTORY: [Column; 16] = [
+pub(crate) const HISTORY: [Column; 16] = [
     RUN,
     TITLE,
     TYPE,
@@ -31,7 +31,7 @@ pub const HISTORY: [Column; 16] = [
     ESTIMATED,
 ];
 
-pub const ARTIFACTS: [Column; 10] = [
+pub(crate) const ARTIFACTS: [Column; 10] = [
     ARTIFACT,
     RUN,
     TITLE,
@@ -76,7 +76,7 @@ fn error(record: &Record) -> Option<String> {
 }
 
 /// Renders a table. Lines are made one by one: together they take several times as much.
-pub fn render(columns: &[Column], records: impl Iterator<Item = Record>) -> Result<String> {
+pub(crate) fn render(columns: &[Column], records: impl Iterator<Item = Record>) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| Error::new(Kind::Invalid, error.to_string());
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)

@@ -33,7 +33,7 @@ impl Record {
     }
 
     /// The same but for its parts, certificate and warnings: what a table has takes no more.
-    pub fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Record {
+    pub(crate) fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Record {
         let instant = |time: Option<SystemTime>| time.and_then(Instant::of);
         let expires = |made| retention.expires(made).and_then(Instant::of);
         let mut record = Record {
@@ -111,7 +111,7 @@ fn certificate(run: &Run) -> Option<Value> {
 }
 
 /// Returns what is to be said of a run beside how it stands.
-pub fn warnings(run: &Run, now: SystemTime) -> Vec<String> {
+pub(crate) fn warnings(run: &Run, now: SystemTime) -> Vec<String> {
     let own = run.warnings.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut warnings: Vec<String> = own.unwrap_or_default();
     if run.attempts > 1 {

@@ -15,7 +15,7 @@ use crate::store::retention::Retention;
 
 /// What a set of parts is.
 #[derive(Clone)]
-pub enum SetState {
+pub(crate) enum SetState {
     /// A zip of this length.
     Zip(u64),
     /// Not whole; the text says why.
@@ -26,22 +26,22 @@ pub enum SetState {
 
 /// When an export was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MadeAt {
-    pub at: SystemTime,
+pub(crate) struct MadeAt {
+    pub(crate) at: SystemTime,
     /// Nothing but the times of its files is known: it is as old as they are, or older.
-    pub estimated: bool,
+    pub(crate) estimated: bool,
 }
 
 /// Why a set is not whole.
 #[derive(Debug, Clone, Default)]
-pub struct IncompleteSet {
-    pub gaps: Gaps,
+pub(crate) struct IncompleteSet {
+    pub(crate) gaps: Gaps,
     /// Names of two files that claim to be the same part.
-    pub conflict: Option<(String, String)>,
+    pub(crate) conflict: Option<(String, String)>,
 }
 
 /// Returns true if a set is a zip as far as that is known: without an outcome, by the names of its parts.
-pub fn may_be_whole(set: &StoredSet, outcome: Option<&SetState>) -> bool {
+pub(crate) fn may_be_whole(set: &StoredSet, outcome: Option<&SetState>) -> bool {
     match outcome {
         Some(SetState::Incomplete(_)) => false,
         Some(SetState::Zip(_) | SetState::Failed(_)) => true,
@@ -51,7 +51,7 @@ pub fn may_be_whole(set: &StoredSet, outcome: Option<&SetState>) -> bool {
 
 impl Record {
     /// Returns the record of a set, as far as is known what it is.
-    pub fn of_set(
+    pub(crate) fn of_set(
         set: &StoredSet,
         outcome: Option<&SetState>,
         made: MadeAt,

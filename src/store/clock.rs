@@ -31,7 +31,7 @@ impl Clock for SystemClock {
 }
 
 /// Returns an instant as milliseconds since 1970, UTC.
-pub fn to_ms(instant: SystemTime) -> i64 {
+pub(crate) fn to_ms(instant: SystemTime) -> i64 {
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     match instant.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => ms(after),
@@ -40,6 +40,6 @@ pub fn to_ms(instant: SystemTime) -> i64 {
 }
 
 /// Returns an instant; `None` for one that is out of any calendar (the years -9999 to 9999).
-pub fn from_ms(ms: i64) -> Option<SystemTime> {
+pub(crate) fn from_ms(ms: i64) -> Option<SystemTime> {
     jiff::Timestamp::from_millisecond(ms).ok().map(SystemTime::from)
 }

@@ -30,7 +30,7 @@ mod layout;
 mod probe;
 
 use layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK, private_dir};
-pub use probe::{Found, probe};
+pub(crate) use probe::{Found, probe};
 
 /// What a managed store knows, what is to be done in it, and where its parts are.
 pub struct Managed {
@@ -98,12 +98,12 @@ impl Managed {
     }
 
     /// Says what is wrong with what is in the store, once.
-    pub fn say_once(&self, text: &str) {
+    pub(crate) fn say_once(&self, text: &str) {
         self.said.once(text);
     }
 
     /// Returns true if nothing of it can be changed.
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         self.catalogue.is_read_only()
     }
 

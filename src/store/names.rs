@@ -14,12 +14,12 @@ pub fn stem_of(id: &str) -> String {
 }
 
 /// Returns the run's id: the stem without the word that CDDS puts before it.
-pub fn id_of(stem: &str) -> &str {
+pub(crate) fn id_of(stem: &str) -> &str {
     stem.strip_prefix(PREFIX).unwrap_or(stem)
 }
 
 /// Returns what a file of a run is called until it gets its name. `of` begins with the run's id.
-pub fn unfinished(of: &str) -> String {
+pub(crate) fn unfinished(of: &str) -> String {
     format!(".{PREFIX}{of}{UNFINISHED}")
 }
 
@@ -35,7 +35,7 @@ impl Attempt {
         Attempt { run: run.into(), fence }
     }
 
-    pub fn stem(&self) -> String {
+    pub(crate) fn stem(&self) -> String {
         stem_of(&self.run)
     }
 
@@ -50,18 +50,18 @@ impl Attempt {
 }
 
 /// Returns true for a key that a part of that run and that name can have.
-pub fn is_key_of(id: &str, name: &str, key: &Key) -> bool {
+pub(crate) fn is_key_of(id: &str, name: &str, key: &Key) -> bool {
     let is_of_attempt = || key.as_str().strip_prefix(id).is_some_and(|rest| rest.starts_with('/'));
     is_run_id(id) && (key.as_str() == name || is_of_attempt())
 }
 
 /// Returns true for an id that a run can have: a UUID in lower case with hyphens.
-pub fn is_run_id(id: &str) -> bool {
+pub(crate) fn is_run_id(id: &str) -> bool {
     uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id)
 }
 
 /// Returns the part that a file of a run is, if that is exactly what it is called.
-pub fn part_of(id: &str, file: &str) -> Option<Ordinal> {
+pub(crate) fn part_of(id: &str, file: &str) -> Option<Ordinal> {
     let part = part_name::parse(file)?;
     let is_ours = is_run_id(id) && file == file_name(&stem_of(id), part.ordinal);
     is_ours.then_some(part.ordinal)
@@ -69,17 +69,17 @@ pub fn part_of(id: &str, file: &str) -> Option<Ordinal> {
 
 /// A file that some run has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunFile<'a> {
+pub(crate) struct RunFile<'a> {
     /// The run.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// It has not got its name yet.
-    pub is_unfinished: bool,
+    pub(crate) is_unfinished: bool,
     /// Of the attempt that has made it, where its name tells.
-    pub fence: Option<u32>,
+    pub(crate) fence: Option<u32>,
 }
 
 /// Takes the name of a run's file apart; `None` for a file that no run has made.
-pub fn parse(file: &str) -> Option<RunFile<'_>> {
+pub(crate) fn parse(file: &str) -> Option<RunFile<'_>> {
     const ID: usize = 36;
     let is_unfinished = file.starts_with('.') && file.ends_with(UNFINISHED);
     let id = file.strip_prefix('.').unwrap_or(file).strip_prefix(PREFIX)?.get(..ID)?;

@@ -17,11 +17,11 @@ pub struct StoredFile {
     pub name: String,
     key: Key,
     size: u64,
-    pub mtime: SystemTime,
+    pub(crate) mtime: SystemTime,
     /// Changes whenever the file may hold other bytes than before.
-    pub version: Version,
+    pub(crate) version: Version,
     /// What is known of a part that we wrote.
-    pub written: Option<Box<Written>>,
+    pub(crate) written: Option<Box<Written>>,
     location: Arc<Location>,
 }
 
@@ -62,7 +62,7 @@ impl StoredFile {
     }
 
     /// Opens it, if it is still what was looked at. What we wrote is verified as it is read.
-    pub fn open(&self) -> Result<Reader> {
+    pub(crate) fn open(&self) -> Result<Reader> {
         let reader = self.location.parts.open(&self.part(), &self.location.stop)?;
         match &self.written {
             None => Ok(reader),
@@ -81,11 +81,11 @@ impl StoredFile {
 
 /// A part as it was written.
 #[derive(Clone)]
-pub struct Written {
-    pub size: u64,
+pub(crate) struct Written {
+    pub(crate) size: u64,
     /// Hash of all block hashes.
-    pub root: [u8; 32],
-    pub hashes: Arc<dyn BlockHashes>,
+    pub(crate) root: [u8; 32],
+    pub(crate) hashes: Arc<dyn BlockHashes>,
 }
 
 impl PartialEq for Written {
@@ -108,24 +108,24 @@ type Downloads = BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>;
 /// One part of a set, with further downloads of it, if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPart {
-    pub ordinal: Ordinal,
+    pub(crate) ordinal: Ordinal,
     pub file: Arc<StoredFile>,
-    pub copies: Vec<Arc<StoredFile>>,
+    pub(crate) copies: Vec<Arc<StoredFile>>,
 }
 
 /// All parts of one export that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSet {
     /// What the names of all parts begin with: `export-<uuid>`.
-    pub stem: String,
+    pub(crate) stem: String,
     /// In the order of their ordinals. An empty file is no part: a browser makes one to keep the name for a download.
     pub parts: Vec<StoredPart>,
     /// Parts that are not there yet, but on their way.
-    pub downloading: BTreeSet<Ordinal>,
+    pub(crate) downloading: BTreeSet<Ordinal>,
     /// Hash of names and versions of all files of the set.
-    pub digest: [u8; 16],
+    pub(crate) digest: [u8; 16],
     /// When the export was made; as far as its files tell, that is their oldest modification time.
-    pub made: SystemTime,
+    pub(crate) made: SystemTime,
     /// The run that it is of, where the catalogue knows.
     pub run: Option<String>,
 }
@@ -158,7 +158,7 @@ impl StoredSet {
     /// Returns the same set as that of a run, made when the run ended.
     ///
     /// `is_deleted` and `written` tell what is known of each part by its name.
-    pub fn of_run(
+    pub(crate) fn of_run(
         &self,
         run: String,
         made: SystemTime,
@@ -176,12 +176,12 @@ impl StoredSet {
     }
 
     /// Size of all stored parts in bytes.
-    pub fn stored_size(&self) -> u64 {
+    pub(crate) fn stored_size(&self) -> u64 {
         self.parts.iter().map(|part| part.file.size()).sum()
     }
 
     /// Finds two files that claim to be the same part and differ.
-    pub fn conflict(&self) -> Result<Option<(Arc<StoredFile>, Arc<StoredFile>)>> {
+    pub(crate) fn conflict(&self) -> Result<Option<(Arc<StoredFile>, Arc<StoredFile>)>> {
         for part in &self.parts {
             for copy in &part.copies {
                 if !part.file.is_same(copy)? {
@@ -195,15 +195,15 @@ impl StoredSet {
 
 /// What a location holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    pub sets: BTreeMap<String, Arc<StoredSet>>,
+pub(crate) struct Found {
+    pub(crate) sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
-    pub files: BTreeMap<String, Arc<StoredFile>>,
+    pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
 }
 
 /// Where files come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// They are downloaded: one of no bytes keeps the name for a part that is on its way.
     Downloads,
     /// We have written them: one of no bytes is damaged.
@@ -211,7 +211,7 @@ pub enum Origin {
 }
 
 /// Groups what is listed. Reading the files fails once `stop` is raised.
-pub fn group(parts: &Arc<dyn Parts>, listing: &Listing, origin: Origin, stop: &Cancel) -> Found {
+pub(crate) fn group(parts: &Arc<dyn Parts>, listing: &Listing, origin: Origin, stop: &Cancel) -> Found {
     let location = Arc::new(Location { parts: parts.clone(), stop: stop.clone() });
     let mut files = BTreeMap::new();
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();

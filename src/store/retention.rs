@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// Retention unless a store says otherwise, in days.
-pub const DEFAULT_DAYS: u32 = 30;
+pub(crate) const DEFAULT_DAYS: u32 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,7 +33,7 @@ impl fmt::Display for Retention {
 
 impl Retention {
     /// Returns the instant at which something of that modification time expires, if it ever does.
-    pub fn expires(self, mtime: SystemTime) -> Option<SystemTime> {
+    pub(crate) fn expires(self, mtime: SystemTime) -> Option<SystemTime> {
         match self {
             Retention::Days(days) => mtime.checked_add(DAY * days),
             Retention::Never => None,
@@ -41,14 +41,14 @@ impl Retention {
     }
 
     /// Returns the days that are left, begun ones included: from all of them down to 0.
-    pub fn remaining_days(self, mtime: SystemTime, now: SystemTime) -> Option<u32> {
+    pub(crate) fn remaining_days(self, mtime: SystemTime, now: SystemTime) -> Option<u32> {
         let Retention::Days(days) = self else { return None };
         let left = self.expires(mtime)?.duration_since(now).unwrap_or_default();
         let begun = left.as_nanos().div_ceil(DAY.as_nanos());
         Some(begun.min(u128::from(days)) as u32)
     }
 
-    pub fn has_expired(self, mtime: SystemTime, now: SystemTime) -> bool {
+    pub(crate) fn has_expired(self, mtime: SystemTime, now: SystemTime) -> bool {
         self.remaining_days(mtime, now) == Some(0)
     }
 }

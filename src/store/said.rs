@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 const MAX_SAID: usize = 100;
 
 #[derive(Default)]
-pub struct Said(Mutex<HashSet<String>>);
+pub(crate) struct Said(Mutex<HashSet<String>>);
 
 impl Said {
-    pub fn once(&self, text: &str) {
+    pub(crate) fn once(&self, text: &str) {
         let mut said = self.0.lock();
         if said.len() < MAX_SAID && said.insert(text.into()) {
             log::error!("{text}");

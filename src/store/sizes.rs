@@ -22,7 +22,7 @@ use super::atomic::write_atomically;
 use crate::error::{At, Result};
 
 /// The sizes of one store, as seen with one set of keys.
-pub struct Sizes {
+pub(crate) struct Sizes {
     path: Option<PathBuf>,
     state: Mutex<State>,
     /// Held while the file is written: there is one unfinished file.
@@ -37,10 +37,10 @@ struct State {
 
 /// What is remembered of a set that is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known(pub u64, Option<i64>);
+pub(crate) struct Known(pub u64, Option<i64>);
 
 impl Known {
-    pub fn new(len: u64, made: Option<SystemTime>) -> Known {
+    pub(crate) fn new(len: u64, made: Option<SystemTime>) -> Known {
         let ms = |made: SystemTime| match made.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_millis()).ok(),
             Err(before) => i64::try_from(before.duration().as_millis()).ok().map(|ms| -ms),
@@ -48,7 +48,7 @@ impl Known {
         Known(len, made.and_then(ms))
     }
 
-    pub fn made(&self) -> Option<SystemTime> {
+    pub(crate) fn made(&self) -> Option<SystemTime> {
         let ms = self.1?;
         let since = Duration::from_millis(ms.unsigned_abs());
         if ms < 0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) }
@@ -77,7 +77,7 @@ fn from_hex(text: &str) -> Option<Digest> {
 
 impl Sizes {
     /// Loads what was remembered for a store; nothing is kept where there is no cache directory.
-    pub fn load(cache_dir: Option<&Path>, store: &Path, keys: &[[u8; 32]]) -> Sizes {
+    pub(crate) fn load(cache_dir: Option<&Path>, store: &Path, keys: &[[u8; 32]]) -> Sizes {
         let path = cache_dir.map(|dir| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(store.as_os_str().as_encoded_bytes());
@@ -95,28 +95,28 @@ impl Sizes {
         Sizes { path, state: Mutex::new(State { known, changed: false }), saving: Mutex::default() }
     }
 
-    pub fn get(&self, digest: &Digest) -> Option<Known> {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Known> {
         self.state.lock().known.get(digest).copied()
     }
 
-    pub fn put(&self, digest: &Digest, known: Known) {
+    pub(crate) fn put(&self, digest: &Digest, known: Known) {
         let mut state = self.state.lock();
         state.changed |= state.known.insert(*digest, known) != Some(known);
     }
 
     /// Forgets what that turned out to be wrong.
-    pub fn forget(&self, digest: &Digest) {
+    pub(crate) fn forget(&self, digest: &Digest) {
         let mut state = self.state.lock();
         state.changed |= state.known.remove(digest).is_some();
     }
 
     /// Returns true if there is something to write down.
-    pub fn have_changed(&self) -> bool {
+    pub(crate) fn have_changed(&self) -> bool {
         self.state.lock().changed
     }
 
     /// Writes down what has changed, without the sets that are gone.
-    pub fn save(&self, present: &HashSet<Digest>) -> Result<()> {
+    pub(crate) fn save(&self, present: &HashSet<Digest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let _one_at_a_time = self.saving.lock();
         let json = {

@@ -36,17 +36,17 @@ pub struct Plain {
 pub struct StoreSnapshot {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
-    pub files: BTreeMap<String, Arc<StoredFile>>,
+    pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
     /// How long its artifacts are kept.
-    pub retention: Retention,
+    pub(crate) retention: Retention,
     /// The runs of a managed store, by the stem of their artifacts' names.
-    pub runs: BTreeMap<String, Arc<Run>>,
+    pub(crate) runs: BTreeMap<String, Arc<Run>>,
     /// Names that are those of encrypted files, and why they are not taken.
-    pub refused: BTreeMap<String, String>,
-    pub mtime: SystemTime,
-    pub is_managed: bool,
+    pub(crate) refused: BTreeMap<String, String>,
+    pub(crate) mtime: SystemTime,
+    pub(crate) is_managed: bool,
     /// When the first artifact of a managed store is going to expire.
-    pub next_expiry: Option<SystemTime>,
+    pub(crate) next_expiry: Option<SystemTime>,
 }
 
 impl Store {
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// What it was opened by: another store has another place.
-    pub fn place(&self) -> &Path {
+    pub(crate) fn place(&self) -> &Path {
         match self {
             Store::Plain(store) => &store.place,
             Store::Managed(store) => store.dir(),
@@ -87,14 +87,14 @@ impl Store {
     }
 
     /// Where its parts are.
-    pub fn parts(&self) -> &Arc<dyn Parts> {
+    pub(crate) fn parts(&self) -> &Arc<dyn Parts> {
         match self {
             Store::Plain(store) => &store.parts,
             Store::Managed(store) => &store.parts,
         }
     }
 
-    pub fn managed(&self) -> Option<&Arc<Managed>> {
+    pub(crate) fn managed(&self) -> Option<&Arc<Managed>> {
         match self {
             Store::Plain(_) => None,
             Store::Managed(store) => Some(store),

@@ -14,13 +14,13 @@ const KEPT: usize = 4;
 type Run = (u64, Arc<Vec<Hash>>);
 
 /// The hashes that the blocks of a stored file must have.
-pub trait BlockHashes: Send + Sync {
+pub(crate) trait BlockHashes: Send + Sync {
     /// Returns hashes of blocks in a row, and the number of the first of them; that of `block` is among them, unless
     /// there is none.
     fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)>;
 }
 
-pub struct Verified {
+pub(crate) struct Verified {
     file: Reader,
     hashes: Arc<dyn BlockHashes>,
     kept: RwLock<Vec<Run>>,
@@ -28,7 +28,7 @@ pub struct Verified {
 
 impl Verified {
     /// `size` is how long the file was when it was written.
-    pub fn open(file: Reader, hashes: Arc<dyn BlockHashes>, size: u64) -> Result<Verified> {
+    pub(crate) fn open(file: Reader, hashes: Arc<dyn BlockHashes>, size: u64) -> Result<Verified> {
         if file.len() != size {
             let text = format!("it has {} bytes, but was written with {size}", file.len());
             return Err(Error::damaged(text));

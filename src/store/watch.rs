@@ -33,7 +33,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.woken.store(true, Ordering::Relaxed);
         self.waker.get().inspect(|waker| waker.wake());
     }
@@ -66,12 +66,12 @@ impl Watch {
     }
 
     /// Returns true if nothing announces changes.
-    pub fn polls(&self) -> bool {
+    pub(crate) fn polls(&self) -> bool {
         self.polls
     }
 
     /// Has the location looked at now.
-    pub fn trigger(&self) {
+    pub(crate) fn trigger(&self) {
         self.announcer.announce();
     }
 }

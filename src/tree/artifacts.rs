@@ -23,7 +23,7 @@ use crate::export::disposal::remove_artifact;
 use crate::format::part_name::Ordinal;
 use crate::record::{IncompleteSet, Record, SetState, artifact_name, csv};
 
-pub const NAME: &str = "artifacts";
+pub(crate) const NAME: &str = "artifacts";
 const ZIP: &str = ".zip";
 const INCOMPLETE: &str = ".zip.incomplete";
 
@@ -32,20 +32,20 @@ const KIND_ZIP: u8 = 0;
 const KIND_INCOMPLETE: u8 = 1;
 const KIND_INDEX: u8 = 2;
 
-pub struct Artifacts {
+pub(crate) struct Artifacts {
     named: Arc<Named>,
     index: Arc<Index>,
 }
 
 impl Artifacts {
-    pub fn new() -> Artifacts {
+    pub(crate) fn new() -> Artifacts {
         let index = Index::new(NAME, &csv::ARTIFACTS, |record| record.artifact.is_some());
         Artifacts { named: Arc::default(), index: Arc::new(index) }
     }
 }
 
 /// Returns the records of what has an artifact, the earliest first: also of runs that were removed from the history.
-pub fn records(scope: &Scope) -> Result<Vec<Record>> {
+pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
     let Some(store) = scope.context.managed() else { return super::history::records(scope) };
     let now = scope.now();
     let mut records = Vec::new();

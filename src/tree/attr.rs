@@ -7,9 +7,9 @@ use super::ino::Ino;
 use crate::artifact::members::{MemberAttr, MemberKind};
 
 /// Attributes of finished bytes: new bytes are a new inode, so they never change.
-pub const TTL_FINISHED: Duration = Duration::from_secs(60);
+pub(crate) const TTL_FINISHED: Duration = Duration::from_secs(60);
 /// Everything that may look different soon.
-pub const TTL_CHANGING: Duration = Duration::from_secs(1);
+pub(crate) const TTL_CHANGING: Duration = Duration::from_secs(1);
 
 /// What is read at a time is best a multiple of this.
 const BLOCK_SIZE: u32 = 128 << 10;
@@ -26,8 +26,8 @@ pub enum Caching {
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    pub ino: Ino,
-    pub kind: NodeKind,
+    pub(crate) ino: Ino,
+    pub(crate) kind: NodeKind,
     pub name: String,
 }
 
@@ -52,16 +52,16 @@ impl From<MemberKind> for NodeKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attr {
     pub ino: Ino,
-    pub kind: NodeKind,
+    pub(crate) kind: NodeKind,
     pub size: u64,
     /// In units of 512 bytes.
-    pub blocks: u64,
-    pub block_size: u32,
-    pub mtime: SystemTime,
-    pub mode: u16,
-    pub links: u32,
-    pub uid: u32,
-    pub gid: u32,
+    pub(crate) blocks: u64,
+    pub(crate) block_size: u32,
+    pub(crate) mtime: SystemTime,
+    pub(crate) mode: u16,
+    pub(crate) links: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Attr {
@@ -93,24 +93,24 @@ impl Attr {
 
 /// What differs from node to node.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
-    pub kind: NodeKind,
-    pub size: u64,
-    pub mtime: SystemTime,
+pub(crate) struct Shape {
+    pub(crate) kind: NodeKind,
+    pub(crate) size: u64,
+    pub(crate) mtime: SystemTime,
     /// Of a directory 2 and the number of directories in it; 1 means that nobody knows.
-    pub links: u32,
+    pub(crate) links: u32,
 }
 
 impl Shape {
-    pub fn new(kind: NodeKind, size: u64, mtime: SystemTime) -> Shape {
+    pub(crate) fn new(kind: NodeKind, size: u64, mtime: SystemTime) -> Shape {
         Shape { kind, size, mtime, links: 1 }
     }
 
-    pub fn file(size: u64, mtime: SystemTime) -> Shape {
+    pub(crate) fn file(size: u64, mtime: SystemTime) -> Shape {
         Shape::new(NodeKind::File, size, mtime)
     }
 
-    pub fn directory(mtime: SystemTime, links: u32) -> Shape {
+    pub(crate) fn directory(mtime: SystemTime, links: u32) -> Shape {
         Shape { links, ..Shape::new(NodeKind::Directory, 0, mtime) }
     }
 }

@@ -31,7 +31,7 @@ const HELD: Duration = Duration::from_secs(60);
 const MAX_HELD: usize = 20_000;
 
 #[derive(Default)]
-pub struct ByTitle {
+pub(crate) struct ByTitle {
     named: Mutex<Named>,
 }
 

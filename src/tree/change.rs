@@ -14,20 +14,20 @@ use crate::error::{Error, Kind, Result};
 
 /// How a file is opened that may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OpenMode {
-    pub writes: bool,
-    pub truncates: bool,
+pub(crate) struct OpenMode {
+    pub(crate) writes: bool,
+    pub(crate) truncates: bool,
     /// Every write goes to the end.
-    pub appends: bool,
+    pub(crate) appends: bool,
     /// It must not be there before.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 /// What is asked to be changed of a file's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Changes {
-    pub size: Option<u64>,
-    pub mtime: Option<SystemTime>,
+pub(crate) struct Changes {
+    pub(crate) size: Option<u64>,
+    pub(crate) mtime: Option<SystemTime>,
 }
 
 impl Tree {
@@ -53,7 +53,7 @@ impl Tree {
     }
 
     /// Deletes a file.
-    pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<()> {
+    pub(crate) fn unlink(&self, parent: Ino, name: &OsStr) -> Result<()> {
         self.context.writable()?;
         if let Ok(jobs) = self.jobs_at(parent) {
             let is_new = jobs.unlink(utf8(name)?)?;
@@ -66,7 +66,7 @@ impl Tree {
     }
 
     /// Opens a file for writing.
-    pub fn open_for_writing(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
+    pub(crate) fn open_for_writing(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
         if let Some(entry) = self.entry(ino)? {
             return Ok(self.open_job(&entry, mode)?.0);
         }
@@ -87,19 +87,24 @@ impl Tree {
     }
 
     /// Makes and opens a file.
-    pub fn create(&self, parent: Ino, name: &OsStr, mode: OpenMode) -> Result<(Handle, Attr, Duration)> {
+    pub(crate) fn create(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        mode: OpenMode,
+    ) -> Result<(Handle, Attr, Duration)> {
         let entry = self.jobs_at(parent)?.create(utf8(name)?, mode.is_new)?;
         let (handle, attr) = self.open_job(&entry, mode)?;
         Ok((handle, attr, Duration::ZERO))
     }
 
     /// Makes a file without opening it.
-    pub fn mknod(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
+    pub(crate) fn mknod(&self, parent: Ino, name: &OsStr) -> Result<(Attr, Duration)> {
         let jobs = self.jobs_at(parent)?;
         self.attributes_of(jobs, &jobs.create(utf8(name)?, true)?)
     }
 
-    pub fn rename(&self, from: (Ino, &OsStr), to: (Ino, &OsStr), has_to_be_new: bool) -> Result<()> {
+    pub(crate) fn rename(&self, from: (Ino, &OsStr), to: (Ino, &OsStr), has_to_be_new: bool) -> Result<()> {
         self.jobs_at(from.0)?;
         match self.jobs_at(to.0)?.rename(utf8(from.1)?, utf8(to.1)?, has_to_be_new) {
             Ok(is_new) => {
@@ -115,7 +120,12 @@ impl Tree {
     }
 
     /// Changes attributes, of the file that the handle has opened if there is one.
-    pub fn setattr(&self, ino: Ino, handle: Option<Handle>, changes: Changes) -> Result<(Attr, Duration)> {
+    pub(crate) fn setattr(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        changes: Changes,
+    ) -> Result<(Attr, Duration)> {
         if !self.is_writable() {
             return Err(self.refusal());
         }
@@ -145,7 +155,7 @@ impl Tree {
 
     /// Returns why no extended attribute can be set. Programs that copy permissions do it in another way if there are
     /// none for the file, and give up if it is forbidden.
-    pub fn xattr_refusal(&self, ino: Ino) -> Error {
+    pub(crate) fn xattr_refusal(&self, ino: Ino) -> Error {
         match self.entry(ino) {
             Ok(Some(_)) => Error::unsupported("files in jobs/ have no extended attributes"),
             Ok(None) => self.exists(ino).err().unwrap_or_else(|| self.refusal()),
@@ -153,7 +163,7 @@ impl Tree {
         }
     }
 
-    pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
         match &*self.handles.get(handle)? {
             Opened::Writing(writing) if writing.writes => {
                 // Whoever misses a name looks at the store again; a write that has been taken does not wait for that.
@@ -164,7 +174,7 @@ impl Tree {
     }
 
     /// Hands in what has been written, if it is complete.
-    pub fn flush(&self, handle: Handle) -> Result<()> {
+    pub(crate) fn flush(&self, handle: Handle) -> Result<()> {
         let Opened::Writing(writing) = &*self.handles.get(handle)? else { return Ok(()) };
         let is_new = self.jobs()?.flush(writing)?;
         self.look_again_if(is_new);
@@ -181,14 +191,14 @@ impl Tree {
     }
 
     /// Ends all handles that are being written, as their last close would have.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         for handle in self.handles.writing() {
             self.release(handle);
         }
     }
 
     /// Returns why nothing else can be changed.
-    pub fn refusal(&self) -> Error {
+    pub(crate) fn refusal(&self) -> Error {
         self.context.refusal()
     }
 }

@@ -24,7 +24,7 @@ const ORIGINAL_NAME: &str = "original_name";
 /// The parts that are missing to read it.
 const NEEDS: &str = "needs";
 
-pub struct Contents;
+pub(crate) struct Contents;
 
 impl Directory for Contents {
     fn name(&self) -> &'static str {

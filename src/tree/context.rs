@@ -35,48 +35,48 @@ impl Default for Options {
     }
 }
 
-pub struct Context {
-    pub store: Store,
-    pub clock: Arc<dyn Clock>,
-    pub options: Options,
-    pub identities: Arc<[Identity]>,
-    pub sizes: Sizes,
-    pub recent: Recent,
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    pub(crate) identities: Arc<[Identity]>,
+    pub(crate) sizes: Sizes,
+    pub(crate) recent: Recent,
     /// Raised when nobody asks any more: what is still being read then fails.
-    pub stop: Cancel,
+    pub(crate) stop: Cancel,
 }
 
 impl Context {
-    pub fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
     }
 
-    pub fn managed(&self) -> Option<&Arc<Managed>> {
+    pub(crate) fn managed(&self) -> Option<&Arc<Managed>> {
         self.store.managed()
     }
 
     /// What the catalogue knows takes the catalogue, where there is one.
-    pub fn needs_catalogue(&self) -> Needs {
+    pub(crate) fn needs_catalogue(&self) -> Needs {
         Needs::memory_if(self.managed().is_none(), Place::Catalogue)
     }
 
     /// `None` in a plain store.
-    pub fn revision(&self) -> Result<Option<Revision>> {
+    pub(crate) fn revision(&self) -> Result<Option<Revision>> {
         self.managed().map(|store| store.catalogue.changes()).transpose()
     }
 
     /// Returns true if anything in the tree can be changed.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         !self.options.read_only && self.managed().is_some_and(|store| !store.is_read_only())
     }
 
     /// Returns the store, if anything in it can be changed.
-    pub fn writable(&self) -> Result<&Arc<Managed>> {
+    pub(crate) fn writable(&self) -> Result<&Arc<Managed>> {
         self.managed().filter(|_| self.is_writable()).ok_or_else(read_only)
     }
 
     /// Returns why something cannot be changed.
-    pub fn refusal(&self) -> Error {
+    pub(crate) fn refusal(&self) -> Error {
         if self.is_writable() {
             Error::new(Kind::NotPermitted, "this cannot be changed")
         } else {

@@ -14,7 +14,7 @@ use super::table::{Key, Table};
 use super::view::View;
 use crate::error::Result;
 
-pub trait Directory: Send + Sync {
+pub(crate) trait Directory: Send + Sync {
     fn name(&self) -> &'static str;
 
     fn attributes(&self, scope: &Scope) -> (Shape, Duration) {
@@ -56,7 +56,7 @@ pub trait Directory: Send + Sync {
 }
 
 /// Returns what a name in a directory takes, by finding it.
-pub fn needs_by_finding(directory: &(impl Directory + ?Sized), scope: &Scope, name: &str) -> Needs {
+pub(crate) fn needs_by_finding(directory: &(impl Directory + ?Sized), scope: &Scope, name: &str) -> Needs {
     match directory.find(scope, name) {
         Ok(Some(node)) => node.needs(scope, Asked::Attributes),
         // It may be new.
@@ -65,7 +65,7 @@ pub fn needs_by_finding(directory: &(impl Directory + ?Sized), scope: &Scope, na
 }
 
 /// Returns the inode number of the directory of that name; that of the root is none.
-pub fn ino_of(name: &str) -> Ino {
+pub(crate) fn ino_of(name: &str) -> Ino {
     if name.is_empty() { ROOT } else { hash_number(&[b"dir\0", name.as_bytes()]) }
 }
 
@@ -113,7 +113,7 @@ impl Node for Top {
 /// Kind of the directories themselves, in the table.
 const TOP: u8 = u8::MAX;
 
-pub struct Root(pub Vec<Arc<dyn Directory>>);
+pub(crate) struct Root(pub Vec<Arc<dyn Directory>>);
 
 impl Root {
     fn top(&self, i: usize) -> Option<Arc<dyn Node>> {
@@ -121,12 +121,12 @@ impl Root {
     }
 
     /// Returns true for the root and the directories in it.
-    pub fn has(&self, ino: Ino) -> bool {
+    pub(crate) fn has(&self, ino: Ino) -> bool {
         ino == ROOT || self.0.iter().any(|directory| ino_of(directory.name()) == ino)
     }
 
     /// Returns a view with its table.
-    pub fn with_table(&self, mut view: View) -> View {
+    pub(crate) fn with_table(&self, mut view: View) -> View {
         let mut keys = Vec::new();
         for (directory, i) in self.0.iter().zip(0u8..) {
             keys.push((ino_of(directory.name()), Key { directory: i, kind: TOP, at: 0 }));
@@ -139,7 +139,7 @@ impl Root {
     }
 
     /// Finds what an inode number stands for in a view.
-    pub fn node(self: &Arc<Root>, view: &View, ino: Ino) -> Option<Arc<dyn Node>> {
+    pub(crate) fn node(self: &Arc<Root>, view: &View, ino: Ino) -> Option<Arc<dyn Node>> {
         if ino == ROOT {
             return Some(Arc::new(Top(self.clone())));
         }
@@ -152,13 +152,13 @@ impl Root {
     }
 
     /// Finds what no table has.
-    pub fn by_ino(&self, ino: Ino) -> Result<Option<Arc<dyn Node>>> {
+    pub(crate) fn by_ino(&self, ino: Ino) -> Result<Option<Arc<dyn Node>>> {
         let mut found = self.0.iter().map(|directory| directory.by_ino(ino));
         found.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
     }
 
     /// Returns the names that mean something else in the next view, and the directories that they are in.
-    pub fn names_gone(&self, view: &View, next: &View) -> Vec<(Ino, String)> {
+    pub(crate) fn names_gone(&self, view: &View, next: &View) -> Vec<(Ino, String)> {
         let of = |directory: &Arc<dyn Directory>| {
             let parent = ino_of(directory.name());
             directory.names_gone(view, next).into_iter().map(move |name| (parent, name))

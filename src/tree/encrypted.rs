@@ -18,7 +18,7 @@ use crate::store::plain::StoredFile;
 
 const NAME: &str = "encrypted";
 
-pub struct Encrypted;
+pub(crate) struct Encrypted;
 
 impl Directory for Encrypted {
     fn name(&self) -> &'static str {

@@ -16,10 +16,10 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{ReadAt, Reader};
 
 /// The number of an open file or directory.
-pub type Handle = u64;
+pub(crate) type Handle = u64;
 
 /// What bytes are read of.
-pub enum BytesOf {
+pub(crate) enum BytesOf {
     /// The zip of a set.
     Set(Arc<ShownSet>),
     /// A member of it, and what log lines call that: names of members may be personal.
@@ -29,7 +29,7 @@ pub enum BytesOf {
 }
 
 /// What is behind a handle.
-pub enum Opened {
+pub(crate) enum Opened {
     Bytes(Reader, BytesOf),
     Text(Vec<u8>),
     Dir(Arc<Listing>),
@@ -39,7 +39,7 @@ pub enum Opened {
 
 impl Opened {
     /// Calls `take` once with what is there, unless it fails.
-    pub fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         match self {
             Opened::Bytes(reader, _) => reader.lend(offset, len, take),
             Opened::Text(text) => text.lend(offset, len, take),
@@ -53,7 +53,7 @@ impl Opened {
     }
 
     /// Returns the set that it is part of.
-    pub fn set(&self) -> Option<&Arc<ShownSet>> {
+    pub(crate) fn set(&self) -> Option<&Arc<ShownSet>> {
         match self {
             Opened::Bytes(_, BytesOf::Set(set) | BytesOf::Member(set, _)) => Some(set),
             _ => None,
@@ -61,7 +61,7 @@ impl Opened {
     }
 
     /// Returns what it takes to read from it, or to close it.
-    pub fn needs(&self) -> Needs {
+    pub(crate) fn needs(&self) -> Needs {
         match self {
             Opened::Text(_) | Opened::Dir(_) => Needs::Memory,
             Opened::Bytes(_, BytesOf::File(name)) => Needs::Store(Place::of_file(name)),
@@ -71,7 +71,7 @@ impl Opened {
     }
 
     /// Logs a failed read: what it was, and why.
-    pub fn log_once(&self, error: &Error) {
+    pub(crate) fn log_once(&self, error: &Error) {
         match self {
             // Nobody waits for it any more.
             _ if error.kind() == Kind::Cancelled => {}
@@ -97,7 +97,7 @@ struct Text {
 
 /// All open handles. Numbers are not used twice.
 #[derive(Default)]
-pub struct Handles {
+pub(crate) struct Handles {
     next: AtomicU64,
     open: RwLock<HashMap<Handle, Entry>>,
     /// Rendered texts that are open, by their inode numbers. This lock is taken first.
@@ -106,7 +106,7 @@ pub struct Handles {
 
 impl Handles {
     /// `attr` is what the node looks like as it is opened.
-    pub fn insert(&self, attr: Attr, opened: Opened) -> Handle {
+    pub(crate) fn insert(&self, attr: Attr, opened: Opened) -> Handle {
         self.insert_shared(attr, Arc::new(opened))
     }
 
@@ -117,7 +117,7 @@ impl Handles {
     }
 
     /// The same for a rendered text. Fails with [`Kind::Stale`] while its inode is open with another one.
-    pub fn insert_text(&self, attr: Attr, text: Vec<u8>) -> Result<Handle> {
+    pub(crate) fn insert_text(&self, attr: Attr, text: Vec<u8>) -> Result<Handle> {
         let mut texts = self.texts.write();
         let (attr, opened) = match texts.entry(attr.ino) {
             Slot::Occupied(mut held) => {
@@ -141,29 +141,29 @@ impl Handles {
     }
 
     /// Returns the attributes of a rendered text that is open.
-    pub fn text_attributes(&self, ino: Ino) -> Option<Attr> {
+    pub(crate) fn text_attributes(&self, ino: Ino) -> Option<Attr> {
         self.texts.read().get(&ino).map(|held| held.attr.clone())
     }
 
     /// Returns true unless a rendered text is open that is another one. The text is asked for only if one is open.
-    pub fn agree(&self, ino: Ino, text: impl FnOnce() -> Result<Vec<u8>>) -> Result<bool> {
+    pub(crate) fn agree(&self, ino: Ino, text: impl FnOnce() -> Result<Vec<u8>>) -> Result<bool> {
         let held = self.texts.read().get(&ino).map(|held| held.opened.clone());
         held.map_or(Ok(true), |held| Ok(held.is_text(&text()?)))
     }
 
-    pub fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
+    pub(crate) fn get(&self, handle: Handle) -> Result<Arc<Opened>> {
         let found = self.open.read().get(&handle).map(|entry| entry.opened.clone());
         found.ok_or_else(|| Error::new(Kind::Os(libc::EBADF), "no such handle"))
     }
 
     /// Returns the attributes of something that is open.
-    pub fn attributes(&self, ino: Ino) -> Option<Attr> {
+    pub(crate) fn attributes(&self, ino: Ino) -> Option<Attr> {
         let open = self.open.read();
         open.values().map(|entry| &entry.attr).find(|attr| attr.ino == ino).cloned()
     }
 
     /// Returns the attributes of what a handle has opened, if they are its own and not those of its node.
-    pub fn own_attributes(&self, handle: Handle) -> Option<Attr> {
+    pub(crate) fn own_attributes(&self, handle: Handle) -> Option<Attr> {
         let open = self.open.read();
         let entry = open.get(&handle)?;
         let attr = entry.attr.clone();
@@ -177,13 +177,13 @@ impl Handles {
     }
 
     /// Returns the handles that are being written.
-    pub fn writing(&self) -> Vec<Handle> {
+    pub(crate) fn writing(&self) -> Vec<Handle> {
         let open = self.open.read();
         let is_writing = |entry: &Entry| matches!(*entry.opened, Opened::Writing(_));
         open.iter().filter(|(_, entry)| is_writing(entry)).map(|(handle, _)| *handle).collect()
     }
 
-    pub fn remove(&self, handle: Handle) {
+    pub(crate) fn remove(&self, handle: Handle) {
         // What it held is dropped outside the lock: closing files takes time.
         let mut texts = self.texts.write();
         let removed = self.open.write().remove(&handle);

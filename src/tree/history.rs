@@ -27,18 +27,18 @@ const KIND_RUN: u8 = 0;
 const KIND_SET: u8 = 1;
 const KIND_INDEX: u8 = 2;
 
-pub struct History {
+pub(crate) struct History {
     index: Arc<Index>,
 }
 
 impl History {
-    pub fn new() -> History {
+    pub(crate) fn new() -> History {
         History { index: Arc::new(Index::new(NAME, &csv::HISTORY, |_| true)) }
     }
 }
 
 /// Returns all records as they are now, the latest first.
-pub fn records(scope: &Scope) -> Result<Vec<Record>> {
+pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
     let now = scope.now();
     let mut records = Vec::new();
     match scope.context.managed() {

@@ -15,12 +15,12 @@ use crate::record::Record;
 use crate::record::csv::{Column, render};
 use crate::store::catalogue::Revision;
 
-pub const NAME: &str = "index.csv";
+pub(crate) const NAME: &str = "index.csv";
 
 /// What a table that is kept was made from: state of the catalogue, and the minute.
 type Stamp = (Revision, u64);
 
-pub struct Index {
+pub(crate) struct Index {
     ino: Ino,
     columns: &'static [Column],
     has: fn(&Record) -> bool,
@@ -30,12 +30,12 @@ pub struct Index {
 
 impl Index {
     /// A table in the directory of that name; `has` tells which records are in it.
-    pub fn new(directory: &str, columns: &'static [Column], has: fn(&Record) -> bool) -> Index {
+    pub(crate) fn new(directory: &str, columns: &'static [Column], has: fn(&Record) -> bool) -> Index {
         let ino = hash_number(&[b"index\0", directory.as_bytes()]);
         Index { ino, columns, has, kept: Mutex::default() }
     }
 
-    pub fn entry(&self) -> DirEntry {
+    pub(crate) fn entry(&self) -> DirEntry {
         DirEntry { ino: self.ino, kind: NodeKind::File, name: NAME.into() }
     }
 

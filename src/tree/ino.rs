@@ -8,7 +8,7 @@ pub type Ino = u64;
 pub const ROOT: Ino = 1;
 
 /// Returns the inode number of what is known by these pieces.
-pub fn hash_number(pieces: &[&[u8]]) -> Ino {
+pub(crate) fn hash_number(pieces: &[&[u8]]) -> Ino {
     let mut hasher = blake3::Hasher::new();
     for piece in pieces {
         hasher.update(piece);
@@ -17,7 +17,7 @@ pub fn hash_number(pieces: &[&[u8]]) -> Ino {
 }
 
 /// 0 means no inode and 1 is the root.
-pub fn number(hasher: &blake3::Hasher) -> Ino {
+pub(crate) fn number(hasher: &blake3::Hasher) -> Ino {
     let mut first = [0; 8];
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     u64::from_le_bytes(first).max(ROOT + 1)
@@ -28,11 +28,11 @@ pub fn number(hasher: &blake3::Hasher) -> Ino {
 const MEMBER_BITS: u32 = 24;
 
 /// Returns an inode number with room for those of what is inside, which follow.
-pub fn base(pieces: &[&[u8]]) -> Ino {
+pub(crate) fn base(pieces: &[&[u8]]) -> Ino {
     base_of(hash_number(pieces)).max(1 << MEMBER_BITS)
 }
 
 /// Returns the inode number that something is inside of.
-pub fn base_of(ino: Ino) -> Ino {
+pub(crate) fn base_of(ino: Ino) -> Ino {
     ino & !((1 << MEMBER_BITS) - 1)
 }

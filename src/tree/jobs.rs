@@ -38,7 +38,7 @@ const MAX_SEEN: usize = 4096;
 
 /// Something in `jobs/`.
 #[derive(Clone)]
-pub enum Entry {
+pub(crate) enum Entry {
     New,
     Errors,
     Job(Arc<Job>),
@@ -47,7 +47,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    pub fn ino(&self) -> Ino {
+    pub(crate) fn ino(&self) -> Ino {
         match self {
             Entry::New => ino_of(names::NEW),
             Entry::Errors => ino_of(names::ERRORS),
@@ -61,7 +61,7 @@ fn ino_of(file: &str) -> Ino {
     hash_number(&[b"job\0", file.as_bytes()])
 }
 
-pub struct Jobs {
+pub(crate) struct Jobs {
     store: Arc<Managed>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -121,7 +121,7 @@ impl State {
 }
 
 impl Jobs {
-    pub fn new(store: Arc<Managed>, clock: Arc<dyn Clock>) -> Jobs {
+    pub(crate) fn new(store: Arc<Managed>, clock: Arc<dyn Clock>) -> Jobs {
         let state = State {
             drafts: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -148,11 +148,11 @@ impl Jobs {
     }
 
     /// When the names in `jobs/` were changed here last.
-    pub fn changed(&self) -> SystemTime {
+    pub(crate) fn changed(&self) -> SystemTime {
         self.state().changed
     }
 
-    pub fn find(&self, file: &str) -> Result<Option<Entry>> {
+    pub(crate) fn find(&self, file: &str) -> Result<Option<Entry>> {
         let found = match names::classify(file) {
             Name::New => Some(Entry::New),
             Name::Errors => Some(Entry::Errors),
@@ -173,7 +173,7 @@ impl Jobs {
         Ok(Some(Arc::new(job)))
     }
 
-    pub fn by_ino(&self, ino: Ino) -> Result<Option<Entry>> {
+    pub(crate) fn by_ino(&self, ino: Ino) -> Result<Option<Entry>> {
         if let Some(entry) = [Entry::New, Entry::Errors].into_iter().find(|entry| entry.ino() == ino) {
             return Ok(Some(entry));
         }
@@ -196,7 +196,7 @@ impl Jobs {
         }
     }
 
-    pub fn list(&self) -> Result<Vec<DirEntry>> {
+    pub(crate) fn list(&self) -> Result<Vec<DirEntry>> {
         let jobs = self.store.catalogue.jobs()?;
         let mut state = self.state();
         state.listed = jobs
@@ -211,12 +211,12 @@ impl Jobs {
     }
 
     /// Lists what is here and what was defined when it was asked for last.
-    pub fn list_as_known(&self) -> Vec<DirEntry> {
+    pub(crate) fn list_as_known(&self) -> Vec<DirEntry> {
         self.state().list()
     }
 
     /// Returns size and time of change; `None` where that is not known of any moment.
-    pub fn size_and_mtime(&self, entry: &Entry) -> Result<(u64, Option<SystemTime>)> {
+    pub(crate) fn size_and_mtime(&self, entry: &Entry) -> Result<(u64, Option<SystemTime>)> {
         Ok(match entry {
             Entry::New => (EXAMPLE.len() as u64, None),
             Entry::Errors => {
@@ -229,7 +229,7 @@ impl Jobs {
     }
 
     /// Returns what a reader of it gets.
-    pub fn text(&self, entry: &Entry) -> Result<Vec<u8>> {
+    pub(crate) fn text(&self, entry: &Entry) -> Result<Vec<u8>> {
         Ok(match entry {
             Entry::New => EXAMPLE.into(),
             Entry::Errors => self.errors()?.text.clone(),

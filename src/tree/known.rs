@@ -13,7 +13,7 @@ use crate::error::Result;
 
 impl Tree {
     /// Returns what it takes to answer a question about a node.
-    pub fn needs(&self, ino: Ino, asked: Asked) -> Needs {
+    pub(crate) fn needs(&self, ino: Ino, asked: Asked) -> Needs {
         let scope = self.scope();
         match self.root.node(&scope.view, ino) {
             Some(node) => node.needs(&scope, asked),
@@ -23,7 +23,7 @@ impl Tree {
     }
 
     /// Returns what it takes to tell extended attributes of a node.
-    pub fn needs_of_xattr(&self, ino: Ino) -> Needs {
+    pub(crate) fn needs_of_xattr(&self, ino: Ino) -> Needs {
         match self.needs(ino, Asked::Attributes) {
             // Those of a run are in its record.
             Needs::Memory => self.context.needs_catalogue(),
@@ -32,7 +32,7 @@ impl Tree {
     }
 
     /// Returns what it takes to find a name.
-    pub fn needs_of_name(&self, parent: Ino, name: &OsStr) -> Needs {
+    pub(crate) fn needs_of_name(&self, parent: Ino, name: &OsStr) -> Needs {
         let scope = self.scope();
         match self.root.node(&scope.view, parent) {
             Some(node) => node.needs_of_name(&scope, name.to_str().unwrap_or_default()),
@@ -41,17 +41,17 @@ impl Tree {
     }
 
     /// Returns what it takes to read from a handle, or to close it.
-    pub fn needs_of_handle(&self, handle: Handle) -> Needs {
+    pub(crate) fn needs_of_handle(&self, handle: Handle) -> Needs {
         self.handles.get(handle).map_or(Needs::Memory, |opened| opened.needs())
     }
 
     /// Returns what it takes to list an open directory with attributes.
-    pub fn needs_of_listing(&self, handle: Handle) -> Needs {
+    pub(crate) fn needs_of_listing(&self, handle: Handle) -> Needs {
         self.listing(handle).map_or(Needs::Memory, |listing| listing.needs)
     }
 
     /// Opens a directory as it was when it was looked at last.
-    pub fn opendir_as_known(&self, ino: Ino) -> Result<Handle> {
+    pub(crate) fn opendir_as_known(&self, ino: Ino) -> Result<Handle> {
         let scope = self.scope();
         let node = self.root.node(&scope.view, ino).ok_or_else(no_answer)?;
         let listing = node.list_as_known(&scope)?;
@@ -60,19 +60,19 @@ impl Tree {
     }
 
     /// Returns what little is known of an entry without asking anybody, for no time at all.
-    pub fn attributes_as_known(&self, entry: &DirEntry) -> (Attr, Duration) {
+    pub(crate) fn attributes_as_known(&self, entry: &DirEntry) -> (Attr, Duration) {
         let shape = Shape::new(entry.kind, 0, self.views.now().mtime);
         (self.attr(entry.ino, shape), Duration::ZERO)
     }
 
     /// Returns true after that: there is only one answer any more.
-    pub fn is_given_up(&self, handle: Handle) -> bool {
+    pub(crate) fn is_given_up(&self, handle: Handle) -> bool {
         let is_given_up = |opened: &Opened| matches!(opened, Opened::Writing(w) if w.draft.is_given_up());
         self.handles.get(handle).is_ok_and(|opened| is_given_up(&opened))
     }
 
     /// Says that whoever writes has been told that it took too long: nothing of that is handed in any more.
-    pub fn give_up(&self, handle: Handle) {
+    pub(crate) fn give_up(&self, handle: Handle) {
         if let Ok(opened) = self.handles.get(handle)
             && let Opened::Writing(writing) = &*opened
         {

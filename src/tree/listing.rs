@@ -9,7 +9,7 @@ use super::needs::Needs;
 use super::scope::Scope;
 
 /// The entries of a directory, but for `.` and `..`: made as they are asked for, since there may be many.
-pub trait Entries: Send + Sync {
+pub(crate) trait Entries: Send + Sync {
     /// Returns the entry of that number, counted from 0.
     fn entry(&self, i: usize) -> Option<DirEntry>;
 
@@ -46,16 +46,16 @@ pub struct Listing {
     parent: Ino,
     entries: Box<dyn Entries>,
     /// What it takes to list it with attributes.
-    pub needs: Needs,
+    pub(crate) needs: Needs,
 }
 
 impl Listing {
-    pub fn new(own: Ino, parent: Ino, entries: impl Entries + 'static) -> Listing {
+    pub(crate) fn new(own: Ino, parent: Ino, entries: impl Entries + 'static) -> Listing {
         Listing { own, parent, entries: Box::new(entries), needs: Needs::Memory }
     }
 
     /// Lists a directory of the root: one entry for each item, and then others.
-    pub fn of_each<T: Send + Sync + 'static>(
+    pub(crate) fn of_each<T: Send + Sync + 'static>(
         own: Ino,
         items: &Arc<[T]>,
         entry: impl Fn(&T) -> DirEntry + Send + Sync + 'static,
@@ -65,7 +65,7 @@ impl Listing {
     }
 
     /// Says what attributes of its entries take.
-    pub fn that_needs(self, needs: Needs) -> Listing {
+    pub(crate) fn that_needs(self, needs: Needs) -> Listing {
         Listing { needs, ..self }
     }
 
@@ -84,7 +84,7 @@ impl Listing {
     }
 
     /// See `Entries::attributes`.
-    pub fn attributes(&self, scope: &Scope, entry: &DirEntry) -> Option<(Shape, Duration)> {
+    pub(crate) fn attributes(&self, scope: &Scope, entry: &DirEntry) -> Option<(Shape, Duration)> {
         self.entries.attributes(scope, entry)
     }
 }

@@ -6,14 +6,14 @@ use crate::error::{Error, Kind};
 
 /// What an answer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
+pub(crate) enum Needs {
     Memory,
     Store(Place),
 }
 
 /// A part of the store: what is asked of it hangs or does not hang together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub(crate) enum Place {
     /// Not known.
     Anywhere,
     /// The files of one set, or one file.
@@ -27,7 +27,7 @@ pub enum Place {
 
 /// What of a node is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     Attributes,
     /// To read a file.
     Open,
@@ -36,17 +36,17 @@ pub enum Asked {
 }
 
 impl Needs {
-    pub fn memory_if(known: bool, else_place: Place) -> Needs {
+    pub(crate) fn memory_if(known: bool, else_place: Place) -> Needs {
         if known { Needs::Memory } else { Needs::Store(else_place) }
     }
 }
 
 impl Place {
-    pub fn of_file(name: &str) -> Place {
+    pub(crate) fn of_file(name: &str) -> Place {
         Place::Files(hash_number(&[b"file\0", name.as_bytes()]))
     }
 }
 
-pub fn no_answer() -> Error {
+pub(crate) fn no_answer() -> Error {
     Error::new(Kind::TimedOut, "no answer from the store")
 }

@@ -13,7 +13,7 @@ use super::shown::ShownSet;
 use super::xattr;
 use crate::error::{Error, Kind, Result};
 
-pub trait Node: Send + Sync {
+pub(crate) trait Node: Send + Sync {
     /// The inode number: a hash of what the node is and of the version of its bytes.
     fn ino(&self) -> Ino;
 
@@ -86,23 +86,23 @@ pub trait Node: Send + Sync {
     }
 }
 
-pub fn not_a_directory() -> Error {
+pub(crate) fn not_a_directory() -> Error {
     Error::new(Kind::NotADirectory, "not a directory")
 }
 
-pub fn is_a_directory() -> Error {
+pub(crate) fn is_a_directory() -> Error {
     Error::new(Kind::IsADirectory, "is a directory")
 }
 
-pub fn not_deletable() -> Error {
+pub(crate) fn not_deletable() -> Error {
     Error::new(Kind::NotPermitted, "this cannot be deleted")
 }
 
 /// For whoever has an inode number that stands for nothing any more.
-pub fn stale() -> Error {
+pub(crate) fn stale() -> Error {
     Error::new(Kind::Stale, "the file has been replaced or has gone")
 }
 
-pub fn missing() -> Error {
+pub(crate) fn missing() -> Error {
     Error::new(Kind::NotFound, "no such name")
 }

@@ -94,7 +94,7 @@ impl Tree {
     ///
     /// A size that is still to be worked out is given as 0 for no time at all, so that `ls` need not wait for it. The kernel
     /// cuts what it has cached of a file at the size that it is given: so this is only for files that it has nothing of.
-    pub fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
+    pub(crate) fn attributes_now(&self, listing: &Listing, entry: &DirEntry) -> Result<(Attr, Duration)> {
         let scope = self.scope();
         if let Some((shape, ttl)) = listing.attributes(&scope, entry) {
             // What has gone since is not shown.

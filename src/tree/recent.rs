@@ -12,7 +12,7 @@ use crate::artifact::{MAX_OPEN, Zip};
 use crate::io::{self, Budget, Lru, Reader};
 
 /// Hash of a set's files, and how they are read.
-pub type Key = ([u8; 16], bool);
+pub(crate) type Key = ([u8; 16], bool);
 
 /// Every part of an open zip holds a file descriptor, so they are what is counted.
 const MAX_PARTS: usize = 256;
@@ -20,11 +20,11 @@ const MAX_PARTS: usize = 256;
 const MAX_MEMBERS: usize = 32;
 
 /// The latest of everything.
-pub struct Recent {
+pub(crate) struct Recent {
     kept: Arc<Kept>,
-    pub shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Memory of archives.
-    pub budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 struct Kept {
@@ -37,7 +37,7 @@ struct Kept {
 
 impl Recent {
     /// `cache` is in bytes, for what is kept of decompressing.
-    pub fn new(cache: usize) -> Recent {
+    pub(crate) fn new(cache: usize) -> Recent {
         io::give_back_large_pieces();
         let (zips, trees, members) = (Lru::new(MAX_PARTS), Lru::new(MAX_PARTS), Lru::new(MAX_MEMBERS));
         let kept = Arc::new(Kept { zips, trees, members });
@@ -52,32 +52,32 @@ impl Recent {
         }
     }
 
-    pub fn zip(&self, key: &Key) -> Option<Arc<Zip>> {
+    pub(crate) fn zip(&self, key: &Key) -> Option<Arc<Zip>> {
         self.kept.zips.get(key)
     }
 
-    pub fn keep_zip(&self, key: Key, zip: &Arc<Zip>) {
+    pub(crate) fn keep_zip(&self, key: Key, zip: &Arc<Zip>) {
         self.kept.zips.insert(key, zip.clone(), zip.parts());
     }
 
-    pub fn tree(&self, key: &Key) -> Option<Arc<Members>> {
+    pub(crate) fn tree(&self, key: &Key) -> Option<Arc<Members>> {
         self.kept.trees.get(key)
     }
 
-    pub fn keep_tree(&self, key: Key, tree: &Arc<Members>) {
+    pub(crate) fn keep_tree(&self, key: Key, tree: &Arc<Members>) {
         self.kept.trees.insert(key, tree.clone(), tree.parts());
     }
 
-    pub fn member(&self, key: &(Key, NodeId)) -> Option<Reader> {
+    pub(crate) fn member(&self, key: &(Key, NodeId)) -> Option<Reader> {
         self.kept.members.get(key)
     }
 
-    pub fn keep_member(&self, key: (Key, NodeId), member: &Reader) {
+    pub(crate) fn keep_member(&self, key: (Key, NodeId), member: &Reader) {
         self.kept.members.insert(key, member.clone(), 1);
     }
 
     /// Closes what belongs to sets that are gone: deleted files would go on taking space.
-    pub fn retain(&self, present: impl Fn(&[u8; 16]) -> bool) {
+    pub(crate) fn retain(&self, present: impl Fn(&[u8; 16]) -> bool) {
         self.kept.zips.retain(|(digest, _)| present(digest));
         self.kept.trees.retain(|(digest, _)| present(digest));
         self.kept.members.retain(|((digest, _), _)| present(digest));

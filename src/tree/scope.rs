@@ -10,28 +10,28 @@ use super::view::View;
 
 /// Nothing in it changes meanwhile but what asks the catalogue.
 #[derive(Clone)]
-pub struct Scope {
-    pub context: Arc<Context>,
-    pub view: Arc<View>,
+pub(crate) struct Scope {
+    pub(crate) context: Arc<Context>,
+    pub(crate) view: Arc<View>,
 }
 
 impl Scope {
-    pub fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         self.context.now()
     }
 
     /// Returns when an export was made, as far as that is known.
-    pub fn made(&self, set: &ShownSet) -> SystemTime {
+    pub(crate) fn made(&self, set: &ShownSet) -> SystemTime {
         set.made(&self.context, self.now()).at
     }
 
     /// Returns how long the attributes of a set hold: to its end, at most.
-    pub fn ttl(&self, set: &ShownSet) -> Duration {
+    pub(crate) fn ttl(&self, set: &ShownSet) -> Duration {
         let expires = self.view.retention.expires(set.stored().made);
         self.ttl_until(expires.filter(|_| self.context.managed().is_some()))
     }
 
-    pub fn ttl_until(&self, end: Option<SystemTime>) -> Duration {
+    pub(crate) fn ttl_until(&self, end: Option<SystemTime>) -> Duration {
         let left = end.map(|at| at.duration_since(self.now()).unwrap_or_default());
         left.unwrap_or(TTL_FINISHED).min(TTL_FINISHED)
     }

@@ -25,7 +25,7 @@ const AHEAD: Duration = Duration::from_secs(26 * 60 * 60);
 const MAX_LOGGED: usize = 8;
 
 /// A set and what is known of it.
-pub struct ShownSet {
+pub(crate) struct ShownSet {
     stored: Arc<StoredSet>,
     /// Inode number of the root of its contents.
     contents: Ino,
@@ -43,7 +43,7 @@ pub struct ShownSet {
 }
 
 impl ShownSet {
-    pub fn new(stored: Arc<StoredSet>, indexed: bool) -> ShownSet {
+    pub(crate) fn new(stored: Arc<StoredSet>, indexed: bool) -> ShownSet {
         let contents = base(&[b"contents\0", &stored.digest, &[u8::from(indexed)], stored.stem.as_bytes()]);
         ShownSet {
             stored,
@@ -57,20 +57,20 @@ impl ShownSet {
         }
     }
 
-    pub fn stem(&self) -> &str {
+    pub(crate) fn stem(&self) -> &str {
         &self.stored.stem
     }
 
     /// Inode number of the root of its contents; those of its members differ from it in the lower bits only.
-    pub fn contents_ino(&self) -> Ino {
+    pub(crate) fn contents_ino(&self) -> Ino {
         self.contents
     }
 
-    pub fn stored(&self) -> &StoredSet {
+    pub(crate) fn stored(&self) -> &StoredSet {
         &self.stored
     }
 
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         Place::Files(self.contents)
     }
 
@@ -78,7 +78,7 @@ impl ShownSet {
     ///
     /// A time that is to come counts as now: clocks differ, and times in zips know no zone. One that is further off than
     /// that explains tells nothing.
-    pub fn made(&self, context: &Context, now: SystemTime) -> MadeAt {
+    pub(crate) fn made(&self, context: &Context, now: SystemTime) -> MadeAt {
         if self.stored.run.is_some() {
             return MadeAt { at: self.stored.made.min(now), estimated: false };
         }
@@ -90,32 +90,32 @@ impl ShownSet {
     }
 
     /// Hash of its files, and of how they are read.
-    pub fn digest(&self) -> [u8; 16] {
+    pub(crate) fn digest(&self) -> [u8; 16] {
         self.stored.digest
     }
 
-    pub fn hash_into<'a>(&self, hasher: &'a mut blake3::Hasher) -> &'a mut blake3::Hasher {
+    pub(crate) fn hash_into<'a>(&self, hasher: &'a mut blake3::Hasher) -> &'a mut blake3::Hasher {
         hasher.update(&self.stored.digest).update(&[u8::from(self.indexed)]).update(self.stem().as_bytes())
     }
 
     /// Returns true if this stands for the same files.
-    pub fn is_of(&self, set: &StoredSet) -> bool {
+    pub(crate) fn is_of(&self, set: &StoredSet) -> bool {
         self.stored.digest == set.digest
     }
 
     /// Returns the name of its zip, or of what stands in for it, as far as that is known without work.
-    pub fn artifact_name(&self) -> String {
+    pub(crate) fn artifact_name(&self) -> String {
         artifact_name(self.stem(), may_be_whole(&self.stored, self.known().as_ref()))
     }
 
     /// Returns its record, working out what it is if need be.
-    pub fn record(&self, retention: Retention, context: &Context) -> Record {
+    pub(crate) fn record(&self, retention: Retention, context: &Context) -> Record {
         let (outcome, now) = (self.outcome(context), context.now());
         Record::of_set(&self.stored, Some(&outcome), self.made(context, now), retention, now)
     }
 
     /// Returns its record as far as is known what it is.
-    pub fn record_as_known(&self, retention: Retention, context: &Context) -> Record {
+    pub(crate) fn record_as_known(&self, retention: Retention, context: &Context) -> Record {
         if self.is_known(context) {
             return self.record(retention, context);
         }
@@ -124,27 +124,27 @@ impl ShownSet {
     }
 
     /// Returns true once somebody has found out what the set is.
-    pub fn is_decided(&self) -> bool {
+    pub(crate) fn is_decided(&self) -> bool {
         self.outcome.lock().is_some()
     }
 
     /// Returns true if [`ShownSet::outcome`] would answer at once.
-    pub fn is_known(&self, context: &Context) -> bool {
+    pub(crate) fn is_known(&self, context: &Context) -> bool {
         self.known().is_some() || (!self.indexed && context.sizes.get(&self.digest()).is_some())
     }
 
     /// Returns true if [`ShownSet::open`] would answer at once.
-    pub fn is_open(&self, context: &Context) -> bool {
+    pub(crate) fn is_open(&self, context: &Context) -> bool {
         context.recent.zip(&self.key()).is_some()
     }
 
     /// Returns true if [`ShownSet::members`] would answer at once.
-    pub fn has_members(&self, context: &Context) -> bool {
+    pub(crate) fn has_members(&self, context: &Context) -> bool {
         context.recent.tree(&self.key()).is_some()
     }
 
     /// Returns what the set is, working it out if need be.
-    pub fn outcome(&self, context: &Context) -> SetState {
+    pub(crate) fn outcome(&self, context: &Context) -> SetState {
         if let Some(known) = self.known() {
             return known;
         }
@@ -229,7 +229,7 @@ impl ShownSet {
     }
 
     /// Returns the length of the zip. For a set that cannot be read it is that of its stored parts.
-    pub fn zip_size(&self, context: &Context) -> Result<u64> {
+    pub(crate) fn zip_size(&self, context: &Context) -> Result<u64> {
         match self.outcome(context) {
             SetState::Zip(len) => Ok(len),
             SetState::Failed(_) => Ok(self.stored.stored_size()),
@@ -238,7 +238,7 @@ impl ShownSet {
     }
 
     /// Opens the zip.
-    pub fn open(&self, context: &Context) -> Result<Arc<Zip>> {
+    pub(crate) fn open(&self, context: &Context) -> Result<Arc<Zip>> {
         if let Some(zip) = context.recent.zip(&self.key()) {
             return Ok(zip);
         }
@@ -274,7 +274,7 @@ impl ShownSet {
     }
 
     /// Returns the tree inside: of the zip or, where it is not whole, of the members that the last part knows of.
-    pub fn members(&self, context: &Context) -> Result<Arc<Members>> {
+    pub(crate) fn members(&self, context: &Context) -> Result<Arc<Members>> {
         if let Some(members) = context.recent.tree(&self.key()) {
             return Ok(members);
         }
@@ -312,7 +312,7 @@ impl ShownSet {
     }
 
     /// Opens a member; one that was open lately still knows its seek points.
-    pub fn open_member(&self, context: &Context, id: NodeId) -> Result<Reader> {
+    pub(crate) fn open_member(&self, context: &Context, id: NodeId) -> Result<Reader> {
         let key = (self.key(), id);
         if let Some(reader) = context.recent.member(&key) {
             return Ok(reader);
@@ -328,7 +328,7 @@ impl ShownSet {
     }
 
     /// Logs an error of this export, unless it has been logged before.
-    pub fn log_once(&self, error: &Error) {
+    pub(crate) fn log_once(&self, error: &Error) {
         // Nobody waits for it any more.
         if error.kind() == Kind::Cancelled {
             return;

@@ -14,7 +14,7 @@ use crate::io::{Background, Cancel, Next};
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Background threads; they end when it is dropped.
-pub struct Sizer {
+pub(crate) struct Sizer {
     shared: Arc<Shared>,
     threads: Vec<Background>,
 }
@@ -33,7 +33,7 @@ struct Work {
 }
 
 impl Sizer {
-    pub fn start(tree: Arc<Tree>) -> Sizer {
+    pub(crate) fn start(tree: Arc<Tree>) -> Sizer {
         let shared = Arc::new(Shared { tree, work: Mutex::default(), has_failed: AtomicBool::new(false) });
         shared.look();
         let count = thread::available_parallelism().map_or(1, usize::from);
@@ -46,7 +46,7 @@ impl Sizer {
     }
 
     /// Starts over with what is unknown in the tree as it is now.
-    pub fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.shared.look();
         self.threads.iter().for_each(|thread| thread.waker().wake());
     }

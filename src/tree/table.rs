@@ -4,21 +4,21 @@ use super::ino::{Ino, base_of};
 
 /// What an inode number stands for: the directory of the root that knows it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub(crate) struct Key {
     /// Number of the directory.
-    pub directory: u8,
+    pub(crate) directory: u8,
     /// What it is there.
-    pub kind: u8,
+    pub(crate) kind: u8,
     /// Which one of these.
-    pub at: u32,
+    pub(crate) at: u32,
 }
 
 /// Sorted by inode numbers, and without room to grow: there may be tens of thousands.
 #[derive(Default)]
-pub struct Table(Vec<(Ino, Key)>);
+pub(crate) struct Table(Vec<(Ino, Key)>);
 
 impl Table {
-    pub fn new(mut keys: Vec<(Ino, Key)>) -> Table {
+    pub(crate) fn new(mut keys: Vec<(Ino, Key)>) -> Table {
         keys.sort_unstable_by_key(|(ino, _)| *ino);
         keys.shrink_to_fit();
         Table(keys)
@@ -30,7 +30,7 @@ impl Table {
     }
 
     /// Returns what it stands for, and the number of what is in that, of which the table has nothing; 0 is itself.
-    pub fn find(&self, ino: Ino) -> Option<(Key, u32)> {
+    pub(crate) fn find(&self, ino: Ino) -> Option<(Key, u32)> {
         let base = base_of(ino);
         let inside = || Some((self.get(base)?, (ino - base) as u32));
         self.get(ino).map(|key| (key, 0)).or_else(inside)

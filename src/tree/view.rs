@@ -14,26 +14,26 @@ use crate::store::plain::{StoredFile, StoredSet};
 use crate::store::retention::Retention;
 
 /// Everything in it is in the order of its names.
-pub struct View {
+pub(crate) struct View {
     /// When the store's directory last changed.
-    pub mtime: SystemTime,
+    pub(crate) mtime: SystemTime,
     /// How long artifacts are kept.
-    pub retention: Retention,
-    pub is_managed: bool,
+    pub(crate) retention: Retention,
+    pub(crate) is_managed: bool,
     /// When the first artifact is going to be gone.
-    pub next_expiry: Option<SystemTime>,
+    pub(crate) next_expiry: Option<SystemTime>,
     /// That the catalogue knows.
-    pub runs: Arc<[Arc<Run>]>,
-    pub sets: Arc<[Arc<ShownSet>]>,
-    pub files: Arc<[Arc<StoredFile>]>,
+    pub(crate) runs: Arc<[Arc<Run>]>,
+    pub(crate) sets: Arc<[Arc<ShownSet>]>,
+    pub(crate) files: Arc<[Arc<StoredFile>]>,
     /// Names that are those of encrypted files, and why they are not taken.
     refused: BTreeMap<String, String>,
-    pub table: Table,
+    pub(crate) table: Table,
 }
 
 impl View {
     /// Makes a view without a table; what is known of sets that have not changed is kept.
-    pub fn new(snapshot: StoreSnapshot, before: Option<&View>) -> View {
+    pub(crate) fn new(snapshot: StoreSnapshot, before: Option<&View>) -> View {
         let known = |set: &StoredSet| before?.set(&set.stem).filter(|shown| shown.is_of(set)).cloned();
         let shown = |set: Arc<StoredSet>| known(&set).unwrap_or_else(|| Arc::new(ShownSet::new(set, false)));
         View {
@@ -50,7 +50,7 @@ impl View {
     }
 
     /// Returns true if a view of the snapshot would show nothing else.
-    pub fn is_of(&self, snapshot: &StoreSnapshot) -> bool {
+    pub(crate) fn is_of(&self, snapshot: &StoreSnapshot) -> bool {
         self.mtime == snapshot.mtime
             && self.retention == snapshot.retention
             && self.next_expiry == snapshot.next_expiry
@@ -61,7 +61,7 @@ impl View {
     }
 
     /// Says in the log which files are not taken, unless that is no news.
-    pub fn tell_refused(&self, before: Option<&View>) {
+    pub(crate) fn tell_refused(&self, before: Option<&View>) {
         for (name, why) in &self.refused {
             if before.is_none_or(|view| view.refused.get(name) != Some(why)) {
                 log::warn!("{name}: {why}");
@@ -70,7 +70,7 @@ impl View {
     }
 
     /// Returns the same view, but for one set that is to be read by a full index.
-    pub fn with_full_index(&self, set: &ShownSet) -> View {
+    pub(crate) fn with_full_index(&self, set: &ShownSet) -> View {
         let indexed = |own: &Arc<ShownSet>| match own.stem() == set.stem() && own.is_of(set.stored()) {
             true => Arc::new(ShownSet::new(Arc::new(set.stored().clone()), true)),
             false => own.clone(),
@@ -85,32 +85,32 @@ impl View {
         }
     }
 
-    pub fn set(&self, stem: &str) -> Option<&Arc<ShownSet>> {
+    pub(crate) fn set(&self, stem: &str) -> Option<&Arc<ShownSet>> {
         self.sets.binary_search_by(|set| set.stem().cmp(stem)).ok().map(|at| &self.sets[at])
     }
 
-    pub fn run(&self, stem: &str) -> Option<&Arc<Run>> {
+    pub(crate) fn run(&self, stem: &str) -> Option<&Arc<Run>> {
         // Stems are in the order of ids.
         let found = self.runs.binary_search_by(|run| run.id.as_str().cmp(id_of(stem)));
         found.ok().map(|at| &self.runs[at]).filter(|run| run.stem() == stem)
     }
 
-    pub fn file(&self, name: &str) -> Option<&Arc<StoredFile>> {
+    pub(crate) fn file(&self, name: &str) -> Option<&Arc<StoredFile>> {
         self.files.binary_search_by(|file| file.name.as_str().cmp(name)).ok().map(|at| &self.files[at])
     }
 
     /// Returns the sets that are others, or not there, in the next view.
-    pub fn sets_gone(&self, next: &View) -> impl Iterator<Item = &Arc<ShownSet>> {
+    pub(crate) fn sets_gone(&self, next: &View) -> impl Iterator<Item = &Arc<ShownSet>> {
         self.sets.iter().filter(|set| next.set(set.stem()).is_none_or(|now| !Arc::ptr_eq(now, set)))
     }
 
     /// Returns the set that a stored file is a part of.
-    pub fn set_of(&self, file: &str) -> Option<&Arc<ShownSet>> {
+    pub(crate) fn set_of(&self, file: &str) -> Option<&Arc<ShownSet>> {
         self.set(part_name::parse(file)?.stem)
     }
 
     /// Returns the hashes of the files of all sets.
-    pub fn digests(&self) -> HashSet<[u8; 16]> {
+    pub(crate) fn digests(&self) -> HashSet<[u8; 16]> {
         self.sets.iter().map(|set| set.digest()).collect()
     }
 }

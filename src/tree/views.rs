@@ -17,8 +17,8 @@ use crate::store::clock::Clock;
 /// A name that the kernel should forget, because it now means something else or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
-    pub parent: Ino,
-    pub name: String,
+    pub(crate) parent: Ino,
+    pub(crate) name: String,
 }
 
 /// When the time of day and the time that has passed differ by more, the clock has been set.
@@ -52,7 +52,7 @@ impl Seen {
 }
 
 /// The views, one after the other.
-pub struct Views {
+pub(crate) struct Views {
     context: Arc<Context>,
     root: Arc<Root>,
     view: RwLock<Arc<View>>,
@@ -66,7 +66,7 @@ pub struct Views {
 
 impl Views {
     /// Looks at the store.
-    pub fn new(context: Arc<Context>, root: Arc<Root>) -> Result<Views> {
+    pub(crate) fn new(context: Arc<Context>, root: Arc<Root>) -> Result<Views> {
         let seen = Seen::now(&context)?;
         let view = root.with_table(View::new(context.store.snapshot(context.now(), &context.stop)?, None));
         view.tell_refused(None);
@@ -81,24 +81,24 @@ impl Views {
         })
     }
 
-    pub fn now(&self) -> Arc<View> {
+    pub(crate) fn now(&self) -> Arc<View> {
         self.view.read().clone()
     }
 
     /// Returns the names that the kernel must not believe any more, and has not been told of.
-    pub fn take_gone(&self) -> Vec<Gone> {
+    pub(crate) fn take_gone(&self) -> Vec<Gone> {
         mem::take(&mut self.gone.lock())
     }
 
     /// Looks again for whoever misses a name or lists a directory: what a record in `history/` says is there, is there.
-    pub fn notice(&self) {
+    pub(crate) fn notice(&self) {
         if let Err(error) = self.look_again_if_changed() {
             log::debug!("the store cannot be looked at: {error}");
         }
     }
 
     /// Looks at the store, if the catalogue or the clock has changed or something has expired; false if not.
-    pub fn look_again_if_changed(&self) -> Result<bool> {
+    pub(crate) fn look_again_if_changed(&self) -> Result<bool> {
         let Some(store) = self.context.managed() else { return Ok(false) };
         let one_at_a_time = self.refreshing.lock();
         let seen = *self.seen.lock();
@@ -118,7 +118,7 @@ impl Views {
         Ok(true)
     }
 
-    pub fn look_again(&self) -> Result<()> {
+    pub(crate) fn look_again(&self) -> Result<()> {
         self.replace_view(&self.refreshing.lock())
     }
 
@@ -140,12 +140,12 @@ impl Views {
     }
 
     /// See [`super::Tree::when_names_go`].
-    pub fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
         let _ = self.when_names_go.set(Box::new(tell));
     }
 
     /// Has a set read by a full index from now on: as one with other inode numbers.
-    pub fn index_fully(&self, set: &ShownSet) {
+    pub(crate) fn index_fully(&self, set: &ShownSet) {
         let one_at_a_time = self.refreshing.lock();
         let old = self.now();
         self.context.sizes.forget(&set.digest());

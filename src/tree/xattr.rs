@@ -11,7 +11,7 @@ const PREFIX: &str = "user.cddsfs.";
 
 /// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so that
 /// `ls -l` asks once and not for every file; ENODATA for the rest.
-pub fn check_name(name: &OsStr) -> Result<()> {
+pub(crate) fn check_name(name: &OsStr) -> Result<()> {
     let name = name.as_encoded_bytes();
     if name == b"security.selinux" || name.starts_with(b"system.posix_acl_") {
         return Err(Error::unsupported("there are no labels and no ACLs"));
@@ -22,22 +22,22 @@ pub fn check_name(name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-pub fn no_attribute() -> Error {
+pub(crate) fn no_attribute() -> Error {
     Error::new(Kind::NoAttribute, "no such extended attribute")
 }
 
 /// Returns the name without its prefix.
-pub fn bare(name: &OsStr) -> Option<&str> {
+pub(crate) fn bare(name: &OsStr) -> Option<&str> {
     name.to_str()?.strip_prefix(PREFIX)
 }
 
 /// Returns names as listxattr(2) has them, each closed by a NUL.
-pub fn list(names: &[&str]) -> Vec<u8> {
+pub(crate) fn list(names: &[&str]) -> Vec<u8> {
     names.iter().flat_map(|name| format!("{PREFIX}{name}\0").into_bytes()).collect()
 }
 
 /// Returns an attribute of a run.
-pub fn of_run(scope: &Scope, id: &str, name: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) fn of_run(scope: &Scope, id: &str, name: &str) -> Result<Option<Vec<u8>>> {
     let Some(store) = scope.context.managed() else { return Ok(None) };
     let Some(run) = store.catalogue.run(id)? else { return Ok(None) };
     let value = Record::attribute_of_run(store, &run, name, scope.now())?;
@@ -45,7 +45,7 @@ pub fn of_run(scope: &Scope, id: &str, name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 /// Returns an attribute of a set: of its run, or else of what its files tell.
-pub fn of_set(scope: &Scope, set: &ShownSet, name: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) fn of_set(scope: &Scope, set: &ShownSet, name: &str) -> Result<Option<Vec<u8>>> {
     match (&set.stored().run, scope.context.managed()) {
         (Some(run), Some(_)) => of_run(scope, run, name),
         (None, Some(_)) => Ok(None),
@@ -56,7 +56,7 @@ pub fn of_set(scope: &Scope, set: &ShownSet, name: &str) -> Result<Option<Vec<u8
     }
 }
 
-pub fn names_of_set(scope: &Scope, set: &ShownSet) -> Vec<&'static str> {
+pub(crate) fn names_of_set(scope: &Scope, set: &ShownSet) -> Vec<&'static str> {
     match scope.context.managed() {
         Some(_) => attributes::OF_RUN.to_vec(),
         None if set.made(&scope.context, scope.now()).estimated => {

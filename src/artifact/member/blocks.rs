@@ -15,15 +15,15 @@ use crate::error::Result;
 use crate::io::{Buffer, Lru, ReadAt, available, with_scratch};
 
 /// Bytes of content in a block, unless a decoder has a reason for another size.
-pub const BLOCK: u64 = 256 << 10;
+pub(crate) const BLOCK: u64 = 256 << 10;
 
 /// A decoded block.
-pub type Block = Arc<Buffer>;
+pub(crate) type Block = Arc<Buffer>;
 /// Blocks by member and number.
-pub type Blocks = Lru<(u64, u64), Block>;
+pub(crate) type Blocks = Lru<(u64, u64), Block>;
 
 /// Something that decodes the blocks of a member.
-pub trait Decode: Send + Sync {
+pub(crate) trait Decode: Send + Sync {
     /// Bytes of content in a block; the last one may be shorter.
     fn block_size(&self) -> u64 {
         BLOCK
@@ -45,7 +45,7 @@ pub trait Decode: Send + Sync {
 /// A member that is read by decoding its blocks.
 ///
 /// For whoever reads on and on they are decoded in the background, while the last ones are on their way to the reader.
-pub struct Blockwise<D>(Arc<Inner<D>>);
+pub(crate) struct Blockwise<D>(Arc<Inner<D>>);
 
 struct Inner<D> {
     /// No other member has it.
@@ -94,7 +94,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const TURN: Duration = Duration::from_millis(1);
 
 impl<D: Decode + 'static> Blockwise<D> {
-    pub fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
+    pub(crate) fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Blockwise(Arc::new(Inner {

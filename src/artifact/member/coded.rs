@@ -24,15 +24,15 @@ const XZ: u16 = 95;
 const PPMD: u16 = 98;
 
 /// Decoders that look back further than this are refused: the default of 7-Zip, and twice that of zstd -19 and xz.
-pub const MAX_WINDOW: u64 = 32 << 20;
+pub(crate) const MAX_WINDOW: u64 = 32 << 20;
 /// What a decoder takes besides its window: tables, buffers. Those of LZMA grow with the properties.
 const TABLES: u64 = 512 << 10;
 /// How much of the data [`Coded::learn`] looks at.
-pub const HEAD: usize = 64;
+pub(crate) const HEAD: usize = 64;
 
 /// A method and what its data says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Coded {
+pub(crate) struct Coded {
     method: u16,
     /// Bytes of content.
     size: u64,
@@ -42,7 +42,7 @@ pub struct Coded {
 }
 
 /// Returns true for a method that this module knows.
-pub fn is_known(method: u16) -> bool {
+pub(crate) fn is_known(method: u16) -> bool {
     name(method).is_some()
 }
 
@@ -61,7 +61,7 @@ fn name(method: u16) -> Option<&'static str> {
 impl Coded {
     /// `head` is the beginning of the data; `size` is that of the content. What is no header of the method is left to its
     /// decoder to refuse.
-    pub fn learn(method: u16, head: &[u8], size: u64) -> Result<Coded> {
+    pub(crate) fn learn(method: u16, head: &[u8], size: u64) -> Result<Coded> {
         let mut tables = TABLES;
         let window = match method {
             DEFLATE64 => 64 << 10,
@@ -84,14 +84,14 @@ impl Coded {
     }
 
     /// Bytes that its decoder takes.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         // A window is not used further than there is content; the memory of PPMd holds something else.
         let used = if self.method == PPMD { self.window } else { self.window.min(self.size) };
         used.saturating_add(self.tables) as usize
     }
 
     /// Returns a decoder of the data.
-    pub fn decoder(&self, data: impl Read + 'static) -> Result<Box<dyn Read>> {
+    pub(crate) fn decoder(&self, data: impl Read + 'static) -> Result<Box<dyn Read>> {
         let mut data = BufReader::with_capacity(64 << 10, data);
         let made: io::Result<Box<dyn Read>> = match self.method {
             DEFLATE64 => Ok(Box::new(deflate64::Deflate64Decoder::with_buffer(data))),
@@ -126,7 +126,7 @@ impl Coded {
     }
 
     /// Says why decoding failed; an error of the reader below stays what it was.
-    pub fn failed(&self, error: io::Error) -> Error {
+    pub(crate) fn failed(&self, error: io::Error) -> Error {
         match error.downcast::<Error>() {
             Ok(error) => error,
             // Of zstd, and of xz: a later frame or block wants more than the first.

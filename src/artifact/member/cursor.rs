@@ -21,17 +21,17 @@ use crate::io::{Buffer, Reader, available, with_scratch};
 /// Less compressed data is not worth a stream of its own.
 const MIN_LEAP: usize = 64 << 10;
 /// Content of one at the most, with the window before it. What grows more than that is decoded fast by zlib-rs too.
-pub const MAX_LEAP: usize = 3 << 20;
+pub(crate) const MAX_LEAP: usize = 3 << 20;
 
 /// What is decoded.
-pub struct Source {
-    pub compressed: Reader,
-    pub len: u64,
-    pub crc: u32,
-    pub shared: Arc<Shared>,
+pub(crate) struct Source {
+    pub(crate) compressed: Reader,
+    pub(crate) len: u64,
+    pub(crate) crc: u32,
+    pub(crate) shared: Arc<Shared>,
 }
 
-pub struct Cursor {
+pub(crate) struct Cursor {
     inflate: Inflate,
     /// Position in the content.
     at: u64,
@@ -52,7 +52,7 @@ struct Partial {
 }
 
 impl Cursor {
-    pub fn new() -> Result<Cursor> {
+    pub(crate) fn new() -> Result<Cursor> {
         Ok(Cursor {
             inflate: Inflate::new()?,
             at: 0,
@@ -64,7 +64,7 @@ impl Cursor {
     }
 
     /// Returns a decoder at the same place, without what has been read and decoded.
-    pub fn copy(&self) -> Result<Cursor> {
+    pub(crate) fn copy(&self) -> Result<Cursor> {
         Ok(Cursor {
             inflate: self.inflate.copy()?,
             at: self.at,
@@ -76,12 +76,12 @@ impl Cursor {
     }
 
     /// Returns the position in the content.
-    pub fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
     /// Returns the place from which on it gives content.
-    pub fn gives_from(&self) -> u64 {
+    pub(crate) fn gives_from(&self) -> u64 {
         match &self.partial {
             Some(partial) if partial.is_whole => self.at - partial.filled as u64,
             _ => self.at,
@@ -89,18 +89,18 @@ impl Cursor {
     }
 
     /// Gives back the memory for compressed data, which can be read again.
-    pub fn forget_input(&mut self) {
+    pub(crate) fn forget_input(&mut self) {
         self.input.forget();
     }
 
     /// Gives back the memory for what has been read and decoded, all of which can be had again.
-    pub fn forget_data(&mut self) {
+    pub(crate) fn forget_data(&mut self) {
         self.input.forget();
         self.partial = None;
     }
 
     /// Decodes on, and passes blocks of content that are complete to `emit`, with their numbers.
-    pub fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
+    pub(crate) fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
         self.input.fill(&source.compressed)?;
         if !self.may_leap(source) || !self.leap(source, emit)? {
             self.walk(source, emit)?;

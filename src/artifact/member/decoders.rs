@@ -13,16 +13,16 @@ use super::stream::Stream;
 use crate::io::Budget;
 
 /// Something that keeps more than it needs.
-pub trait Yield: Send + Sync {
+pub(crate) trait Yield: Send + Sync {
     /// Gives some of it back, if it is not in use; false if there is nothing.
     fn yield_some(&self) -> bool;
 }
 
 /// The number of a member that is open; no other one has it.
-pub type MemberId = u64;
+pub(crate) type MemberId = u64;
 
-pub struct Decoders {
-    pub budget: Arc<Budget>,
+pub(crate) struct Decoders {
+    pub(crate) budget: Arc<Budget>,
     kept: Arc<Kept>,
 }
 
@@ -46,33 +46,33 @@ struct Kept {
 }
 
 impl Decoders {
-    pub fn new(bytes: usize) -> Decoders {
+    pub(crate) fn new(bytes: usize) -> Decoders {
         let kept = Arc::<Kept>::default();
         let reclaimed = kept.clone();
         Decoders { budget: Budget::new(bytes, move || reclaimed.reclaim()), kept }
     }
 
-    pub fn member_id() -> MemberId {
+    pub(crate) fn member_id() -> MemberId {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Adds something that may be asked to yield for as long as it lives.
-    pub fn add(&self, member: Weak<dyn Yield>) {
+    pub(crate) fn add(&self, member: Weak<dyn Yield>) {
         let mut yielding = self.kept.yielding.lock();
         yielding.retain(|member| member.strong_count() > 0);
         yielding.push(member);
     }
 
     /// Takes the decoder that was left for a member.
-    pub fn take(&self, member: MemberId) -> Option<Stream> {
+    pub(crate) fn take(&self, member: MemberId) -> Option<Stream> {
         let mut idle = self.kept.idle.lock();
         let at = idle.iter().position(|left| left.member == member)?;
         idle.remove(at).map(|left| left.stream)
     }
 
     /// Leaves a decoder for the next read of a member, which must take it back or drop it in the end.
-    pub fn leave(&self, member: MemberId, stream: Stream) {
+    pub(crate) fn leave(&self, member: MemberId, stream: Stream) {
         self.kept.idle.lock().push_back(Left { member, stream, at: Instant::now() });
     }
 }

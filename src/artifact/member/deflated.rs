@@ -30,7 +30,7 @@ const MAX_CURSORS: usize = 3;
 const KEEP_BEFORE: u64 = 4;
 
 /// The decoder of a deflated member.
-pub struct Deflated {
+pub(crate) struct Deflated {
     source: Source,
     /// By position in the content; never 0, because anybody can begin there.
     points: BTreeMap<u64, Cursor>,
@@ -46,7 +46,12 @@ const CURSOR_SIZE: usize = STATE_SIZE + BLOCK as usize + (64 << 10);
 
 impl Deflated {
     /// Returns one that gives memory back when others need it.
-    pub fn shared(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Arc<Mutex<Deflated>> {
+    pub(crate) fn shared(
+        compressed: Reader,
+        len: u64,
+        crc: u32,
+        shared: Arc<Shared>,
+    ) -> Arc<Mutex<Deflated>> {
         let deflated = Arc::new(Mutex::new(Deflated::new(compressed, len, crc, shared.clone())));
         let weak: Weak<Mutex<Deflated>> = Arc::downgrade(&deflated);
         shared.decoders.add(weak);

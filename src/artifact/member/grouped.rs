@@ -28,7 +28,7 @@ struct Group {
 }
 
 /// The decoder of a deflated member with a seek table.
-pub struct Grouped {
+pub(crate) struct Grouped {
     compressed: Reader,
     group_size: u64,
     groups: Vec<Group>,
@@ -38,7 +38,7 @@ pub struct Grouped {
 
 impl Grouped {
     /// Takes a table that agrees with a member of `len` bytes; `None` if its groups are not such as we write.
-    pub fn new(compressed: Reader, len: u64, table: &SeekTable, pool: Arc<Pool>) -> Option<Grouped> {
+    pub(crate) fn new(compressed: Reader, len: u64, table: &SeekTable, pool: Arc<Pool>) -> Option<Grouped> {
         let group_size = table.group_size;
         if !group_size.is_multiple_of(BLOCK) || group_size > MAX_GROUP {
             return None;

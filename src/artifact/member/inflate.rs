@@ -11,24 +11,24 @@ use crate::error::{Error, Kind, Result};
 use crate::format::deflate::{Held, WINDOW};
 
 /// Memory of one decoder, about: a window of 32 KiB and its tables.
-pub const STATE_SIZE: usize = 48 << 10;
+pub(crate) const STATE_SIZE: usize = 48 << 10;
 
 /// Without header and check sum, with the largest window.
 const RAW_WINDOW_BITS: i32 = -15;
 
 /// What a step has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    pub consumed: usize,
-    pub produced: usize,
+pub(crate) struct Step {
+    pub(crate) consumed: usize,
+    pub(crate) produced: usize,
     /// True once the last block has been decoded.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// Known if another block begins here.
-    pub held: Option<Held>,
+    pub(crate) held: Option<Held>,
 }
 
 /// A decoder.
-pub struct Inflate {
+pub(crate) struct Inflate {
     /// Its address must not change: an implementation of zlib may keep a pointer back to it.
     stream: Box<z_stream>,
     /// The last byte of the input.
@@ -39,7 +39,7 @@ pub struct Inflate {
 unsafe impl Send for Inflate {}
 
 impl Inflate {
-    pub fn new() -> Result<Inflate> {
+    pub(crate) fn new() -> Result<Inflate> {
         let mut stream = Box::new(z_stream::default());
         // One that has no output at all cannot be copied. Nothing is written there: avail_out is 0.
         stream.next_out = ptr::dangling_mut();
@@ -50,7 +50,7 @@ impl Inflate {
     }
 
     /// Returns a decoder for the rest of a stream, from a block on that begins behind `window`.
-    pub fn behind(window: &[u8], held: Held) -> Result<Inflate> {
+    pub(crate) fn behind(window: &[u8], held: Held) -> Result<Inflate> {
         let mut new = Inflate::new()?;
         let stream = &mut *new.stream;
         let (bits, value) = (i32::from(held.count()), i32::from(held.value()));
@@ -65,7 +65,7 @@ impl Inflate {
     }
 
     /// Returns the last of what was decoded, as far as later blocks may refer to it.
-    pub fn window(&self) -> Option<Vec<u8>> {
+    pub(crate) fn window(&self) -> Option<Vec<u8>> {
         let (mut window, mut len) = (vec![0; WINDOW], 0);
         // SAFETY: no window is longer, see RAW_WINDOW_BITS.
         let code = unsafe { inflateGetDictionary(&raw const *self.stream, window.as_mut_ptr(), &mut len) };
@@ -74,7 +74,7 @@ impl Inflate {
     }
 
     /// Returns a decoder in the same state.
-    pub fn copy(&self) -> Result<Inflate> {
+    pub(crate) fn copy(&self) -> Result<Inflate> {
         let mut stream = Box::new(z_stream::default());
         // SAFETY: both are initialised memory; the source is a stream that was initialised for inflating.
         let code = unsafe { inflateCopy(&mut *stream, &raw const *self.stream) };
@@ -82,7 +82,7 @@ impl Inflate {
     }
 
     /// Decodes as much as input and output allow; with `stop`, not beyond the end of a block.
-    pub fn step(&mut self, input: &[u8], output: &mut [u8], stop: bool) -> Result<Step> {
+    pub(crate) fn step(&mut self, input: &[u8], output: &mut [u8], stop: bool) -> Result<Step> {
         let (available_in, available_out) = (input.len() as u32, output.len() as u32);
         self.stream.next_in = input.as_ptr().cast_mut();
         self.stream.avail_in = available_in;

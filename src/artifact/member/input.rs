@@ -17,7 +17,7 @@ const CUT_FROM: usize = PIECE / 4 * 3;
 
 /// What a decoder is at, and what comes next.
 #[derive(Default)]
-pub struct Input {
+pub(crate) struct Input {
     /// Position of the decoder in the compressed data.
     at: u64,
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ struct Piece {
 
 impl Input {
     /// Makes sure that there is something; only at the end there is not.
-    pub fn fill(&mut self, compressed: &Reader) -> Result<()> {
+    pub(crate) fn fill(&mut self, compressed: &Reader) -> Result<()> {
         if self.used < self.bytes.len() {
             return Ok(());
         }
@@ -60,32 +60,32 @@ impl Input {
         Ok(())
     }
 
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.used..]
     }
 
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.used += count;
         self.at += count as u64;
     }
 
     /// How many bits at the end of the bytes seem to belong to the next block, if a block seems to begin there.
-    pub fn surplus(&self) -> Option<u8> {
+    pub(crate) fn surplus(&self) -> Option<u8> {
         self.surplus
     }
 
     /// Gives back the memory. It can be filled again.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Input { run: self.run, ..self.copy() };
     }
 
     /// Returns the same place, where nothing has been read yet.
-    pub fn copy(&self) -> Input {
+    pub(crate) fn copy(&self) -> Input {
         Input { at: self.at, ..Input::default() }
     }
 
     /// The cut was wrong.
-    pub fn forget_cut(&mut self) {
+    pub(crate) fn forget_cut(&mut self) {
         self.surplus = None;
     }
 }

@@ -21,7 +21,7 @@ use crate::io::{Buffer, Pool, Reader, available};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The decoder of a member that can only be read from the beginning on.
-pub struct Sequential {
+pub(crate) struct Sequential {
     id: MemberId,
     compressed: Reader,
     method: u16,
@@ -32,7 +32,7 @@ pub struct Sequential {
 
 impl Sequential {
     /// `compressed` is the data of the member that `entry` describes.
-    pub fn new(compressed: Reader, entry: &Entry<'_>, shared: Arc<Shared>) -> Sequential {
+    pub(crate) fn new(compressed: Reader, entry: &Entry<'_>, shared: Arc<Shared>) -> Sequential {
         let (method, size, crc) = (entry.method(), entry.size, entry.crc);
         Sequential { id: Decoders::member_id(), compressed, method, size, crc, shared }
     }

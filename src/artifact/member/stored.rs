@@ -12,7 +12,7 @@ use crate::io::{ReadAt, Reader};
 /// Stretches that were read ahead of the rest; a reader that jumps about leaves more, and they are given up.
 const MAX_AHEAD: usize = 64;
 
-pub struct Stored {
+pub(crate) struct Stored {
     data: Reader,
     crc: u32,
     seen: Mutex<Seen>,
@@ -27,7 +27,7 @@ struct Seen {
 }
 
 impl Stored {
-    pub fn new(data: Reader, crc: u32) -> Stored {
+    pub(crate) fn new(data: Reader, crc: u32) -> Stored {
         Stored { data, crc, seen: Mutex::default() }
     }
 }

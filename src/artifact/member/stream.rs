@@ -8,11 +8,11 @@ use crate::error::Result;
 use crate::io::Buffer;
 
 /// Blocks that it decodes ahead of its reader.
-pub const AHEAD: usize = 1;
+pub(crate) const AHEAD: usize = 1;
 /// How long it waits for him; then it ends and gives back its memory.
 const IDLE: Duration = Duration::from_secs(30);
 
-pub struct Stream {
+pub(crate) struct Stream {
     /// Number of the next block.
     next: u64,
     /// `None` only while it is dropped.
@@ -23,7 +23,7 @@ pub struct Stream {
 
 impl Stream {
     /// `work` passes on one block after the other, for as long as that returns true.
-    pub fn start(
+    pub(crate) fn start(
         work: impl FnOnce(&mut dyn FnMut(Buffer) -> bool) -> Result<()> + Send + 'static,
     ) -> Result<Stream> {
         let (sender, receiver) = sync_channel(AHEAD);
@@ -41,16 +41,16 @@ impl Stream {
         })
     }
 
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    pub fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
     /// Returns the next block and its number; `None` if the thread has ended, unasked.
-    pub fn block(&mut self) -> Option<(u64, Result<Buffer>)> {
+    pub(crate) fn block(&mut self) -> Option<(u64, Result<Buffer>)> {
         let block = self.blocks.as_ref()?.recv().ok()?;
         // There is room for one more.
         self.thread.unpark();

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long for those whose tree is large to be done with theirs.
 const TURN: Duration = Duration::from_secs(25);
 
-pub struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     zip: &'a Arc<Zip>,
     nodes: Nodes,
     by_name: HashTable<NodeId>,
@@ -45,7 +45,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(zip: &'a Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Builder<'a> {
+    pub(crate) fn new(zip: &'a Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Builder<'a> {
         Builder {
             zip,
             nodes: Nodes::new(Node::directory(ROOT, mtime)),
@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub fn add(&mut self, entry: &zip::Entry<'_>, position: u64) -> Result<()> {
+    pub(crate) fn add(&mut self, entry: &zip::Entry<'_>, position: u64) -> Result<()> {
         let path = member_name::place(&member_name::decode(entry));
         let mtime = zip_time::modified(entry);
         let at = position.checked_sub(self.zip.directory().start).and_then(|at| u32::try_from(at).ok());
@@ -201,7 +201,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the nodes, the order of their children, and the memory that they take.
-    pub fn finish(mut self) -> Result<(Nodes, Vec<NodeId>, Share)> {
+    pub(crate) fn finish(mut self) -> Result<(Nodes, Vec<NodeId>, Share)> {
         self.take_memory()?;
         let mut order: Vec<NodeId> = (1..self.nodes.len() as NodeId).collect();
         self.nodes.sort(&mut order);

@@ -14,7 +14,7 @@ use crate::format::zip::Entry;
 use crate::io::Reader;
 
 /// A target that is longer is no link that Linux could follow.
-pub const MAX_TARGET: u64 = 4095;
+pub(crate) const MAX_TARGET: u64 = 4095;
 /// Links of one zip that are looked at, and bytes of all their targets; the others are shown as texts.
 const MAX_LINKS: usize = 10_000;
 const MAX_TARGETS: usize = 1 << 20;
@@ -24,7 +24,7 @@ const MAX_HOPS: usize = 40;
 const MAX_STEPS: usize = 512;
 
 #[derive(Default)]
-pub struct Links {
+pub(crate) struct Links {
     /// Links in the order of their numbers, and where their targets end.
     ends: Vec<(NodeId, usize)>,
     targets: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Links {
 
 impl Links {
     /// Reads the target of a link; `None` where it cannot be one, or costs too much to find out.
-    pub fn read(&self, zip: &Arc<Zip>, entry: &Entry<'_>) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, zip: &Arc<Zip>, entry: &Entry<'_>) -> Result<Option<Vec<u8>>> {
         let has_room = self.ends.len() < MAX_LINKS
             && self.targets.len() + entry.size.min(MAX_TARGET) as usize <= MAX_TARGETS;
         if !has_room || !(1..=MAX_TARGET).contains(&entry.size) || !is_small_work(entry) {
@@ -47,17 +47,17 @@ impl Links {
         }
     }
 
-    pub fn push(&mut self, link: NodeId, target: &[u8]) {
+    pub(crate) fn push(&mut self, link: NodeId, target: &[u8]) {
         self.targets.extend_from_slice(target);
         self.ends.push((link, self.targets.len()));
     }
 
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         2 * (self.targets.capacity() + self.ends.capacity() * size_of::<(NodeId, usize)>())
     }
 
     /// Returns the links that lead out.
-    pub fn lead_out(&self, nodes: &Nodes, order: &[NodeId]) -> Vec<NodeId> {
+    pub(crate) fn lead_out(&self, nodes: &Nodes, order: &[NodeId]) -> Vec<NodeId> {
         self.ends.iter().map(|(link, _)| *link).filter(|&link| !self.stays(nodes, order, link)).collect()
     }
 

@@ -18,28 +18,28 @@ pub enum MemberKind {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Node {
-    pub mtime: SystemTime,
+pub(crate) struct Node {
+    pub(crate) mtime: SystemTime,
     /// Bytes of a file or link; of a directory its children in the order, `start << 32 | end`.
     content: u64,
-    pub parent: NodeId,
+    pub(crate) parent: NodeId,
     /// Position of its header in the central directory, or [`NO_ENTRY`].
     entry: u32,
     /// Where its name begins among all.
     name: u32,
     name_len: u8,
-    pub kind: MemberKind,
+    pub(crate) kind: MemberKind,
     /// True if the name in the zip is another.
-    pub renamed: bool,
+    pub(crate) renamed: bool,
     /// True for a symbolic link that is shown as a file.
-    pub is_link_as_text: bool,
+    pub(crate) is_link_as_text: bool,
 }
 
 const NO_ENTRY: u32 = u32::MAX;
 
 impl Node {
     /// A directory that is only implied.
-    pub fn directory(parent: NodeId, mtime: SystemTime) -> Node {
+    pub(crate) fn directory(parent: NodeId, mtime: SystemTime) -> Node {
         Node {
             mtime,
             content: 0,
@@ -53,77 +53,77 @@ impl Node {
         }
     }
 
-    pub fn file(parent: NodeId, kind: MemberKind, size: u64, mtime: SystemTime) -> Node {
+    pub(crate) fn file(parent: NodeId, kind: MemberKind, size: u64, mtime: SystemTime) -> Node {
         Node { content: size, kind, ..Node::directory(parent, mtime) }
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         if self.kind == MemberKind::Directory { 0 } else { self.content }
     }
 
-    pub fn children(&self) -> Range<usize> {
+    pub(crate) fn children(&self) -> Range<usize> {
         match self.kind {
             MemberKind::Directory => (self.content >> 32) as usize..self.content as u32 as usize,
             _ => 0..0,
         }
     }
 
-    pub fn set_children(&mut self, children: Range<usize>) {
+    pub(crate) fn set_children(&mut self, children: Range<usize>) {
         self.content = (children.start as u64) << 32 | children.end as u64;
     }
 
     /// Position of its header in the central directory; `None` for directories that are only implied.
-    pub fn entry(&self) -> Option<u64> {
+    pub(crate) fn entry(&self) -> Option<u64> {
         (self.entry != NO_ENTRY).then_some(self.entry.into())
     }
 
-    pub fn set_entry(&mut self, at: u32) {
+    pub(crate) fn set_entry(&mut self, at: u32) {
         self.entry = at;
     }
 }
 
 /// Nodes and their names.
-pub struct Nodes {
+pub(crate) struct Nodes {
     nodes: Vec<Node>,
     names: Vec<u8>,
 }
 
 impl Nodes {
-    pub fn new(root: Node) -> Nodes {
+    pub(crate) fn new(root: Node) -> Nodes {
         Nodes { nodes: vec![root], names: Vec::new() }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    pub fn get(&self, id: NodeId) -> Result<&Node> {
+    pub(crate) fn get(&self, id: NodeId) -> Result<&Node> {
         self.nodes.get(id as usize).ok_or_else(|| Error::new(Kind::Stale, "no such member"))
     }
 
     /// The node of a number that is known to be one.
-    pub fn at(&self, id: NodeId) -> &Node {
+    pub(crate) fn at(&self, id: NodeId) -> &Node {
         &self.nodes[id as usize]
     }
 
-    pub fn at_mut(&mut self, id: NodeId) -> &mut Node {
+    pub(crate) fn at_mut(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id as usize]
     }
 
-    pub fn name(&self, node: &Node) -> &str {
+    pub(crate) fn name(&self, node: &Node) -> &str {
         let start = node.name as usize;
         // They come from texts.
         std::str::from_utf8(&self.names[start..start + usize::from(node.name_len)]).unwrap_or_default()
     }
 
-    pub fn push(&mut self, node: Node, name: &str) -> NodeId {
+    pub(crate) fn push(&mut self, node: Node, name: &str) -> NodeId {
         let id = self.push_unnamed(node);
         self.rename(id, name);
         id
     }
 
     /// Adds a node that has the name of another.
-    pub fn push_namesake(&mut self, node: Node, of: NodeId) -> NodeId {
+    pub(crate) fn push_namesake(&mut self, node: Node, of: NodeId) -> NodeId {
         let Node { name, name_len, .. } = *self.at(of);
         self.push_unnamed(Node { name, name_len, ..node })
     }
@@ -138,7 +138,7 @@ impl Nodes {
     }
 
     /// The name is at most 255 bytes long.
-    pub fn rename(&mut self, id: NodeId, name: &str) {
+    pub(crate) fn rename(&mut self, id: NodeId, name: &str) {
         let (at, len) = (self.names.len(), name.len().min(255));
         if at + len > self.names.capacity() {
             self.names.reserve_exact(step(at).max(len));
@@ -149,12 +149,12 @@ impl Nodes {
     }
 
     /// Bytes that they take.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>() + self.names.capacity()
     }
 
     /// Bytes that they will take, at the most, when one more has been added and one renamed.
-    pub fn memory_with_one_more(&self) -> usize {
+    pub(crate) fn memory_with_one_more(&self) -> usize {
         let is_full = self.nodes.len() == self.nodes.capacity();
         let nodes = if is_full { step(self.nodes.len()) } else { 0 };
         let are_full = self.names.len() + 2 * 255 > self.names.capacity();
@@ -162,13 +162,13 @@ impl Nodes {
         self.memory() + nodes * size_of::<Node>() + names
     }
 
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.nodes.shrink_to_fit();
         self.names.shrink_to_fit();
     }
 
     /// Puts all nodes in the order of their directories and names, and tells the directories what is theirs.
-    pub fn sort(&mut self, order: &mut [NodeId]) {
+    pub(crate) fn sort(&mut self, order: &mut [NodeId]) {
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (self.at(a), self.at(b));
             a.parent.cmp(&b.parent).then_with(|| self.name(a).cmp(self.name(b)))
@@ -183,7 +183,7 @@ impl Nodes {
     }
 
     /// Finds a child by its name, where the children have been put in order.
-    pub fn child(&self, order: &[NodeId], id: NodeId, name: &str) -> Option<NodeId> {
+    pub(crate) fn child(&self, order: &[NodeId], id: NodeId, name: &str) -> Option<NodeId> {
         let children = &order[self.at(id).children()];
         let found = children.binary_search_by(|child| self.name(self.at(*child)).cmp(name));
         found.ok().map(|i| children[i])

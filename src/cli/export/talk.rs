@@ -15,7 +15,7 @@ use crate::store::managed::Managed;
 /// Lines are at least so far apart, unless the status changes.
 const PAUSE: Duration = Duration::from_millis(900);
 
-pub struct Talk {
+pub(crate) struct Talk {
     form: Form,
     status: Option<Status>,
     last: String,
@@ -30,7 +30,7 @@ enum Form {
 }
 
 impl Talk {
-    pub fn new(json: bool) -> Talk {
+    pub(crate) fn new(json: bool) -> Talk {
         let form = match (json, io::stderr().is_terminal()) {
             (true, _) => Form::Json,
             (false, true) => Form::Bar(ProgressBar::new_spinner()),
@@ -40,7 +40,7 @@ impl Talk {
     }
 
     /// Says something beside how the run stands.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         match &self.form {
             Form::Bar(bar) => bar.suspend(|| output::say(text)),
             Form::Lines | Form::Json => output::say(text),
@@ -48,7 +48,7 @@ impl Talk {
     }
 
     /// Shows how the run stands, if there is news.
-    pub fn show(&mut self, store: &Managed, run: &Run) -> Result<()> {
+    pub(crate) fn show(&mut self, store: &Managed, run: &Run) -> Result<()> {
         let is_new = self.status.replace(run.status) != Some(run.status);
         if !is_new
             && self.shown.is_some_and(|shown| shown.elapsed() < PAUSE)

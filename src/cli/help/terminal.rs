@@ -15,13 +15,13 @@ const CODE_INDENT: &str = "      ";
 /// A column of a table has so many columns of the terminal, or it is shown as a list.
 const NARROWEST: usize = 13;
 
-pub struct Look {
+pub(crate) struct Look {
     columns: usize,
     is_styled: bool,
 }
 
 impl Look {
-    pub fn of(output: &Output) -> Look {
+    pub(crate) fn of(output: &Output) -> Look {
         let columns = output.terminal.map_or(WITHOUT_TERMINAL, |(columns, _)| columns.min(WIDEST));
         Look { columns, is_styled: output.colored }
     }
@@ -54,11 +54,11 @@ fn fill(text: &str, columns: usize, first: &str, next: &str) -> String {
 }
 
 /// Wraps a text that has no styles.
-pub fn wrapped(text: &str) -> String {
+pub(crate) fn wrapped(text: &str) -> String {
     fill(text, WIDEST, "", "")
 }
 
-pub fn render(page: &str, look: &Look) -> String {
+pub(crate) fn render(page: &str, look: &Look) -> String {
     let plain = Look { columns: look.columns, is_styled: false };
     let bold = Paint::new().bold().force_styling(look.is_styled);
     let mut out = String::new();

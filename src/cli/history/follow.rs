@@ -21,7 +21,7 @@ const TICK: u16 = 250;
 /// How often it is looked at what no catalogue tells of: files of others, and the days that go by.
 const ANYWAY: Duration = Duration::from_secs(1);
 
-pub fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let mut screen = Screen::default();
     let mut seen: HashMap<String, String> = HashMap::new();

@@ -76,7 +76,7 @@ const SEE_ALSO: [(&str, &str); 7] = [
     ("openssl-cms", "(1)"),
 ];
 
-pub fn page(mut command: Command) -> io::Result<String> {
+pub(crate) fn page(mut command: Command) -> io::Result<String> {
     // Fills in what is derived, such as the usage of subcommands.
     command.build();
     let whole = Man::new(command.clone()).date("").source(concat!("cddsfs ", env!("CARGO_PKG_VERSION")));

@@ -9,7 +9,7 @@ use crate::cli::markdown::{Block, Style, Text, blocks, plain};
 
 /// What the headings of a page become.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Levels {
+pub(crate) enum Levels {
     /// The page is a manual page of its own: it has sections where it is divided.
     Own,
     /// The page is a section of another one.
@@ -17,7 +17,7 @@ pub enum Levels {
 }
 
 /// Appends a page of the manual.
-pub fn append(roff: &mut Roff, page: &str, levels: Levels) {
+pub(crate) fn append(roff: &mut Roff, page: &str, levels: Levels) {
     for block in blocks(page) {
         match block {
             Block::Heading(level, text) => heading(roff, level + u8::from(levels == Levels::Section), &text),
@@ -82,7 +82,7 @@ fn inlines(text: &Text) -> Vec<Inline> {
 }
 
 /// Lines that are not filled.
-pub fn verbatim(roff: &mut Roff, text: &str) {
+pub(crate) fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("PP", []);
     roff.control("nf", []);
     for line in text.lines() {
@@ -92,7 +92,7 @@ pub fn verbatim(roff: &mut Roff, text: &str) {
 }
 
 /// Other manual pages, with their sections.
-pub fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str, &'a str)>) {
+pub(crate) fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let pages: Vec<_> = pages.into_iter().collect();
     for (i, (page, section)) in pages.iter().enumerate() {
         let comma = if i + 1 < pages.len() { "," } else { "" };
@@ -101,7 +101,7 @@ pub fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str, &'a st
 }
 
 /// Has every man show the characters that are meant: ASCII is read as typographic signs, and the rest by some not at all.
-pub fn portable(roff: &str) -> String {
+pub(crate) fn portable(roff: &str) -> String {
     let mut out = String::with_capacity(roff.len());
     for c in roff.chars() {
         match c {

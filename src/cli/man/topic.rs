@@ -6,7 +6,7 @@ use super::roff::{self, Levels};
 use super::topics::{Topic, others};
 use crate::manual;
 
-pub fn page(page: &Topic) -> String {
+pub(crate) fn page(page: &Topic) -> String {
     let mut out = Roff::new();
     let source = concat!("cddsfs ", env!("CARGO_PKG_VERSION"));
     out.control("TH", [page.name, page.section, "", source, page.title]);

@@ -10,14 +10,14 @@ use crate::export::verify::Watch;
 /// Enough of a name to know it by: with the bar it fits into 80 columns.
 const SHORT: usize = 15;
 
-pub struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     stem: String,
 }
 
 impl Bar {
     /// Shows nothing where standard error is no terminal.
-    pub fn new(stem: &str) -> Bar {
+    pub(crate) fn new(stem: &str) -> Bar {
         let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         // A template that is wrong is a mistake in this file, and leaves the bar as it was.
         if let Ok(style) =
@@ -28,7 +28,7 @@ impl Bar {
         Bar { bar, stem: show::clean(stem).chars().take(SHORT).collect() }
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

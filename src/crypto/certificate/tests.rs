@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::*;
 
 /// A certificate and its key, both in PEM, made by `openssl req` once for every kind of key and options.
-pub fn made(key: &str, options: &[&str]) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn made(key: &str, options: &[&str]) -> (Vec<u8>, Vec<u8>) {
     type Made = HashMap<String, (Vec<u8>, Vec<u8>)>;
     static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
     let mut all = MADE.lock();
@@ -43,9 +43,9 @@ fn a_good_certificate_tells_what_openssl_tells() {
     let RecipientId::IssuerSerial { issuer, serial } = certificate.recipient_id() else { panic!() };
     assert_eq!(serial, [0, 0xF0, 0xA1]);
     assert_eq!(issuer, certificate.x509.issuer_name().to_der().unwrap());
-    assert_eq!(certificate.not_after(), certificate.not_before() + Duration::from_secs(30 * 24 * 60 * 60));
+    assert_eq!(certificate.not_after(), certificate.not_before + Duration::from_secs(30 * 24 * 60 * 60));
     let again = Certificate::from_pem(&certificate.to_pem().unwrap()).unwrap();
-    let der = Certificate::from_pem(certificate.to_der()).unwrap();
+    let der = Certificate::from_pem(&certificate.x509.to_der().unwrap()).unwrap();
     assert_eq!((again.sha256(), der.sha256()), (certificate.sha256(), certificate.sha256()));
 }
 

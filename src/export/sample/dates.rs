@@ -1,12 +1,12 @@
 //! Instants in milliseconds since 1970, and as the database has them.
 
 /// 2026-11-01 00:00:00 UTC: everything is before.
-pub const END: i64 = 1_793_491_200_000;
+pub(crate) const END: i64 = 1_793_491_200_000;
 /// Two years.
-pub const SPAN: i64 = 730 * 24 * 60 * 60 * 1000;
+pub(crate) const SPAN: i64 = 730 * 24 * 60 * 60 * 1000;
 
 /// `YYYY-MM-DD HH:MM:SS.fff`, without zeros at the end of the fraction.
-pub fn text(millis: i64) -> String {
+pub(crate) fn text(millis: i64) -> String {
     // Only the ends of time have none.
     let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
     instant.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()

@@ -21,7 +21,7 @@ const INSERT: &str = "INSERT INTO interaction (
   ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
     ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 
-pub struct History {
+pub(crate) struct History {
     size: Size,
     choice: Choice,
     /// Milliseconds between two starts.
@@ -55,12 +55,12 @@ struct Content {
 }
 
 impl History {
-    pub fn new(size: Size) -> History {
+    pub(crate) fn new(size: Size) -> History {
         let step = (dates::SPAN / (size.interactions as i64 + 1)).max(1);
         History { size, choice: Choice::new(size.seed, 0), step, mails: VecDeque::new(), attachments: 0 }
     }
 
-    pub fn insert(
+    pub(crate) fn insert(
         &mut self,
         connection: &Connection,
         numbers: Range<u64>,

@@ -3,16 +3,16 @@
 use super::rng::Choice;
 use super::words::{LANGUAGES, Language};
 
-pub struct Person {
-    pub language: &'static Language,
-    pub first_name: &'static str,
-    pub last_name: &'static str,
-    pub email: String,
-    pub phone: String,
+pub(crate) struct Person {
+    pub(crate) language: &'static Language,
+    pub(crate) first_name: &'static str,
+    pub(crate) last_name: &'static str,
+    pub(crate) email: String,
+    pub(crate) phone: String,
 }
 
 impl Person {
-    pub fn new(seed: u64, number: u64) -> Person {
+    pub(crate) fn new(seed: u64, number: u64) -> Person {
         let mut choice = Choice::new(seed, number + 1);
         let mut percent = choice.below(100);
         let mut language = LANGUAGES[0].1;

@@ -7,7 +7,7 @@ use super::people::Person;
 use super::rng::Choice;
 use super::words::{EMOJI, Language, OUTCOMES, PRODUCTS};
 
-pub fn sentence(choice: &mut Choice, language: &Language, out: &mut String) {
+pub(crate) fn sentence(choice: &mut Choice, language: &Language, out: &mut String) {
     out.push_str(choice.of(language.openings));
     out.push_str(choice.of(language.things));
     if choice.chance(25) {
@@ -27,7 +27,7 @@ pub fn sentence(choice: &mut Choice, language: &Language, out: &mut String) {
     }
 }
 
-pub fn subject(choice: &mut Choice, language: &Language) -> String {
+pub(crate) fn subject(choice: &mut Choice, language: &Language) -> String {
     let mut text = choice.of(language.things).to_string();
     text.push_str(choice.of(language.happenings));
     text.push_str(choice.of(language.targets));
@@ -38,7 +38,7 @@ pub fn subject(choice: &mut Choice, language: &Language) -> String {
 }
 
 /// A mail in plain text, in paragraphs.
-pub fn letter(choice: &mut Choice, language: &Language, from: &str) -> String {
+pub(crate) fn letter(choice: &mut Choice, language: &Language, from: &str) -> String {
     let mut text = format!("{}\n", choice.of(language.greetings));
     for _ in 0..1 + choice.below(4) {
         text.push('\n');
@@ -55,7 +55,7 @@ pub fn letter(choice: &mut Choice, language: &Language, from: &str) -> String {
 }
 
 /// The same mail as HTML.
-pub fn html(letter: &str) -> String {
+pub(crate) fn html(letter: &str) -> String {
     let mut html = "<html><head><meta charset=\"utf-8\"></head><body>".to_owned();
     for paragraph in letter.trim_end().split("\n\n") {
         html.push_str("<p style=\"margin:0 0 8px\">");
@@ -83,7 +83,7 @@ fn escape(text: &str, out: &mut String) {
 }
 
 /// A chat as XML, and how many seconds it took. `timeShift` counts from `startAt`.
-pub fn transcript(choice: &mut Choice, person: &Person, agent: &str, start: i64) -> (String, u64) {
+pub(crate) fn transcript(choice: &mut Choice, person: &Person, agent: &str, start: i64) -> (String, u64) {
     let session = format!("{:012X}", choice.below(1 << 48));
     let mut xml = String::with_capacity(2048);
     let at = dates::text(start).replace(' ', "T");
@@ -142,7 +142,7 @@ pub fn transcript(choice: &mut Choice, person: &Person, agent: &str, start: i64)
 }
 
 /// An agent's note on a call.
-pub fn note(choice: &mut Choice, language: &Language) -> String {
+pub(crate) fn note(choice: &mut Choice, language: &Language) -> String {
     let mut text = format!("{}: ", choice.of(&OUTCOMES));
     for _ in 0..1 + choice.below(4) {
         sentence(choice, language, &mut text);
@@ -152,13 +152,13 @@ pub fn note(choice: &mut Choice, language: &Language) -> String {
     text
 }
 
-pub struct Attachment {
-    pub name: String,
-    pub mime_type: &'static str,
-    pub content: Vec<u8>,
+pub(crate) struct Attachment {
+    pub(crate) name: String,
+    pub(crate) mime_type: &'static str,
+    pub(crate) content: Vec<u8>,
 }
 
-pub fn attachment(choice: &mut Choice, language: &Language) -> Attachment {
+pub(crate) fn attachment(choice: &mut Choice, language: &Language) -> Attachment {
     let number = choice.below(100_000);
     match choice.below(4) {
         0 => Attachment {

@@ -14,27 +14,27 @@ use german::GERMAN;
 use japanese::JAPANESE;
 use spanish::SPANISH;
 
-pub struct Language {
+pub(crate) struct Language {
     /// As in the column `lang`.
-    pub tag: &'static str,
-    pub greetings: &'static [&'static str],
-    pub openings: &'static [&'static str],
-    pub things: &'static [&'static str],
-    pub happenings: &'static [&'static str],
-    pub targets: &'static [&'static str],
-    pub endings: &'static [&'static str],
-    pub closings: &'static [&'static str],
-    pub first_names: &'static [&'static str],
-    pub last_names: &'static [&'static str],
+    pub(crate) tag: &'static str,
+    pub(crate) greetings: &'static [&'static str],
+    pub(crate) openings: &'static [&'static str],
+    pub(crate) things: &'static [&'static str],
+    pub(crate) happenings: &'static [&'static str],
+    pub(crate) targets: &'static [&'static str],
+    pub(crate) endings: &'static [&'static str],
+    pub(crate) closings: &'static [&'static str],
+    pub(crate) first_names: &'static [&'static str],
+    pub(crate) last_names: &'static [&'static str],
     /// The beginnings of phone numbers that are kept free for fiction, and how many digits follow.
-    pub phone: (&'static str, u32),
+    pub(crate) phone: (&'static str, u32),
 }
 
 /// Languages, and how many of a hundred people speak each.
-pub static LANGUAGES: [(u64, &Language); 6] =
+pub(crate) static LANGUAGES: [(u64, &Language); 6] =
     [(40, &ENGLISH), (25, &GERMAN), (12, &FRENCH), (11, &SPANISH), (6, &JAPANESE), (6, &CHINESE)];
 
-pub static PRODUCTS: [&str; 24] = [
+pub(crate) static PRODUCTS: [&str; 24] = [
     "Alto 300",
     "Alto 500",
     "Brisk Home",
@@ -61,10 +61,10 @@ pub static PRODUCTS: [&str; 24] = [
     "Vesta Boiler",
 ];
 
-pub static QUEUES: [&str; 8] =
+pub(crate) static QUEUES: [&str; 8] =
     ["Billing", "Delivery", "Technical", "Sales", "Retention", "Returns", "VIP", "General"];
 
-pub static OUTCOMES: [&str; 8] = [
+pub(crate) static OUTCOMES: [&str; 8] = [
     "Resolved",
     "Follow-up",
     "Escalated",
@@ -75,4 +75,4 @@ pub static OUTCOMES: [&str; 8] = [
     "Information",
 ];
 
-pub static EMOJI: [&str; 10] = ["😀", "🙏", "👍", "😡", "🎉", "📦", "🤔", "❤️", "👩‍💻", "🇪🇺"];
+pub(crate) static EMOJI: [&str; 10] = ["😀", "🙏", "👍", "😡", "🎉", "📦", "🤔", "❤️", "👩‍💻", "🇪🇺"];

@@ -23,13 +23,13 @@ static ESCAPES: [u8; 256] = {
     table
 };
 
-pub fn append_integer(out: &mut Vec<u8>, number: i64) {
+pub(crate) fn append_integer(out: &mut Vec<u8>, number: i64) {
     // Writing into a Vec does not fail.
     let _ = serde_json::to_writer(out, &number);
 }
 
 /// JSON has no infinity and no NaN: they are texts.
-pub fn append_real(out: &mut Vec<u8>, number: f64) {
+pub(crate) fn append_real(out: &mut Vec<u8>, number: f64) {
     if number.is_finite() {
         let _ = serde_json::to_writer(out, &number);
     } else if number.is_nan() {
@@ -40,7 +40,7 @@ pub fn append_real(out: &mut Vec<u8>, number: f64) {
 }
 
 /// In the standard alphabet, padded.
-pub fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(STANDARD.encoded_length(bytes.len()) + 2);
     out.push(b'"');
     append_base64_part(out, bytes);
@@ -48,12 +48,12 @@ pub fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Without quotes. Of a whole in parts each but the last has a number of bytes that can be divided by 3.
-pub fn append_base64_part(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn append_base64_part(out: &mut Vec<u8>, bytes: &[u8]) {
     STANDARD.encode_append(bytes, out);
 }
 
 /// Bytes that are not UTF-8 become U+FFFD.
-pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     append_text_part(out, text);
@@ -61,7 +61,7 @@ pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// Without quotes. Of a whole in parts each but the last ends at [`end_of_part`].
-pub fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
     // Going by chunks is several times slower than the check.
     if std::str::from_utf8(text).is_ok() {
         return append_escaped(out, text);
@@ -75,7 +75,7 @@ pub fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// Returns up to where a text can be written before more of it is known: not within a character.
-pub fn end_of_part(text: &[u8]) -> usize {
+pub(crate) fn end_of_part(text: &[u8]) -> usize {
     /// A character has one byte more at most.
     const CUT: usize = 3;
     let is_open = |start: &usize| {

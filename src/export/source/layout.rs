@@ -48,9 +48,9 @@ pub struct FileInfo {
 pub struct Table {
     pub name: &'static str,
     /// Those that are documented, in the order in which they are exported.
-    pub columns: &'static [&'static str],
+    pub(crate) columns: &'static [&'static str],
     /// Those without which nothing is exported from it.
-    pub required: &'static [&'static str],
+    pub(crate) required: &'static [&'static str],
     /// Columns whose key in the export is not their name.
     renamed: &'static [(&'static str, &'static str)],
 }
@@ -79,12 +79,12 @@ pub struct Folder {
     parent: &'static str,
     child: &'static str,
     /// The entity types that go here, ascending.
-    pub codes: &'static [Codes],
+    pub(crate) codes: &'static [Codes],
 }
 
 /// A range of entity types. One that is NULL is below all numbers; what is no number is above all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codes {
+pub(crate) enum Codes {
     Any,
     Null,
     Is(i64),
@@ -328,7 +328,7 @@ impl Table {
     }
 
     /// Returns a column as a source spells it, or says that it is not there.
-    pub fn require<'c>(&self, columns: &'c [String], name: &str) -> Result<&'c str> {
+    pub(crate) fn require<'c>(&self, columns: &'c [String], name: &str) -> Result<&'c str> {
         column(columns, name).ok_or_else(|| {
             let table = self.name;
             let text =
@@ -358,7 +358,7 @@ impl Table {
 }
 
 /// Returns a column as a source spells it. Names match in any case.
-pub fn column<'c>(columns: &'c [String], name: &str) -> Option<&'c str> {
+pub(crate) fn column<'c>(columns: &'c [String], name: &str) -> Option<&'c str> {
     columns.iter().find(|column| column.eq_ignore_ascii_case(name)).map(String::as_str)
 }
 

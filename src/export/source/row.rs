@@ -24,8 +24,8 @@ pub trait Pieces {
 /// A text or a blob in pieces; never empty.
 #[derive(Clone, Copy)]
 pub struct Wide<'a> {
-    pub is_text: bool,
-    pub pieces: &'a dyn Pieces,
+    pub(crate) is_text: bool,
+    pub(crate) pieces: &'a dyn Pieces,
 }
 
 impl fmt::Debug for Wide<'_> {
@@ -68,7 +68,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    pub fn new(names: Vec<String>) -> Columns {
+    pub(crate) fn new(names: Vec<String>) -> Columns {
         let key = |name: &String| {
             let mut key = Vec::with_capacity(name.len() + 3);
             json::append_text(&mut key, name.as_bytes());

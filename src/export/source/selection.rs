@@ -13,15 +13,6 @@ pub enum Kind {
     Contact,
 }
 
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Interaction => "Interaction",
-            Kind::Contact => "Contact",
-        }
-    }
-}
-
 /// Which rows, by the date on which an interaction started or a contact was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timeframe {

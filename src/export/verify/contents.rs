@@ -17,7 +17,7 @@ const MAX_MANIFEST: usize = 64 << 20;
 
 /// Reads all members; what is wrong goes into the report. Fails with [`Kind::Irregular`] if the zip has to be opened
 /// anew.
-pub fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<()> {
+pub(crate) fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<()> {
     let audit = Audit::open(zip.clone())?;
     let listed = manifest_of(&audit)?;
     watch.stage("contents", audit.content());

@@ -15,7 +15,7 @@ const STEP: usize = 16 * BLOCK;
 /// Returns what is wrong with parts, each with its name.
 ///
 /// SHA-256 cannot be worked out by more than one core, so that block hashes of the same part are another's work.
-pub fn check(
+pub(crate) fn check(
     store: &Managed,
     run: &str,
     parts: &[StoredPartRecord],

@@ -13,7 +13,7 @@ use crate::format::zip::write::{
 };
 
 /// What happens to the zip, in its order.
-pub enum Event {
+pub(crate) enum Event {
     Start(Box<str>),
     /// A block of the member that was started last, once it has been deflated.
     Block(Receiver<Block>),
@@ -21,7 +21,7 @@ pub enum Event {
     End,
 }
 
-pub struct Assembler {
+pub(crate) struct Assembler {
     segments: Segments,
     modified: SystemTime,
     listed: Vec<Listed>,
@@ -60,12 +60,12 @@ impl Open {
 }
 
 impl Assembler {
-    pub fn new(segments: Segments, modified: SystemTime, spare: Sender<Vec<u8>>) -> Assembler {
+    pub(crate) fn new(segments: Segments, modified: SystemTime, spare: Sender<Vec<u8>>) -> Assembler {
         Assembler { segments, modified, listed: Vec::new(), member: None, spare, scratch: Vec::new() }
     }
 
     /// Works until the end of the zip, or until the other ends of the channels have gone.
-    pub fn run(mut self, events: Receiver<Event>) -> Staged<()> {
+    pub(crate) fn run(mut self, events: Receiver<Event>) -> Staged<()> {
         loop {
             match events.recv()? {
                 Event::Start(name) => self.member = Some(Open::new(name)),

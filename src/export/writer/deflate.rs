@@ -16,24 +16,24 @@ const LEVEL: i32 = 4;
 const WINDOW_BITS: u8 = 15;
 
 /// A block to be deflated.
-pub struct Job {
-    pub content: Vec<u8>,
+pub(crate) struct Job {
+    pub(crate) content: Vec<u8>,
     /// True for the last block of a member.
-    pub is_last: bool,
-    pub done: SyncSender<Block>,
+    pub(crate) is_last: bool,
+    pub(crate) done: SyncSender<Block>,
 }
 
 /// A block that has been deflated.
-pub struct Block {
-    pub content: Vec<u8>,
-    pub is_last: bool,
-    pub compressed: Vec<u8>,
+pub(crate) struct Block {
+    pub(crate) content: Vec<u8>,
+    pub(crate) is_last: bool,
+    pub(crate) compressed: Vec<u8>,
     /// CRC-32 of the content.
-    pub crc: u32,
+    pub(crate) crc: u32,
 }
 
 /// Works until there will be no more jobs.
-pub fn run(jobs: &Mutex<Receiver<Job>>) -> Staged<()> {
+pub(crate) fn run(jobs: &Mutex<Receiver<Job>>) -> Staged<()> {
     let mut deflater = Deflater::new();
     loop {
         let job = jobs.lock().recv();

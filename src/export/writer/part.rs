@@ -16,21 +16,21 @@ use crate::store::parts::{Key, PartSink, Parts};
 const STEP: usize = 192 << 10;
 
 /// Parts that are complete; dropped, they go.
-pub struct Sealed {
+pub(crate) struct Sealed {
     location: Arc<dyn Parts>,
     parts: Vec<Part>,
 }
 
 impl Sealed {
-    pub fn new(location: Arc<dyn Parts>) -> Sealed {
+    pub(crate) fn new(location: Arc<dyn Parts>) -> Sealed {
         Sealed { location, parts: Vec::new() }
     }
 
-    pub fn push(&mut self, part: Part) {
+    pub(crate) fn push(&mut self, part: Part) {
         self.parts.push(part);
     }
 
-    pub fn keep(mut self) -> Vec<Part> {
+    pub(crate) fn keep(mut self) -> Vec<Part> {
         std::mem::take(&mut self.parts)
     }
 }
@@ -47,18 +47,18 @@ impl Drop for Sealed {
 }
 
 /// A part that has to be made durable yet.
-pub struct Unfinished {
+pub(crate) struct Unfinished {
     sink: Box<dyn PartSink>,
     part: Part,
 }
 
 impl Unfinished {
     /// Bytes of the stored file.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.part.size
     }
 
-    pub fn finish(self) -> Result<Part> {
+    pub(crate) fn finish(self) -> Result<Part> {
         self.sink.finish().at(&self.part.name)?;
         Ok(self.part)
     }
@@ -86,7 +86,7 @@ impl Stored {
 }
 
 /// A part that is being written.
-pub struct PartWriter {
+pub(crate) struct PartWriter {
     stored: Stored,
     key: Key,
     envelope: EnvelopeWriter,
@@ -99,7 +99,7 @@ pub struct PartWriter {
 
 impl PartWriter {
     /// Begins a part; `number` makes its key.
-    pub fn create(
+    pub(crate) fn create(
         parts: &Arc<dyn Parts>,
         attempt: &Attempt,
         number: u32,
@@ -119,12 +119,12 @@ impl PartWriter {
     }
 
     /// Bytes of the stored file so far.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.stored.size
     }
 
     /// Adds some of the segment.
-    pub fn write(&mut self, plain: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, plain: &[u8]) -> Result<()> {
         for step in plain.chunks(STEP) {
             self.octets.clear();
             self.envelope.update(step, &mut self.octets).at(&self.stored.label)?;
@@ -138,7 +138,7 @@ impl PartWriter {
     }
 
     /// Ends the part, which is this one of the set.
-    pub fn finish(self, attempt: &Attempt, ordinal: Ordinal) -> Result<Unfinished> {
+    pub(crate) fn finish(self, attempt: &Attempt, ordinal: Ordinal) -> Result<Unfinished> {
         let PartWriter { mut stored, key, envelope, mut lines, mut octets, mut text, plain_size } = self;
         octets.clear();
         envelope.finish(&mut octets).at(&stored.label)?;

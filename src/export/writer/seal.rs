@@ -16,7 +16,7 @@ use crate::store::parts::Parts;
 /// Number of the one part of a zip that is not split, for its key; segments count from 1.
 const WHOLE: u32 = 0;
 
-pub struct Sealer {
+pub(crate) struct Sealer {
     parts: Arc<dyn Parts>,
     attempt: Attempt,
     settings: Settings,
@@ -33,7 +33,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    pub fn create(
+    pub(crate) fn create(
         parts: &Arc<dyn Parts>,
         attempt: &Attempt,
         settings: &Settings,
@@ -65,7 +65,7 @@ impl Sealer {
     }
 
     /// Works until the end of the zip, or until the other ends of the channels have gone.
-    pub fn run(mut self, pieces: Receiver<Piece>) -> Staged<()> {
+    pub(crate) fn run(mut self, pieces: Receiver<Piece>) -> Staged<()> {
         loop {
             match pieces.recv()? {
                 Piece::Bytes(bytes) => {
@@ -101,7 +101,7 @@ impl Sealer {
 }
 
 /// Makes parts durable as they come, and holds them until all are there.
-pub fn finish(location: Arc<dyn Parts>, parts: Receiver<Unfinished>) -> Staged<Sealed> {
+pub(crate) fn finish(location: Arc<dyn Parts>, parts: Receiver<Unfinished>) -> Staged<Sealed> {
     let mut sealed = Sealed::new(location);
     for part in parts {
         sealed.push(part.finish()?);

@@ -13,7 +13,7 @@ use crate::format::zip::write::{Place, SPANNING_MARKER};
 const PIECE: usize = 128 << 10;
 
 /// What the sealing stage is told.
-pub enum Piece {
+pub(crate) enum Piece {
     Bytes(Vec<u8>),
     /// The segment is full: there is another, so the zip is a split one.
     Next,
@@ -24,7 +24,7 @@ pub enum Piece {
 }
 
 /// Cuts the zip, and knows the place of what comes next.
-pub struct Segments {
+pub(crate) struct Segments {
     /// Bytes in a segment, while the zip may be a split one.
     limit: Option<u64>,
     place: Place,
@@ -33,12 +33,12 @@ pub struct Segments {
 }
 
 impl Segments {
-    pub fn new(split_size: Option<u64>, pieces: SyncSender<Piece>) -> Segments {
+    pub(crate) fn new(split_size: Option<u64>, pieces: SyncSender<Piece>) -> Segments {
         let offset = if split_size.is_some() { SPANNING_MARKER.len() as u64 } else { 0 };
         Segments { limit: split_size, place: Place { disk: 0, offset }, buffer: Vec::new(), pieces }
     }
 
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place
     }
 
@@ -47,7 +47,7 @@ impl Segments {
     }
 
     /// Returns where a record of `len` bytes will be: in the next segment if it does not fit in this one.
-    pub fn place_for(&mut self, len: usize) -> Staged<Place> {
+    pub(crate) fn place_for(&mut self, len: usize) -> Staged<Place> {
         if self.room() < len as u64 {
             self.next()?;
         }
@@ -55,14 +55,14 @@ impl Segments {
     }
 
     /// Writes a record, which stays in one piece; returns its place.
-    pub fn record(&mut self, record: &[u8]) -> Staged<Place> {
+    pub(crate) fn record(&mut self, record: &[u8]) -> Staged<Place> {
         let place = self.place_for(record.len())?;
         self.push(record)?;
         Ok(place)
     }
 
     /// Writes what may be in several segments.
-    pub fn data(&mut self, data: &[u8]) -> Staged<()> {
+    pub(crate) fn data(&mut self, data: &[u8]) -> Staged<()> {
         let mut data = data;
         while !data.is_empty() {
             if self.room() == 0 {
@@ -76,13 +76,13 @@ impl Segments {
     }
 
     /// Returns true if all of the zip will be in one segment without a marker, given the length of the rest.
-    pub fn is_unsplit_with(&self, rest: u64) -> bool {
+    pub(crate) fn is_unsplit_with(&self, rest: u64) -> bool {
         let marker = SPANNING_MARKER.len() as u64;
         self.limit.is_some_and(|limit| self.place.disk == 0 && self.place.offset - marker + rest <= limit)
     }
 
     /// Decides that the zip is not a split one. Returns by how much all offsets are smaller now.
-    pub fn unsplit(&mut self) -> Staged<u64> {
+    pub(crate) fn unsplit(&mut self) -> Staged<u64> {
         let marker = SPANNING_MARKER.len() as u64;
         self.flush()?;
         self.pieces.send(Piece::Unsplit)?;
@@ -91,7 +91,7 @@ impl Segments {
         Ok(marker)
     }
 
-    pub fn end(mut self) -> Staged<()> {
+    pub(crate) fn end(mut self) -> Staged<()> {
         self.flush()?;
         self.pieces.send(Piece::End)?;
         Ok(())

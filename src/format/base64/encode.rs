@@ -9,13 +9,13 @@ const LINE: usize = WIDTH / 4 * 3;
 
 /// Content of a line that is not full yet.
 #[derive(Default)]
-pub struct LineEncoder {
+pub(crate) struct LineEncoder {
     rest: Vec<u8>,
 }
 
 impl LineEncoder {
     /// Appends the lines that `content` fills.
-    pub fn update(&mut self, content: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn update(&mut self, content: &[u8], out: &mut Vec<u8>) {
         let mut content = content;
         if !self.rest.is_empty() {
             let (head, tail) = content.split_at(content.len().min(LINE - self.rest.len()));
@@ -38,7 +38,7 @@ impl LineEncoder {
     }
 
     /// Appends the last line, if anything is left for one.
-    pub fn finish(self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(self, out: &mut Vec<u8>) {
         if !self.rest.is_empty() {
             write_line(&self.rest, out);
         }

@@ -10,7 +10,7 @@ pub struct Index {
     /// Bytes of content.
     pub len: u64,
     /// True for the alphabet of uuencode(1): value + 32, and a grave accent for 0.
-    pub uuencoded: bool,
+    pub(crate) uuencoded: bool,
 }
 
 impl Index {
@@ -63,7 +63,7 @@ impl Indexer {
     }
 
     /// Bytes of memory that it takes.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.index.chars.memory()
     }
 

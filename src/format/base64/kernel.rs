@@ -13,11 +13,11 @@ use base64_simd::{Out, STANDARD_NO_PAD};
 
 /// Describes regular base64 lines: characters per line and the line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineShape {
+pub(crate) struct LineShape {
     /// Characters per line without the line end, a positive multiple of 4.
-    pub width: usize,
+    pub(crate) width: usize,
     /// `b"\n"` or `b"\r\n"`.
-    pub eol: &'static [u8],
+    pub(crate) eol: &'static [u8],
 }
 
 impl LineShape {
@@ -41,7 +41,7 @@ impl LineShape {
 /// # Panics
 ///
 /// Panics if `shape` is not as documented or `dst.len()` is not n times `shape.width / 4 * 3`.
-pub fn decode_lines(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
+pub(crate) fn decode_lines(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
     static FASTEST: LazyLock<Kernel> = LazyLock::new(|| kernels()[0]);
     run(*FASTEST, src, shape, dst)
 }
@@ -146,7 +146,7 @@ mod x86 {
 
     /// Decodes 64 characters, or what is left of the line, per step.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    pub fn avx512(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
+    pub(crate) fn avx512(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
         // SAFETY: the arrays hold 64, 64 and 64 bytes.
         let [pack, low, high] =
             [&PACK, &VALUE[0], &VALUE[1]].map(|table| unsafe { _mm512_loadu_epi8(table.as_ptr().cast()) });
@@ -187,7 +187,7 @@ mod x86 {
 
     /// Decodes 32 characters per step; the last step of a line overlaps the one before.
     #[target_feature(enable = "avx2")]
-    pub fn avx2(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
+    pub(crate) fn avx2(src: &[u8], shape: LineShape, dst: &mut [u8]) -> bool {
         if shape.width < 32 {
             return portable(src, shape, dst);
         }

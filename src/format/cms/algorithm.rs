@@ -7,7 +7,7 @@ use crate::format::oid;
 
 /// A block cipher with its key length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cipher {
+pub(crate) enum Cipher {
     Aes128,
     Aes192,
     Aes256,
@@ -19,7 +19,7 @@ pub enum Cipher {
 
 impl Cipher {
     /// Length of the content encryption key in bytes.
-    pub fn key_len(self) -> usize {
+    pub(crate) fn key_len(self) -> usize {
         match self {
             Cipher::Aes128 | Cipher::Camellia128 => 16,
             Cipher::Aes192 | Cipher::Camellia192 | Cipher::TripleDes => 24,
@@ -28,27 +28,27 @@ impl Cipher {
     }
 
     /// Length of a block in bytes.
-    pub fn block_len(self) -> usize {
+    pub(crate) fn block_len(self) -> usize {
         if self == Cipher::TripleDes { 8 } else { 16 }
     }
 }
 
 /// How the cipher is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     Cbc { iv: Vec<u8> },
     Gcm { nonce: Vec<u8>, tag_len: usize },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentEncryption {
-    pub cipher: Cipher,
-    pub mode: Mode,
+pub(crate) struct ContentEncryption {
+    pub(crate) cipher: Cipher,
+    pub(crate) mode: Mode,
 }
 
 /// A hash function of OAEP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hash {
+pub(crate) enum Hash {
     Sha1,
     Sha224,
     Sha256,
@@ -58,7 +58,7 @@ pub enum Hash {
 
 /// How the content encryption key is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyTransport {
+pub(crate) enum KeyTransport {
     RsaPkcs1,
     RsaOaep {
         hash: Hash,
@@ -78,7 +78,7 @@ fn identifier(bytes: &[u8], algorithm: &Element, limit: u64) -> Result<(String, 
     Ok((name, fields.take()?))
 }
 
-pub fn content_encryption(
+pub(crate) fn content_encryption(
     bytes: &[u8],
     algorithm: &Element,
     limit: u64,
@@ -132,7 +132,7 @@ fn gcm_parameters(bytes: &[u8], parameters: &Element, limit: u64) -> Result<Mode
     Ok(Mode::Gcm { nonce, tag_len })
 }
 
-pub fn key_transport(bytes: &[u8], algorithm: &Element, limit: u64) -> Result<KeyTransport, Refusal> {
+pub(crate) fn key_transport(bytes: &[u8], algorithm: &Element, limit: u64) -> Result<KeyTransport, Refusal> {
     let (name, parameters) = identifier(bytes, algorithm, limit)?;
     match name.as_str() {
         oid::RSA_ENCRYPTION => Ok(KeyTransport::RsaPkcs1),
@@ -188,7 +188,7 @@ fn write_identifier(out: &mut Vec<u8>, name: &str, parameters: &[u8]) {
 }
 
 /// Appends the algorithm of the content; `None` for what is only read.
-pub fn write_content_encryption(out: &mut Vec<u8>, encryption: &ContentEncryption) -> Option<()> {
+pub(crate) fn write_content_encryption(out: &mut Vec<u8>, encryption: &ContentEncryption) -> Option<()> {
     let (Cipher::Aes256, Mode::Cbc { iv }) = (encryption.cipher, &encryption.mode) else { return None };
     let mut parameters = Vec::new();
     ber::write(&mut parameters, ber::OCTET_STRING, iv);
@@ -197,7 +197,7 @@ pub fn write_content_encryption(out: &mut Vec<u8>, encryption: &ContentEncryptio
 }
 
 /// Appends the algorithm of the encrypted key; `None` for what is only read: other algorithms, and labels.
-pub fn write_key_transport(out: &mut Vec<u8>, transport: &KeyTransport) -> Option<()> {
+pub(crate) fn write_key_transport(out: &mut Vec<u8>, transport: &KeyTransport) -> Option<()> {
     const NULL: [u8; 2] = [ber::NULL, 0];
     match transport {
         KeyTransport::RsaPkcs1 => write_identifier(out, oid::RSA_ENCRYPTION, &NULL),

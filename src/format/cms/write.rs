@@ -6,14 +6,14 @@ use super::{CONTEXT_0, ContentEncryption, KeyTransport, RecipientId};
 use crate::format::{ber, oid};
 
 /// Octets of encrypted content in each segment; the last may have fewer.
-pub const SEGMENT: usize = 4096;
+pub(crate) const SEGMENT: usize = 4096;
 
 /// What closes the content, EncryptedContentInfo, EnvelopedData, `[0]` and ContentInfo.
-pub const TAIL: [u8; 5 * ber::END_OF_CONTENTS.len()] = [0; 10];
+pub(crate) const TAIL: [u8; 5 * ber::END_OF_CONTENTS.len()] = [0; 10];
 
 /// Appends everything before the first segment. `recipient` names a certificate by issuer and serial number, or by
 /// key identifier; `None` for a key transport or cipher that is never written.
-pub fn head(
+pub(crate) fn head(
     out: &mut Vec<u8>,
     recipient: &RecipientId,
     transport: &KeyTransport,
@@ -50,7 +50,7 @@ pub fn head(
 }
 
 /// Appends the header of a segment of `len` octets.
-pub fn segment_header(out: &mut Vec<u8>, len: usize) {
+pub(crate) fn segment_header(out: &mut Vec<u8>, len: usize) {
     ber::write_header(out, ber::OCTET_STRING, len);
 }
 

@@ -10,12 +10,12 @@ fn numbers(seed: u32) -> impl Iterator<Item = u32> {
 }
 
 /// Letters, each as likely as the others.
-pub fn letters(len: usize) -> Vec<u8> {
+pub(crate) fn letters(len: usize) -> Vec<u8> {
     numbers(1).map(|x| b'a' + (x >> 28) as u8).take(len).collect()
 }
 
 /// Words, so that blocks have codes of their own (zlib-rs gives them fixed ones at level 1).
-pub fn text(seed: u32, len: usize) -> Vec<u8> {
+pub(crate) fn text(seed: u32, len: usize) -> Vec<u8> {
     let mut numbers = numbers(seed).map(|x| x >> 24);
     let mut text = Vec::new();
     while let (true, Some(a), Some(b)) = (text.len() < len, numbers.next(), numbers.next()) {
@@ -31,7 +31,7 @@ fn noise(seed: u32, bytes: &mut [u8]) {
 }
 
 /// Compresses as any writer does.
-pub fn deflate(content: &[u8], level: i32) -> Vec<u8> {
+pub(crate) fn deflate(content: &[u8], level: i32) -> Vec<u8> {
     let mut out = vec![0; content.len() + content.len() / 100 + 1000];
     let mut deflate = Deflate::new(level, false, 15);
     deflate.compress(content, &mut out, DeflateFlush::Finish).unwrap();

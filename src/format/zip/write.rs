@@ -13,7 +13,7 @@ use super::{
 use crate::format::zip_time;
 
 /// What the first segment of a split zip begins with, which is also the signature of a data descriptor.
-pub const SPANNING_MARKER: [u8; 4] = SPANNING_MARKERS[0];
+pub(crate) const SPANNING_MARKER: [u8; 4] = SPANNING_MARKERS[0];
 
 const SATURATED_16: u32 = 0xFFFF;
 const SATURATED_32: u64 = 0xFFFF_FFFF;
@@ -27,10 +27,10 @@ const UNIX_MODE: u32 = 0o100_644;
 
 /// What is known of a member once it has been compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    pub crc: u32,
-    pub compressed: u64,
-    pub size: u64,
+pub(crate) struct Sizes {
+    pub(crate) crc: u32,
+    pub(crate) compressed: u64,
+    pub(crate) size: u64,
 }
 
 impl Sizes {
@@ -41,11 +41,11 @@ impl Sizes {
 
 /// A position in a set of segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub(crate) struct Place {
     /// Counted from 0.
-    pub disk: u32,
+    pub(crate) disk: u32,
     /// From the beginning of the disk.
-    pub offset: u64,
+    pub(crate) offset: u64,
 }
 
 fn flags(name: &str, descriptor: bool) -> u16 {
@@ -62,7 +62,7 @@ fn common(out: &mut Vec<u8>, name: &str, modified: SystemTime, descriptor: bool)
 }
 
 /// Appends the local header of a deflated member; `None` announces a descriptor. The sizes are less than 4 GiB.
-pub fn local_header(out: &mut Vec<u8>, name: &str, modified: SystemTime, sizes: Option<Sizes>) {
+pub(crate) fn local_header(out: &mut Vec<u8>, name: &str, modified: SystemTime, sizes: Option<Sizes>) {
     let mut extra = Vec::new();
     zip_time::write_timestamp(&mut extra, modified);
     out.extend(LOCAL_HEADER);
@@ -79,7 +79,7 @@ pub fn local_header(out: &mut Vec<u8>, name: &str, modified: SystemTime, sizes: 
 }
 
 /// Appends a data descriptor, with the signature that most readers expect.
-pub fn descriptor(out: &mut Vec<u8>, sizes: &Sizes) {
+pub(crate) fn descriptor(out: &mut Vec<u8>, sizes: &Sizes) {
     out.extend(SPANNING_MARKER);
     out.extend(sizes.crc.to_le_bytes());
     for value in [sizes.compressed, sizes.size] {
@@ -93,19 +93,19 @@ pub fn descriptor(out: &mut Vec<u8>, sizes: &Sizes) {
 
 /// A member as the central directory tells of it.
 #[derive(Debug, Clone)]
-pub struct Listed {
-    pub name: Box<str>,
-    pub sizes: Sizes,
+pub(crate) struct Listed {
+    pub(crate) name: Box<str>,
+    pub(crate) sizes: Sizes,
     /// True if a descriptor follows its data.
-    pub descriptor: bool,
+    pub(crate) descriptor: bool,
     /// Where its local header is.
-    pub place: Place,
+    pub(crate) place: Place,
     /// An extra field of its own.
-    pub extra: Box<[u8]>,
+    pub(crate) extra: Box<[u8]>,
 }
 
 /// Appends the central directory header of a member.
-pub fn central_header(out: &mut Vec<u8>, member: &Listed, modified: SystemTime) {
+pub(crate) fn central_header(out: &mut Vec<u8>, member: &Listed, modified: SystemTime) {
     let mut zip64 = Vec::new();
     let mut narrow = |value: u64| {
         if value >= SATURATED_32 {
@@ -146,16 +146,16 @@ pub fn central_header(out: &mut Vec<u8>, member: &Listed, modified: SystemTime) 
 
 /// A central directory that has been written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Directory {
-    pub start: Place,
-    pub size: u64,
-    pub entries: u64,
+pub(crate) struct Directory {
+    pub(crate) start: Place,
+    pub(crate) size: u64,
+    pub(crate) entries: u64,
     /// How many of the entries are on the disk that the end records are on.
-    pub entries_on_last: u64,
+    pub(crate) entries_on_last: u64,
 }
 
 /// Appends the end records, all of which will stand at `here`.
-pub fn end_records(out: &mut Vec<u8>, directory: &Directory, here: Place) {
+pub(crate) fn end_records(out: &mut Vec<u8>, directory: &Directory, here: Place) {
     let Directory { start, size, entries, entries_on_last } = *directory;
     let is_wide = entries >= u64::from(SATURATED_16)
         || size >= SATURATED_32

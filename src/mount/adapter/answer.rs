@@ -14,7 +14,7 @@ use crate::store::parts::Space;
 use crate::tree::{Attr, Handle, NodeKind};
 
 /// A reply that says something when all went well.
-pub trait Reply: Answer + Sized {
+pub(crate) trait Reply: Answer + Sized {
     type Value: Send;
 
     fn tell(self, value: Self::Value);
@@ -33,30 +33,30 @@ pub trait Reply: Answer + Sized {
 }
 
 /// What a file or directory was opened as.
-pub struct Opened {
-    pub handle: Handle,
-    pub flags: FopenFlags,
+pub(crate) struct Opened {
+    pub(crate) handle: Handle,
+    pub(crate) flags: FopenFlags,
 }
 
 /// A file that was made and opened.
-pub struct Created {
-    pub opened: Opened,
-    pub attr: Attr,
-    pub ttl: Duration,
+pub(crate) struct Created {
+    pub(crate) opened: Opened,
+    pub(crate) attr: Attr,
+    pub(crate) ttl: Duration,
 }
 
 /// The reply to a question for an extended attribute, or for the names of all, with the size of the asker's buffer
 /// (getxattr(2), listxattr(2)).
-pub struct ReplySized {
-    pub reply: ReplyXattr,
-    pub size: u32,
+pub(crate) struct ReplySized {
+    pub(crate) reply: ReplyXattr,
+    pub(crate) size: u32,
 }
 
-pub fn errno(error: &Error) -> Errno {
+pub(crate) fn errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
 }
 
-pub fn file_type(kind: NodeKind) -> FileType {
+pub(crate) fn file_type(kind: NodeKind) -> FileType {
     match kind {
         NodeKind::Directory => FileType::Directory,
         NodeKind::File => FileType::RegularFile,
@@ -64,7 +64,7 @@ pub fn file_type(kind: NodeKind) -> FileType {
     }
 }
 
-pub fn file_attr(attr: &Attr) -> FileAttr {
+pub(crate) fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(attr.ino),
         size: attr.size,

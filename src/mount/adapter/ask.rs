@@ -9,18 +9,18 @@ use crate::error::Result;
 use crate::mount::deadline::{Deadline, Pending};
 use crate::tree::{Needs, Place, Tree, no_answer};
 
-pub struct Adapter {
+pub(crate) struct Adapter {
     pub(super) tree: Arc<Tree>,
     pub(super) deadline: Deadline,
 }
 
 impl Adapter {
-    pub fn new(tree: Arc<Tree>, deadline: Deadline) -> Adapter {
+    pub(crate) fn new(tree: Arc<Tree>, deadline: Deadline) -> Adapter {
         Adapter { tree, deadline }
     }
 
     /// Answers with what `ask` finds. `needs` tells what it takes.
-    pub fn answer<R: Reply>(
+    pub(crate) fn answer<R: Reply>(
         &self,
         reply: R,
         needs: impl FnOnce(&Tree) -> Needs,
@@ -32,7 +32,7 @@ impl Adapter {
     }
 
     /// Answers with what becomes of a change.
-    pub fn change<R: Reply>(
+    pub(crate) fn change<R: Reply>(
         &self,
         reply: R,
         change: impl FnOnce(&Tree) -> Result<R::Value> + Send + 'static,
@@ -42,7 +42,7 @@ impl Adapter {
     }
 
     /// The same for what is written through a handle: what is given up is not handed in later either.
-    pub fn write_through<R: Reply>(
+    pub(crate) fn write_through<R: Reply>(
         &self,
         fh: FileHandle,
         reply: R,
@@ -56,18 +56,18 @@ impl Adapter {
     }
 
     /// Gives up what is written through a handle.
-    pub fn giving_up(&self, fh: FileHandle) -> impl FnOnce() + Send + 'static {
+    pub(crate) fn giving_up(&self, fh: FileHandle) -> impl FnOnce() + Send + 'static {
         let tree = self.tree.clone();
         move || tree.give_up(fh.0)
     }
 
-    pub fn is_written(&self, fh: FileHandle) -> bool {
+    pub(crate) fn is_written(&self, fh: FileHandle) -> bool {
         self.tree.needs_of_handle(fh.0) == Needs::Store(Place::Changes)
     }
 }
 
 /// Sends an answer. What was opened for whoever does not wait for it any more is closed.
-pub fn send<R: Reply>(reply: &Pending<R>, tree: &Tree, found: Result<R::Value>) {
+pub(crate) fn send<R: Reply>(reply: &Pending<R>, tree: &Tree, found: Result<R::Value>) {
     let opened = found.as_ref().ok().and_then(R::opened);
     let is_sent = reply.send(|reply| reply.answer(found));
     opened.filter(|_| !is_sent).into_iter().for_each(|handle| tree.release(handle));

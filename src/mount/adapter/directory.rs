@@ -13,7 +13,7 @@ use crate::tree::{Attr, DirEntry, Listing, Tree};
 
 impl Adapter {
     /// Fills the reply with the entries from `offset` on, as far as there is room.
-    pub fn fill(&self, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    pub(crate) fn fill(&self, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.deadline.now(reply, |reply| {
             let done = each_entry(&self.tree, fh, offset, |_, next, entry| {
                 let (ino, kind) = (INodeNo(entry.ino), file_type(entry.kind));
@@ -24,7 +24,7 @@ impl Adapter {
     }
 
     /// The same, with those attributes that are there to be had.
-    pub fn fill_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    pub(crate) fn fill_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (tree, known) = (self.tree.clone(), self.tree.clone());
         // Of the next entry, once one is in the reply.
         let reached = Arc::new(AtomicU64::new(offset));

@@ -11,20 +11,20 @@ use super::Expire;
 use crate::tree::Place;
 
 /// All threads. What is beyond that waits, at most until its time is up.
-pub const MAX_THREADS: usize = 768;
+pub(crate) const MAX_THREADS: usize = 768;
 /// Threads for one place.
-pub const MAX_PER_PLACE: usize = 8;
+pub(crate) const MAX_PER_PLACE: usize = 8;
 /// Much of the stack is never touched: a thread that waits takes some tens of KiB.
 const STACK: usize = 1 << 20;
 /// How long a thread waits for more to do.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Something to be done.
-pub struct Job {
-    pub place: Place,
+pub(crate) struct Job {
+    pub(crate) place: Place,
     /// Whoever waits for it; it is left out once that is over.
-    pub asker: Option<Arc<dyn Expire>>,
-    pub work: Box<dyn FnOnce() + Send>,
+    pub(crate) asker: Option<Arc<dyn Expire>>,
+    pub(crate) work: Box<dyn FnOnce() + Send>,
 }
 
 impl Job {
@@ -34,7 +34,7 @@ impl Job {
 }
 
 #[derive(Clone, Default)]
-pub struct Threads(Arc<Shared>);
+pub(crate) struct Threads(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -100,7 +100,7 @@ impl State {
 }
 
 impl Threads {
-    pub fn run(&self, job: Job) {
+    pub(crate) fn run(&self, job: Job) {
         let mut state = self.0.state.lock();
         if state.add(job) {
             self.provide(&mut state);
@@ -123,7 +123,7 @@ impl Threads {
     }
 
     /// Forgets what nobody waits for any more.
-    pub fn forget_unwanted(&self) {
+    pub(crate) fn forget_unwanted(&self) {
         let unwanted = {
             let mut state = self.0.state.lock();
             let unwanted = state.unwanted();
@@ -136,7 +136,7 @@ impl Threads {
     }
 
     #[cfg(test)]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.state.lock().threads
     }
 }

@@ -33,18 +33,18 @@ mod refusals;
 mod rows;
 mod runs;
 
-pub use connect::{Looks, look_at};
+pub(crate) use connect::{Looks, look_at};
 use connect::{Reading, from_sqlite};
 
 /// What the files of it are called, beside the catalogue itself.
-pub const CERTIFICATE: &str = "certificate.pem";
-pub const LOCK: &str = "engine.lock";
+pub(crate) const CERTIFICATE: &str = "certificate.pem";
+pub(crate) const LOCK: &str = "engine.lock";
 
 /// Pages that are copied at a time.
 const BACKUP_PAGES: i32 = 1024;
 
 /// Returns the version of SQLite that is built in.
-pub fn library_version() -> &'static str {
+pub(crate) fn library_version() -> &'static str {
     rusqlite::version()
 }
 
@@ -64,7 +64,7 @@ impl Sqlite {
         Sqlite::open(path)
     }
 
-    pub fn open(path: &Path) -> Result<Sqlite> {
+    pub(crate) fn open(path: &Path) -> Result<Sqlite> {
         let writer = connect::writable(path)?;
         for file in ["", "-wal", "-shm"].map(|suffix| connect::beside(path, suffix)) {
             // Catalogues of before were readable by others, in a directory that is not.

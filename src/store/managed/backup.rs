@@ -18,15 +18,15 @@ const UNFINISHED: &str = "cddsfs.db.unfinished";
 /// What was copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
-    pub artifacts: usize,
-    pub parts: usize,
+    pub(crate) artifacts: usize,
+    pub(crate) parts: usize,
     /// Of the parts.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Parts that share their bytes on the disk with the store: hard links.
-    pub linked: usize,
-    pub jobs: usize,
+    pub(crate) linked: usize,
+    pub(crate) jobs: usize,
     /// Why parts could not be copied: artifacts lack them in the copy, too.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Managed {

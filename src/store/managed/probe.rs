@@ -13,7 +13,7 @@ use crate::store::catalogue::sqlite::{Looks, look_at};
 
 /// What a directory is.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     Managed,
     /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are read.
     Unfinished,
@@ -24,7 +24,7 @@ pub enum Found {
 }
 
 /// Looks at a directory. Links are not followed: what they lead to may be somebody else's.
-pub fn probe(dir: &Path) -> Found {
+pub(crate) fn probe(dir: &Path) -> Found {
     let catalogue = dir.join(CATALOGUE);
     if fs::symlink_metadata(&catalogue).is_err() {
         return Found::Plain;

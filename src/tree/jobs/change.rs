@@ -31,7 +31,7 @@ fn busy() -> Error {
 
 impl Jobs {
     /// Makes a file, or finds the one that is there unless it has to be new.
-    pub fn create(&self, file: &str, has_to_be_new: bool) -> Result<Entry> {
+    pub(crate) fn create(&self, file: &str, has_to_be_new: bool) -> Result<Entry> {
         names::check(file)?;
         let _one_at_a_time = self.one_at_a_time();
         if let Some(entry) = self.find(file)? {
@@ -60,7 +60,7 @@ impl Jobs {
     }
 
     /// Deletes a file; returns true if there is something that the view does not have.
-    pub fn unlink(&self, file: &str) -> Result<bool> {
+    pub(crate) fn unlink(&self, file: &str) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time();
         match self.find(file)?.ok_or_else(missing)? {
             Entry::New | Entry::Errors => Err(not_permitted("this cannot be deleted")),
@@ -98,7 +98,7 @@ impl Jobs {
 
     /// Gives a file another name. What gets the name of a job becomes its definition. Returns true if there is something that
     /// the view does not have.
-    pub fn rename(&self, from: &str, to: &str, has_to_be_new: bool) -> Result<bool> {
+    pub(crate) fn rename(&self, from: &str, to: &str, has_to_be_new: bool) -> Result<bool> {
         names::check(to)?;
         let _one_at_a_time = self.one_at_a_time();
         let source = self.find(from)?.ok_or_else(missing)?;
@@ -200,7 +200,7 @@ impl Jobs {
     }
 
     /// Changes the size of a file that is not open.
-    pub fn truncate(&self, entry: &Entry, size: u64) -> Result<()> {
+    pub(crate) fn truncate(&self, entry: &Entry, size: u64) -> Result<()> {
         match entry {
             Entry::New => Ok(()),
             Entry::Errors => Err(not_permitted("jobs/errors is only read")),

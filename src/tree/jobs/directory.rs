@@ -14,10 +14,10 @@ use crate::tree::needs::{Asked, Needs, Place};
 use crate::tree::node::{Node, missing};
 use crate::tree::scope::Scope;
 
-pub const NAME: &str = "jobs";
+pub(crate) const NAME: &str = "jobs";
 
 /// Of managed stores only.
-pub struct JobsDirectory(pub Arc<Jobs>);
+pub(crate) struct JobsDirectory(pub Arc<Jobs>);
 
 impl Directory for JobsDirectory {
     fn name(&self) -> &'static str {
@@ -52,13 +52,13 @@ impl Directory for JobsDirectory {
 }
 
 /// `jobs/<name>`
-pub struct JobFile {
+pub(crate) struct JobFile {
     jobs: Arc<Jobs>,
     entry: Entry,
 }
 
 impl JobFile {
-    pub fn node(jobs: &Arc<Jobs>, entry: Entry) -> Arc<dyn Node> {
+    pub(crate) fn node(jobs: &Arc<Jobs>, entry: Entry) -> Arc<dyn Node> {
         Arc::new(JobFile { jobs: jobs.clone(), entry })
     }
 }

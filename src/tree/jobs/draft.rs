@@ -22,7 +22,7 @@ const ALWAYS_JUDGED: usize = 64 << 10;
 
 /// What a text is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// `jobs/new`
     New,
     /// The job of this name.
@@ -33,7 +33,7 @@ pub enum Role {
 
 impl Role {
     /// The name in `jobs/` that refusals are kept under.
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match self {
             Role::New => "jobs/new".into(),
             Role::Job(name) => format!("jobs/{name}.json"),
@@ -44,15 +44,15 @@ impl Role {
 
 /// A text that is refused for good, and what is kept of that.
 #[derive(Debug)]
-pub struct Refused {
-    pub errno: i32,
-    pub refusal: Refusal,
-    pub text: Vec<u8>,
+pub(crate) struct Refused {
+    pub(crate) errno: i32,
+    pub(crate) refusal: Refusal,
+    pub(crate) text: Vec<u8>,
 }
 
 /// Why whoever writes is told no.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     Refused(Refused),
     /// It may go on nevertheless.
     Failed(Error),
@@ -71,7 +71,7 @@ impl From<Error> for Fault {
 }
 
 /// What is to be handed in now, if anything is.
-pub type Judged = std::result::Result<Option<Ready>, Fault>;
+pub(crate) type Judged = std::result::Result<Option<Ready>, Fault>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
@@ -88,7 +88,7 @@ enum Stage {
 }
 
 /// The text itself. It is locked from when it is judged until it has been handed in or refused.
-pub struct Text {
+pub(crate) struct Text {
     role: Role,
     bytes: Vec<u8>,
     stage: Stage,
@@ -101,8 +101,8 @@ pub struct Text {
 }
 
 /// A text that is being written, by one or more handles.
-pub struct Draft {
-    pub ino: Ino,
+pub(crate) struct Draft {
+    pub(crate) ino: Ino,
     text: Mutex<Text>,
     /// Known without waiting for a writer.
     len: AtomicU64,
@@ -113,7 +113,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub fn new(ino: Ino, role: Role, bytes: Vec<u8>, share: Share, now: SystemTime) -> Draft {
+    pub(crate) fn new(ino: Ino, role: Role, bytes: Vec<u8>, share: Share, now: SystemTime) -> Draft {
         let len = AtomicU64::new(bytes.len() as u64);
         let text = Text { role, bytes, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
         let (text, given_up) = (Mutex::new(text), AtomicBool::new(false));
@@ -122,58 +122,58 @@ impl Draft {
         draft
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Text> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Text> {
         self.text.lock()
     }
 
     /// Says that whoever writes has been told that it took too long. Waits for nothing.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
     }
 
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.len.load(Ordering::Relaxed)
     }
 
-    pub fn mtime(&self) -> SystemTime {
+    pub(crate) fn mtime(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.mtime.load(Ordering::Relaxed))
     }
 
-    pub fn set_mtime(&self, to: SystemTime) {
+    pub(crate) fn set_mtime(&self, to: SystemTime) {
         let ms = to.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         self.mtime.store(ms, Ordering::Relaxed);
     }
 
     /// Has the size and the time known that a text has now.
-    pub fn note(&self, text: &Text, now: SystemTime) {
+    pub(crate) fn note(&self, text: &Text, now: SystemTime) {
         self.len.store(text.bytes.len() as u64, Ordering::Relaxed);
         self.set_mtime(now);
     }
 
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.lock().role.clone()
     }
 
-    pub fn text(&self) -> Vec<u8> {
+    pub(crate) fn text(&self) -> Vec<u8> {
         self.lock().bytes.clone()
     }
 
     /// Says what the text is written for from now on; it counts as handed in.
-    pub fn become_role(&self, role: Role) {
+    pub(crate) fn become_role(&self, role: Role) {
         let mut text = self.lock();
         text.role = role;
         text.settled();
     }
 
-    pub fn add_writer(&self) {
+    pub(crate) fn add_writer(&self) {
         self.lock().writers += 1;
     }
 
-    pub fn resize(&self, size: u64, now: SystemTime) -> Result<()> {
+    pub(crate) fn resize(&self, size: u64, now: SystemTime) -> Result<()> {
         let mut text = self.lock();
         let done = text.resize(size);
         self.note(&text, now);
@@ -188,7 +188,7 @@ fn slice(text: &[u8], buf: &mut [u8], offset: u64) -> usize {
     n
 }
 
-pub fn refusal_error(errno: i32, refusal: &Refusal) -> Error {
+pub(crate) fn refusal_error(errno: i32, refusal: &Refusal) -> Error {
     Error::new(Kind::Os(errno), refusal.to_string())
 }
 
@@ -197,7 +197,7 @@ fn refused_before(errno: i32) -> Error {
 }
 
 /// For a spec that could not be written down.
-pub fn failed(error: &Error) -> Refusal {
+pub(crate) fn failed(error: &Error) -> Refusal {
     let wrong = format!("it is a spec, but could not be written down: {error}");
     Refusal::new("", wrong, "hand it in again")
 }
@@ -221,18 +221,18 @@ fn more() -> Refusal {
 }
 
 impl Text {
-    pub fn role(&self) -> &Role {
+    pub(crate) fn role(&self) -> &Role {
         &self.role
     }
 
     /// Ends the work of a handle that has written; true if it was the last one.
-    pub fn remove_writer(&mut self) -> bool {
+    pub(crate) fn remove_writer(&mut self) -> bool {
         self.writers = self.writers.saturating_sub(1);
         self.writers == 0
     }
 
     /// Reads the text; `None` behind a spec, where the id of its run is to be read.
-    pub fn read(&self, buf: &mut [u8], offset: u64) -> Option<usize> {
+    pub(crate) fn read(&self, buf: &mut [u8], offset: u64) -> Option<usize> {
         if self.role != Role::New {
             return Some(slice(&self.bytes, buf, offset));
         }
@@ -243,7 +243,7 @@ impl Text {
     }
 
     /// Reads the id of the run behind the text.
-    pub fn read_id(&self, buf: &mut [u8], offset: u64) -> usize {
+    pub(crate) fn read_id(&self, buf: &mut [u8], offset: u64) -> usize {
         match &self.stage {
             Stage::HandedIn { id, .. } => {
                 slice(format!("{id}\n").as_bytes(), buf, offset - self.bytes.len() as u64)
@@ -253,7 +253,7 @@ impl Text {
     }
 
     /// Writes at an offset, or at the end.
-    pub fn write(&mut self, offset: Option<u64>, data: &[u8]) -> Judged {
+    pub(crate) fn write(&mut self, offset: Option<u64>, data: &[u8]) -> Judged {
         let length = self.bytes.len();
         let offset = offset.and_then(|at| usize::try_from(at).ok()).unwrap_or(length);
         let end = offset.saturating_add(data.len());
@@ -332,13 +332,13 @@ impl Text {
     }
 
     /// Refuses what whoever writes has been told took too long, if it is not handed in or refused.
-    pub fn refuse_late(&mut self) -> Option<Refused> {
+    pub(crate) fn refuse_late(&mut self) -> Option<Refused> {
         let is_open = matches!(self.stage, Stage::Clean | Stage::Written);
         is_open.then(|| self.refuse(libc::ETIMEDOUT, too_late()))
     }
 
     /// What could not be written down is refused, for good.
-    pub fn refuse_failed(&mut self, error: &Error) -> Refused {
+    pub(crate) fn refuse_failed(&mut self, error: &Error) -> Refused {
         self.refuse(error.errno(), failed(error))
     }
 
@@ -364,7 +364,7 @@ impl Text {
     }
 
     /// Judges what has been written and is not handed in. What breaks off is an error, and stays unless the text is closed.
-    pub fn settle(&mut self, closing: bool) -> Judged {
+    pub(crate) fn settle(&mut self, closing: bool) -> Judged {
         match &self.stage {
             _ if self.role == Role::Scratch => return Ok(None),
             Stage::Clean | Stage::HandedIn { .. } => return Ok(None),
@@ -381,7 +381,7 @@ impl Text {
     }
 
     /// Says that it has been handed in: as the run of that id.
-    pub fn handed_in(&mut self, id: String) {
+    pub(crate) fn handed_in(&mut self, id: String) {
         match self.role {
             Role::New => self.stage = Stage::HandedIn { id, more_refused: false },
             _ => self.settled(),
@@ -395,11 +395,11 @@ impl Text {
 }
 
 /// A handle of a draft.
-pub struct Writing {
-    pub draft: Arc<Draft>,
-    pub writes: bool,
+pub(crate) struct Writing {
+    pub(crate) draft: Arc<Draft>,
+    pub(crate) writes: bool,
     /// Every write goes to the end.
-    pub appends: bool,
+    pub(crate) appends: bool,
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use crate::store::catalogue::RefusedSpec;
 const NONE: &str = "No spec has been refused.\n";
 
 /// `jobs/errors` as it is now.
-pub struct Errors {
-    pub text: Vec<u8>,
+pub(crate) struct Errors {
+    pub(crate) text: Vec<u8>,
     /// Of the latest refusal.
-    pub latest: Option<SystemTime>,
+    pub(crate) latest: Option<SystemTime>,
 }
 
 /// Refusals that are kept in memory.
@@ -24,10 +24,10 @@ const MAX_UNKEPT_BYTES: usize = 4 << 20;
 
 /// The last refusals that could not be written down.
 #[derive(Default)]
-pub struct Unkept(VecDeque<RefusedSpec>);
+pub(crate) struct Unkept(VecDeque<RefusedSpec>);
 
 impl Unkept {
-    pub fn add(&mut self, refused: RefusedSpec) {
+    pub(crate) fn add(&mut self, refused: RefusedSpec) {
         self.0.push_front(refused);
         let bytes =
             |specs: &VecDeque<RefusedSpec>| specs.iter().map(|refused| refused.spec.len()).sum::<usize>();
@@ -36,30 +36,30 @@ impl Unkept {
         }
     }
 
-    pub fn earliest(&self) -> Option<&RefusedSpec> {
+    pub(crate) fn earliest(&self) -> Option<&RefusedSpec> {
         self.0.back()
     }
 
     /// The earliest one has been written down after all.
-    pub fn is_kept(&mut self) {
+    pub(crate) fn is_kept(&mut self) {
         self.0.pop_back();
     }
 
     /// Returns them, the latest first.
-    pub fn latest(&self) -> Vec<RefusedSpec> {
+    pub(crate) fn latest(&self) -> Vec<RefusedSpec> {
         self.0.iter().cloned().collect()
     }
 }
 
 /// Returns both together, the latest first.
-pub fn merge(unkept: Vec<RefusedSpec>, kept: Vec<RefusedSpec>) -> Vec<RefusedSpec> {
+pub(crate) fn merge(unkept: Vec<RefusedSpec>, kept: Vec<RefusedSpec>) -> Vec<RefusedSpec> {
     let mut all = [unkept, kept].concat();
     all.sort_by_key(|refused| std::cmp::Reverse(refused.at));
     all
 }
 
 /// Renders refusals, the latest first.
-pub fn render(refusals: &[RefusedSpec]) -> Errors {
+pub(crate) fn render(refusals: &[RefusedSpec]) -> Errors {
     let mut text = String::new();
     for refused in refusals {
         if !text.is_empty() {

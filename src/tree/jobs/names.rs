@@ -2,15 +2,15 @@
 
 use crate::error::{Error, Kind, Result};
 
-pub const NEW: &str = "new";
-pub const ERRORS: &str = "errors";
+pub(crate) const NEW: &str = "new";
+pub(crate) const ERRORS: &str = "errors";
 const SUFFIX: &str = ".json";
 /// NAME_MAX
 const MAX: usize = 255;
 
 /// What a name in `jobs/` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name<'a> {
+pub(crate) enum Name<'a> {
     New,
     Errors,
     /// The name of a job, without `.json`.
@@ -18,7 +18,7 @@ pub enum Name<'a> {
     Scratch,
 }
 
-pub fn classify(name: &str) -> Name<'_> {
+pub(crate) fn classify(name: &str) -> Name<'_> {
     match (name, name.strip_suffix(SUFFIX)) {
         (NEW, _) => Name::New,
         (ERRORS, _) => Name::Errors,
@@ -28,17 +28,17 @@ pub fn classify(name: &str) -> Name<'_> {
 }
 
 /// Returns true if a job can be shown under this name.
-pub fn is_job(job: &str) -> bool {
+pub(crate) fn is_job(job: &str) -> bool {
     let is_plain = |c: char| !c.is_control() && c != '/';
     !job.is_empty() && !job.starts_with('.') && job.len() + SUFFIX.len() <= MAX && job.chars().all(is_plain)
 }
 
-pub fn file_of(job: &str) -> String {
+pub(crate) fn file_of(job: &str) -> String {
     format!("{job}{SUFFIX}")
 }
 
 /// Fails for what cannot be the name of a new file.
-pub fn check(name: &str) -> Result<()> {
+pub(crate) fn check(name: &str) -> Result<()> {
     if name.len() > MAX {
         return Err(Error::new(Kind::Os(libc::ENAMETOOLONG), "the name is longer than 255 bytes"));
     }

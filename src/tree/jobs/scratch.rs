@@ -13,19 +13,19 @@ const RESERVE: usize = 4 << 20;
 /// A spec is small up to this length.
 const SMALL: usize = 16 << 10;
 /// Temporary files.
-pub const MAX_FILES: usize = 256;
+pub(crate) const MAX_FILES: usize = 256;
 
-pub fn no_space() -> Error {
+pub(crate) fn no_space() -> Error {
     let text = "too much is being written in jobs/ at the same time, or there are too many temporary files";
     Error::new(Kind::Os(libc::ENOSPC), text)
 }
 
 /// What all of them take together.
 #[derive(Default)]
-pub struct Budget(AtomicUsize);
+pub(crate) struct Budget(AtomicUsize);
 
 /// What one of them takes; given back when it is dropped.
-pub struct Share {
+pub(crate) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
     is_spec: bool,
@@ -33,15 +33,15 @@ pub struct Share {
 
 impl Share {
     /// For a temporary file.
-    pub fn of(budget: &Arc<Budget>) -> Share {
+    pub(crate) fn of(budget: &Arc<Budget>) -> Share {
         Share { budget: budget.clone(), bytes: 0, is_spec: false }
     }
 
-    pub fn of_spec(budget: &Arc<Budget>) -> Share {
+    pub(crate) fn of_spec(budget: &Arc<Budget>) -> Share {
         Share { budget: budget.clone(), bytes: 0, is_spec: true }
     }
 
-    pub fn resize(&mut self, bytes: usize) -> Result<()> {
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<()> {
         let total = &self.budget.0;
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|&more| more > 0) {
             let limit = if self.is_spec && bytes <= SMALL { MAX_BYTES + RESERVE } else { MAX_BYTES };

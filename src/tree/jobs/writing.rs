@@ -17,7 +17,13 @@ use crate::io::{check_permit, with_permit};
 
 impl Jobs {
     /// Opens what can be written. A defined job is only changed by what is written to the end and right.
-    pub fn open(&self, entry: &Entry, writes: bool, truncates: bool, appends: bool) -> Result<Writing> {
+    pub(crate) fn open(
+        &self,
+        entry: &Entry,
+        writes: bool,
+        truncates: bool,
+        appends: bool,
+    ) -> Result<Writing> {
         let draft = match entry {
             Entry::Errors => return Err(Error::new(Kind::NotPermitted, "jobs/errors is only read")),
             Entry::New => self.unnamed(entry, Role::New, Vec::new())?,
@@ -56,7 +62,7 @@ impl Jobs {
         text
     }
 
-    pub fn write(&self, writing: &Writing, offset: u64, data: &[u8]) -> Result<bool> {
+    pub(crate) fn write(&self, writing: &Writing, offset: u64, data: &[u8]) -> Result<bool> {
         let offset = Some(offset).filter(|_| !writing.appends);
         let mut text = self.lock(&writing.draft);
         check_permit()?;
@@ -67,7 +73,7 @@ impl Jobs {
     }
 
     /// Hands in what is complete.
-    pub fn flush(&self, writing: &Writing) -> Result<bool> {
+    pub(crate) fn flush(&self, writing: &Writing) -> Result<bool> {
         if !writing.writes {
             return Ok(false);
         }
@@ -77,7 +83,7 @@ impl Jobs {
     }
 
     /// Reads the text; behind one that is handed in, the id of its run.
-    pub fn read(&self, writing: &Writing, buf: &mut [u8], offset: u64) -> Result<(usize, bool)> {
+    pub(crate) fn read(&self, writing: &Writing, buf: &mut [u8], offset: u64) -> Result<(usize, bool)> {
         let mut text = self.lock(&writing.draft);
         if let Some(n) = text.read(buf, offset) {
             return Ok((n, false));
@@ -88,7 +94,7 @@ impl Jobs {
     }
 
     /// Ends a handle. A job that has come to nothing is not there any more.
-    pub fn close(&self, writing: &Writing) -> bool {
+    pub(crate) fn close(&self, writing: &Writing) -> bool {
         if !writing.writes {
             return false;
         }

@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static CHINESE: Language = Language {
+pub(crate) static CHINESE: Language = Language {
     tag: "zh",
     greetings: &["您好，", "客服团队，您好：", "早上好，", "尊敬的先生/女士："],
     openings: &[

@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static ENGLISH: Language = Language {
+pub(crate) static ENGLISH: Language = Language {
     tag: "en",
     greetings: &[
         "Hello,",

@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static FRENCH: Language = Language {
+pub(crate) static FRENCH: Language = Language {
     tag: "fr",
     greetings: &["Bonjour,", "Madame, Monsieur,", "Chère équipe,", "Bonsoir,"],
     openings: &[

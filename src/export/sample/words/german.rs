@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static GERMAN: Language = Language {
+pub(crate) static GERMAN: Language = Language {
     tag: "de",
     greetings: &["Guten Tag,", "Sehr geehrte Damen und Herren,", "Hallo,", "Grüß Gott,", "Liebes Team,"],
     openings: &[

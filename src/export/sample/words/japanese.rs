@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static JAPANESE: Language = Language {
+pub(crate) static JAPANESE: Language = Language {
     tag: "ja",
     greetings: &["こんにちは。", "お世話になっております。", "担当者様", "はじめまして。"],
     openings: &[

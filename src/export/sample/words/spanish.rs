@@ -2,7 +2,7 @@
 
 use super::Language;
 
-pub static SPANISH: Language = Language {
+pub(crate) static SPANISH: Language = Language {
     tag: "es",
     greetings: &["Hola,", "Buenos días,", "Estimado equipo:", "Muy señores míos:"],
     openings: &[

@@ -41,9 +41,9 @@ impl Bounds {
 
 /// The bounds as texts that dates are compared with, byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Texts {
-    pub start: Option<String>,
-    pub end: Option<String>,
+pub(crate) struct Texts {
+    pub(crate) start: Option<String>,
+    pub(crate) end: Option<String>,
 }
 
 /// All dates of a column, looked at one by one.
@@ -72,7 +72,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Returns the bounds as texts, if all dates can be compared so.
-    pub fn texts(&self, bounds: &Bounds) -> Option<Texts> {
+    pub(crate) fn texts(&self, bounds: &Bounds) -> Option<Texts> {
         let form = self.form.unwrap_or(Form::Date);
         let text = |at: Option<DateTime>| at.map(|at| form.bound(at).ok_or(())).transpose().ok();
         Some(Texts { start: text(bounds.start)?, end: text(bounds.end)? })

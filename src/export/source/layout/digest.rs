@@ -16,12 +16,12 @@ pub const SHORT: usize = 256;
 /// Of rows in any order: their number, and the sum of the hashes of them and of what belongs to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Digest {
-    pub rows: u64,
+    pub(crate) rows: u64,
     pub sum: u128,
 }
 
 impl Digest {
-    pub fn plus(self, other: Digest) -> Digest {
+    pub(crate) fn plus(self, other: Digest) -> Digest {
         Digest { rows: self.rows.saturating_add(other.rows), sum: self.sum.wrapping_add(other.sum) }
     }
 

@@ -20,13 +20,13 @@ use jiff::tz::Offset;
 use crate::export::source::row::Value;
 
 /// What is right where a value is not understood.
-pub const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \
+pub(crate) const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \
                          (of 2000 to 2039), milliseconds or microseconds (of 2000 to 2099) since 1970 that do not begin as a year of 2000 \
                          to 2039 does";
 
 /// How a value is spelled: whether others can be compared with it as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// The date alone, which goes with any local form.
     Date,
     /// `DATE<separator>HH:MM[:SS[.f]]`: what is spelled shorter is a beginning of what is spelled longer.
@@ -39,7 +39,7 @@ pub enum Form {
 
 impl Form {
     /// Returns the form of a column that has both.
-    pub fn and(self, other: Form) -> Form {
+    pub(crate) fn and(self, other: Form) -> Form {
         match (self, other) {
             (a, b) if a == b => a,
             (Form::Date, Form::Local(c)) | (Form::Local(c), Form::Date) => Form::Local(c),
@@ -49,7 +49,7 @@ impl Form {
 
     /// Returns the least text of this form that is not before an instant; `None` where instants of this form cannot
     /// be compared as text.
-    pub fn bound(self, at: DateTime) -> Option<String> {
+    pub(crate) fn bound(self, at: DateTime) -> Option<String> {
         let (separator, digits) = match self {
             Form::Date => (' ', None),
             Form::Local(separator) => (separator, None),
@@ -78,7 +78,7 @@ impl Form {
 }
 
 /// Reads a value: `Ok(None)` if it has no date, `Err` if it is not understood. The instant is in UTC.
-pub fn read(value: Value<'_>) -> Result<Option<(DateTime, Form)>, ()> {
+pub(crate) fn read(value: Value<'_>) -> Result<Option<(DateTime, Form)>, ()> {
     let found = match value {
         Value::Null => return Ok(None),
         Value::Integer(number) => number_of(number.into(), 0).map(|at| (at, Form::Other)),

@@ -6,7 +6,7 @@ use crate::export::refusal::shown;
 use crate::export::source::row::Value;
 
 /// A longer value is no media type that anybody spells: it is not looked at.
-pub const MAX_BYTES: usize = 4 << 10;
+pub(crate) const MAX_BYTES: usize = 4 << 10;
 /// So many different ones are looked at, and so many are named.
 const LOOKED_AT: usize = 1_000;
 const NAMED: usize = 20;

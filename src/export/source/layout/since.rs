@@ -36,7 +36,7 @@ pub fn everything_again(why: &str) -> String {
 }
 
 /// What is said where rows are exported of which it is not proved that they were not before.
-pub fn perhaps_again(rows: u64, table: &str) -> String {
+pub(crate) fn perhaps_again(rows: u64, table: &str) -> String {
     format!(
         "since_last_run: up to {rows} rows of {table} may have been exported before: since the last run some were \
          deleted, replaced, changed in id, date or media type, or inserted out of order, or what belongs to them changed"

@@ -17,7 +17,7 @@ use crate::export::source::selection::Timeframe;
 const IS_INSIDE: &str = "cddsfs_is_inside";
 
 /// Restricts a filter to a timeframe, if it has a bound.
-pub fn restrict(
+pub(crate) fn restrict(
     connection: &Connection,
     table: &Table,
     date: &str,

@@ -14,16 +14,16 @@ use crate::export::source::layout::digest::{Digest, Fingerprint, SHORT, is_exact
 
 /// The table that is asked about.
 #[derive(Debug, Clone, Copy)]
-pub struct Marked<'a> {
-    pub parent: &'a Parent<'a>,
+pub(crate) struct Marked<'a> {
+    pub(crate) parent: &'a Parent<'a>,
     /// What belongs to the rows.
-    pub child: Option<&'a Child<'a>>,
-    pub media_types: Option<&'a [String]>,
+    pub(crate) child: Option<&'a Child<'a>>,
+    pub(crate) media_types: Option<&'a [String]>,
 }
 
 impl Marked<'_> {
     /// Returns the digests of all segments that end there.
-    pub fn digests(&self, connection: &Connection, ends: &[i64]) -> Result<Vec<Digest>> {
+    pub(crate) fn digests(&self, connection: &Connection, ends: &[i64]) -> Result<Vec<Digest>> {
         let mut digests = vec![Digest::default(); ends.len()];
         let segment = |rowid: i64| ends.partition_point(|&end| end < rowid);
         self.each_row(connection, &mut |rowid, row| {

@@ -14,7 +14,7 @@ const LONGEST: i32 = 64 << 10;
 
 /// Refuses longer values in the indexes that an export follows. That is a pass over each of them, and not over the
 /// tables.
-pub fn check(
+pub(crate) fn check(
     connection: &Connection,
     parent: &Parent<'_>,
     child: Option<&Child<'_>>,
@@ -47,7 +47,12 @@ fn check_led_by(connection: &Connection, table: &Table, columns: &[&str]) -> Res
 }
 
 /// Says which of the columns that rows are looked for by has a value that SQLite refused to read, if one has.
-pub fn named(error: Error, connection: &Connection, parent: &Parent<'_>, child: Option<&Child<'_>>) -> Error {
+pub(crate) fn named(
+    error: Error,
+    connection: &Connection,
+    parent: &Parent<'_>,
+    child: Option<&Child<'_>>,
+) -> Error {
     if error.kind() != Kind::Unsupported {
         return error;
     }

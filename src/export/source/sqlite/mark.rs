@@ -34,12 +34,12 @@ const MAX_SEGMENTS: usize = 512;
 
 /// What a job exports since its last run.
 #[derive(Debug)]
-pub struct Since {
-    pub ranges: Ranges,
+pub(crate) struct Since {
+    pub(crate) ranges: Ranges,
     /// For the next run.
-    pub mark: Option<Mark>,
+    pub(crate) mark: Option<Mark>,
     /// Why some rows may be exported again.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Segment {
 
 impl Marked<'_> {
     /// Finds out what has not been exported up to a mark.
-    pub fn since(&self, connection: &Connection, old: Option<&Mark>) -> Result<Since> {
+    pub(crate) fn since(&self, connection: &Connection, old: Option<&Mark>) -> Result<Since> {
         let table = self.parent.table;
         let rowid = table.rowid.ok_or_else(|| {
             let text = format!(

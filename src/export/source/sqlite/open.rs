@@ -18,9 +18,9 @@ use crate::io::Cancel;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A value of more bytes than this is never read into memory as a whole: SQLite refuses to.
-pub const WIDE: i32 = 256 << 10;
+pub(crate) const WIDE: i32 = 256 << 10;
 /// But for one of a table that cannot be read in pieces, of which no more than this is held.
-pub const WIDEST: i32 = 16 << 20;
+pub(crate) const WIDEST: i32 = 16 << 20;
 
 /// Instructions of SQLite's machine between two looks at the cancel flag: some tens of microseconds.
 const STEPS: i32 = 4096;
@@ -39,7 +39,7 @@ const SETTINGS: &str = "
     BEGIN;";
 
 /// Opens a database and begins the read transaction that lasts as long as the connection.
-pub fn open(path: &Path, cancel: &Cancel) -> Result<Connection> {
+pub(crate) fn open(path: &Path, cancel: &Cancel) -> Result<Connection> {
     // What begins with a slash is never taken for a URI.
     let path = path::absolute(path)?;
     if !fs::metadata(&path)?.is_file() {
@@ -72,7 +72,7 @@ fn begin(opened: rusqlite::Result<Connection>, cancel: &Cancel) -> rusqlite::Res
     Ok(connection)
 }
 
-pub fn value(value: ValueRef<'_>) -> Value<'_> {
+pub(crate) fn value(value: ValueRef<'_>) -> Value<'_> {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => Value::Integer(number),
@@ -95,7 +95,7 @@ fn has_log(path: &Path) -> bool {
 }
 
 /// Turns what SQLite says into what the user should know. SQLite's messages name columns and never hold their values.
-pub trait Sqlite<T> {
+pub(crate) trait Sqlite<T> {
     fn sqlite(self) -> Result<T>;
 }
 

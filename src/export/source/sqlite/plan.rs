@@ -19,47 +19,47 @@ use crate::export::source::layout::{Codes, Folder};
 
 /// What a selection is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Parent<'a> {
-    pub table: &'a Table,
-    pub id: &'a str,
+pub(crate) struct Parent<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) id: &'a str,
     /// The column with the entity type, which tells the folder.
-    pub group: Option<&'a str>,
-    pub date: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+    pub(crate) date: Option<&'a str>,
     /// The column with the media type.
-    pub media: Option<&'a str>,
+    pub(crate) media: Option<&'a str>,
 }
 
 /// What belongs to it.
 #[derive(Debug)]
-pub struct Child<'a> {
-    pub table: &'a Table,
+pub(crate) struct Child<'a> {
+    pub(crate) table: &'a Table,
     /// The column with the parent's id.
-    pub parent: &'a str,
+    pub(crate) parent: &'a str,
     /// How a parent is found by it.
-    pub key: Key<'a>,
+    pub(crate) key: Key<'a>,
 }
 
 /// What every statement asks for, beside the entity type.
 #[derive(Debug, Default)]
-pub struct Filter {
-    pub conditions: Vec<String>,
-    pub values: Vec<Value>,
+pub(crate) struct Filter {
+    pub(crate) conditions: Vec<String>,
+    pub(crate) values: Vec<Value>,
     /// There is a bound on the date.
-    pub is_dated: bool,
+    pub(crate) is_dated: bool,
     /// Only the rows that these rowids are of.
-    pub ranges: Option<Ranges>,
+    pub(crate) ranges: Option<Ranges>,
 }
 
 /// Ranges of rowids, both ends included: ascending, and apart from each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranges(pub Vec<(i64, i64)>);
+pub(crate) struct Ranges(pub Vec<(i64, i64)>);
 
 /// The SQL function that tells whether a rowid is in the ranges, for walks that come to a row by another way.
 const IS_NEW: &str = "cddsfs_is_new";
 
 impl Ranges {
     /// Makes one of those that touch each other.
-    pub fn joined(ranges: Vec<(i64, i64)>) -> Ranges {
+    pub(crate) fn joined(ranges: Vec<(i64, i64)>) -> Ranges {
         let mut joined: Vec<(i64, i64)> = Vec::with_capacity(ranges.len());
         for (from, until) in ranges {
             match joined.last_mut().filter(|last| last.1.checked_add(1) == Some(from)) {
@@ -92,13 +92,13 @@ impl Ranges {
 
 impl Filter {
     /// Adds `p.column operator value`.
-    pub fn compare(&mut self, column: &str, operator: &str, value: Value) {
+    pub(crate) fn compare(&mut self, column: &str, operator: &str, value: Value) {
         self.values.push(value);
         self.conditions.push(format!("p.{} {operator} ?{}", quoted(column), self.values.len()));
     }
 
     /// Adds that a row is in ranges of rowids.
-    pub fn only(&mut self, connection: &Connection, ranges: Ranges) -> Result<()> {
+    pub(crate) fn only(&mut self, connection: &Connection, ranges: Ranges) -> Result<()> {
         let own = ranges.clone();
         let flags = FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
         connection
@@ -109,7 +109,7 @@ impl Filter {
     }
 
     /// Adds that a column has one of these values, compared byte by byte.
-    pub fn among(&mut self, column: &str, values: &[String]) {
+    pub(crate) fn among(&mut self, column: &str, values: &[String]) {
         let first = self.values.len() + 1;
         self.values.extend(values.iter().map(|value| Value::Text(value.clone())));
         let list: Vec<String> = (first..=self.values.len()).map(|i| format!("?{i}")).collect();
@@ -119,7 +119,7 @@ impl Filter {
 
 /// What gives the rows of a file, or of a range of it: all statements that it makes give the same rows in the same order.
 #[derive(Debug)]
-pub struct Statement {
+pub(crate) struct Statement {
     from: String,
     columns: Vec<String>,
     rowid: Option<String>,
@@ -127,12 +127,12 @@ pub struct Statement {
 
 impl Statement {
     /// A value for each column.
-    pub fn values(&self) -> String {
+    pub(crate) fn values(&self) -> String {
         format!("SELECT {} FROM {}", self.columns.join(", "), self.from)
     }
 
     /// The same, but NULL for each value of more bytes, in the database's encoding.
-    pub fn values_up_to(&self, bytes: i32, skipped: u64) -> String {
+    pub(crate) fn values_up_to(&self, bytes: i32, skipped: u64) -> String {
         let short = |column: &String| {
             format!("CASE WHEN octet_length({column}) > {bytes} THEN NULL ELSE {column} END")
         };
@@ -142,7 +142,7 @@ impl Statement {
 
     /// The rowid, or NULL; then for each column its length in bytes, in the database's encoding: of a text as it is, of a
     /// blob below zero, and NULL for all others. Nothing of the values is read.
-    pub fn lengths(&self, skipped: u64) -> String {
+    pub(crate) fn lengths(&self, skipped: u64) -> String {
         let length = |column: &String| {
             let length = format!("octet_length({column})");
             format!("CASE typeof({column}) WHEN 'text' THEN {length} WHEN 'blob' THEN -{length} END")
@@ -155,7 +155,7 @@ impl Statement {
 
 /// A statement that is not settled, and the order that its walk is in.
 #[derive(Debug)]
-pub struct Ordered {
+pub(crate) struct Ordered {
     walked: Statement,
     order: String,
 }
@@ -163,7 +163,7 @@ pub struct Ordered {
 impl Ordered {
     /// Returns it as SQL. SQLite does not always see that a walk is in order, that along an index of a table
     /// WITHOUT ROWID for instance, and would sort: then it is not asked for the order, and the walk is the same.
-    pub fn settle(self, connection: &Connection) -> Result<Statement> {
+    pub(crate) fn settle(self, connection: &Connection) -> Result<Statement> {
         let Ordered { walked, order } = self;
         let from = format!("{} ORDER BY {order}", walked.from);
         let ordered = Statement { from, columns: walked.columns.clone(), rowid: walked.rowid.clone() };
@@ -179,10 +179,10 @@ impl Ordered {
 
 /// The columns of one table that are read, by what it is called in the walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Selected<'a> {
-    pub alias: &'a str,
-    pub table: &'a Table,
-    pub columns: &'a [&'a str],
+pub(crate) struct Selected<'a> {
+    pub(crate) alias: &'a str,
+    pub(crate) table: &'a Table,
+    pub(crate) columns: &'a [&'a str],
 }
 
 impl Selected<'_> {
@@ -195,7 +195,7 @@ impl Selected<'_> {
 
 /// A way through the tables.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     from: String,
     conditions: Vec<String>,
     order: String,
@@ -207,7 +207,7 @@ pub struct Walk {
 
 impl Walk {
     /// The way along the selected parents.
-    pub fn of_parents(parent: &Parent<'_>, filter: &Filter) -> Walk {
+    pub(crate) fn of_parents(parent: &Parent<'_>, filter: &Filter) -> Walk {
         let table = parent.table;
         let group = parent.group.as_slice();
         let date = parent.date.as_slice();
@@ -249,7 +249,7 @@ impl Walk {
 
     /// The way along what belongs to the selected parents: with them, where there is an index that leads to it, and
     /// otherwise through all of it, looking each one's parent up.
-    pub fn of_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
+    pub(crate) fn of_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
         let Some(index) = child.table.grouped_by(child.parent, child.key.collation) else {
             return Walk::through_children(parent, child, filter);
         };
@@ -283,7 +283,7 @@ impl Walk {
     }
 
     /// The way on which children are counted. Each has one parent, so both ways meet the same ones.
-    pub fn counting_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
+    pub(crate) fn counting_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
         if filter.is_dated || filter.ranges.is_some() {
             Walk::of_children(parent, child, filter)
         } else {
@@ -292,12 +292,12 @@ impl Walk {
     }
 
     /// Returns the statement that gives these columns of all its rows, in no order.
-    pub fn select(&self, columns: &str) -> String {
+    pub(crate) fn select(&self, columns: &str) -> String {
         format!("SELECT {columns} FROM {}{}", self.from, self.filter(&[]))
     }
 
     /// Returns the statements that one after another give the rows with these entity types.
-    pub fn rows(&self, selected: &Selected<'_>, codes: &[Codes]) -> Vec<Ordered> {
+    pub(crate) fn rows(&self, selected: &Selected<'_>, codes: &[Codes]) -> Vec<Ordered> {
         let select = |condition: String| Ordered {
             walked: selected.statement(format!("{}{}", self.from, self.filter(&[condition]))),
             order: self.order.clone(),
@@ -310,7 +310,7 @@ impl Walk {
     }
 
     /// Returns the statements that together count the rows of every folder: each gives a row of counts.
-    pub fn counts(&self, folders: &[Folder]) -> Vec<Vec<String>> {
+    pub(crate) fn counts(&self, folders: &[Folder]) -> Vec<Vec<String>> {
         if self.is_by_range {
             let count = |range: &Codes| {
                 format!("SELECT count(*) FROM {}{}", self.from, self.filter(&[self.range(*range)]))
@@ -374,12 +374,12 @@ fn indexed_by(index: &str) -> String {
 }
 
 /// Returns a name as SQL.
-pub fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Returns what SQLite says it does for a statement.
-pub fn explained(connection: &Connection, sql: &str) -> Result<Vec<String>> {
+pub(crate) fn explained(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).sqlite()?;
     let mut rows = statement.raw_query();
     let mut steps = Vec::new();
@@ -390,7 +390,7 @@ pub fn explained(connection: &Connection, sql: &str) -> Result<Vec<String>> {
 }
 
 /// Refuses a statement whose memory grows with the data.
-pub fn check(connection: &Connection, sql: &str) -> Result<()> {
+pub(crate) fn check(connection: &Connection, sql: &str) -> Result<()> {
     let steps = explained(connection, sql).map_err(|error| {
         // An index that was asked for does not fit: a comparison that converts types, for instance.
         let text = "the columns of its indexes are declared with types that cannot be compared";

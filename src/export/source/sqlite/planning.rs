@@ -17,38 +17,38 @@ use crate::export::source::row::Columns;
 use crate::export::source::selection::{Mark, Selection, Timeframe};
 
 /// What a snapshot has found out.
-pub struct Planned {
-    pub files: Vec<FileInfo>,
+pub(crate) struct Planned {
+    pub(crate) files: Vec<FileInfo>,
     /// Of each file.
-    pub walks: Vec<FileWalk>,
+    pub(crate) walks: Vec<FileWalk>,
     /// What is bound to every statement.
-    pub values: Vec<SqlValue>,
-    pub mark: Option<Mark>,
-    pub warnings: Vec<String>,
-    pub media: Option<Asked>,
+    pub(crate) values: Vec<SqlValue>,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) media: Option<Asked>,
 }
 
 /// The media types that were asked for, and where they stand.
-pub struct Asked {
-    pub media: Media,
+pub(crate) struct Asked {
+    pub(crate) media: Media,
     pub table: String,
-    pub column: String,
+    pub(crate) column: String,
 }
 
 /// Where the rows of a file come from.
-pub struct FileWalk {
-    pub keys: Columns,
+pub(crate) struct FileWalk {
+    pub(crate) keys: Columns,
     /// As the database calls them.
-    pub table: String,
-    pub columns: Vec<String>,
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
     /// The name of its rowid, if SQLite gives its values in pieces (`sqlite3_blob_open`).
-    pub in_pieces_by: Option<&'static str>,
+    pub(crate) in_pieces_by: Option<&'static str>,
     /// The column with the media type.
-    pub media: Option<usize>,
-    pub statements: Vec<Statement>,
+    pub(crate) media: Option<usize>,
+    pub(crate) statements: Vec<Statement>,
 }
 
-pub fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
+pub(crate) fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
     selection.check()?;
     let layout = Layout::of(selection.kind);
     let table = Table::load(connection, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;

@@ -23,12 +23,12 @@ const AT_ONCE: usize = 16 << 20;
 /// What is held at most of a row of a table that cannot be read in pieces.
 const WIDEST_ROW: u64 = 32 << 20;
 
-pub struct Reading {
+pub(crate) struct Reading {
     /// Its read transaction ends with it.
-    pub connection: Connection,
-    pub path: PathBuf,
-    pub cancel: Cancel,
-    pub planned: Planned,
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) cancel: Cancel,
+    pub(crate) planned: Planned,
 }
 
 /// Takes the values of a row.

@@ -8,12 +8,12 @@ use crate::export::source::layout::column;
 
 /// A table as it is in the database at hand.
 #[derive(Debug)]
-pub struct Table {
-    pub name: String,
+pub(crate) struct Table {
+    pub(crate) name: String,
     /// In the table's order.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// A name of the rowid that no column takes; `None` for a table WITHOUT ROWID.
-    pub rowid: Option<&'static str>,
+    pub(crate) rowid: Option<&'static str>,
     /// What the rowid is also called: the column that is declared INTEGER PRIMARY KEY.
     alias: Option<String>,
     indexes: Vec<Index>,
@@ -22,34 +22,34 @@ pub struct Table {
 
 /// An index over whole columns and all rows.
 #[derive(Debug)]
-pub struct Index {
-    pub name: String,
+pub(crate) struct Index {
+    pub(crate) name: String,
     is_unique: bool,
     is_primary: bool,
     /// How many of the parts are in the key; after them comes what makes an entry unique.
     key_len: usize,
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 #[derive(Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// `None` is the rowid.
-    pub column: Option<String>,
-    pub is_descending: bool,
-    pub collation: String,
+    pub(crate) column: Option<String>,
+    pub(crate) is_descending: bool,
+    pub(crate) collation: String,
 }
 
 /// How a row is found by its id.
 #[derive(Debug)]
-pub struct Key<'a> {
+pub(crate) struct Key<'a> {
     /// `None` where the id is the rowid.
-    pub index: Option<&'a Index>,
-    pub collation: &'a str,
+    pub(crate) index: Option<&'a Index>,
+    pub(crate) collation: &'a str,
 }
 
 impl Table {
     /// Returns the table of that name, in any case, if there is one.
-    pub fn load(connection: &Connection, name: &str) -> Result<Option<Table>> {
+    pub(crate) fn load(connection: &Connection, name: &str) -> Result<Option<Table>> {
         let sql = "SELECT name, type, wr FROM pragma_table_list
                    WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
         let mut statement = connection.prepare(sql).sqlite()?;
@@ -80,12 +80,12 @@ impl Table {
     }
 
     /// Returns true if SQLite reads a value of it in pieces (`sqlite3_blob_open`).
-    pub fn is_read_in_pieces(&self) -> bool {
+    pub(crate) fn is_read_in_pieces(&self) -> bool {
         self.rowid.is_some() && !self.has_generated
     }
 
     /// Returns an index whose key begins with these columns, compared byte by byte and ascending.
-    pub fn ordered_by(&self, columns: &[&str]) -> Option<&Index> {
+    pub(crate) fn ordered_by(&self, columns: &[&str]) -> Option<&Index> {
         self.indexes.iter().find(|index| {
             index.key_len >= columns.len()
                 && columns.iter().zip(&index.parts).all(|(column, part)| {
@@ -95,12 +95,12 @@ impl Table {
     }
 
     /// Returns an index by which all rows with one value of a column are found.
-    pub fn grouped_by(&self, column: &str, collation: &str) -> Option<&Index> {
+    pub(crate) fn grouped_by(&self, column: &str, collation: &str) -> Option<&Index> {
         self.indexes.iter().find(|index| index.parts[0].is(column) && index.parts[0].collation == collation)
     }
 
     /// Returns how the one row with a value of this column is found.
-    pub fn key(&self, column: &str) -> Option<Key<'_>> {
+    pub(crate) fn key(&self, column: &str) -> Option<Key<'_>> {
         if self.is_rowid(column) {
             return Some(Key { index: None, collation: "BINARY" });
         }
@@ -110,31 +110,31 @@ impl Table {
     }
 
     /// Returns true if a column is what the rowid is also called.
-    pub fn is_rowid(&self, column: &str) -> bool {
+    pub(crate) fn is_rowid(&self, column: &str) -> bool {
         self.alias.as_deref() == Some(column)
     }
 
-    pub fn indexes(&self) -> &[Index] {
+    pub(crate) fn indexes(&self) -> &[Index] {
         &self.indexes
     }
 
     /// The index that is the table, for one without a rowid.
-    pub fn primary(&self) -> Option<&Index> {
+    pub(crate) fn primary(&self) -> Option<&Index> {
         self.indexes.iter().find(|index| index.is_primary)
     }
 }
 
 impl Index {
-    pub fn key(&self) -> &[Part] {
+    pub(crate) fn key(&self) -> &[Part] {
         &self.parts[..self.key_len]
     }
 
-    pub fn begins_with(&self, column: &str) -> bool {
+    pub(crate) fn begins_with(&self, column: &str) -> bool {
         self.parts[0].is(column)
     }
 
     /// Returns true for the index that is a table WITHOUT ROWID.
-    pub fn is_table(&self, table: &Table) -> bool {
+    pub(crate) fn is_table(&self, table: &Table) -> bool {
         self.is_primary && table.rowid.is_none()
     }
 }

@@ -15,19 +15,19 @@ const PIECE: usize = 192 << 10;
 
 /// How a database has its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     Utf8,
     Utf16(ByteOrder),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ByteOrder {
+pub(crate) enum ByteOrder {
     Little,
     Big,
 }
 
 impl Encoding {
-    pub fn of(connection: &Connection) -> Result<Encoding> {
+    pub(crate) fn of(connection: &Connection) -> Result<Encoding> {
         let name: String = connection.pragma_query_value(None, "encoding", |row| row.get(0)).sqlite()?;
         Ok(match name.as_str() {
             "UTF-16le" => Encoding::Utf16(ByteOrder::Little),
@@ -41,13 +41,13 @@ impl Encoding {
 const GROUP: usize = 32;
 
 /// A row whose values are not all read at once.
-pub struct WideRow<'c> {
-    pub connection: &'c Connection,
-    pub table: &'c str,
-    pub columns: &'c [String],
-    pub encoding: Encoding,
+pub(crate) struct WideRow<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) table: &'c str,
+    pub(crate) columns: &'c [String],
+    pub(crate) encoding: Encoding,
     /// What the rowid is called, and which it is.
-    pub rowid: (&'static str, i64),
+    pub(crate) rowid: (&'static str, i64),
     held: RefCell<Held>,
 }
 
@@ -59,17 +59,17 @@ struct Held {
 }
 
 /// A text or a blob of such a row.
-pub struct Cell<'c> {
-    pub row: &'c WideRow<'c>,
+pub(crate) struct Cell<'c> {
+    pub(crate) row: &'c WideRow<'c>,
     /// Which of the columns.
-    pub column: usize,
-    pub is_text: bool,
+    pub(crate) column: usize,
+    pub(crate) is_text: bool,
     /// In the database's encoding.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl<'c> WideRow<'c> {
-    pub fn new(
+    pub(crate) fn new(
         connection: &'c Connection,
         table: &'c str,
         columns: &'c [String],

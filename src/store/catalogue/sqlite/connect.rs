@@ -29,7 +29,7 @@ const OF_VERSION_2: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW part AS SELECT *, NULL AS key FROM main.part;";
 
 /// Texts of SQLite hold names of tables and files, never values.
-pub fn from_sqlite(error: &rusqlite::Error) -> Error {
+pub(crate) fn from_sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Kind::Os(libc::ENOSPC),
@@ -43,7 +43,7 @@ pub fn from_sqlite(error: &rusqlite::Error) -> Error {
 }
 
 /// Returns the name of a file that SQLite keeps beside a database.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     name.into()
@@ -51,7 +51,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// What a file is that is called like a catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Looks {
+pub(crate) enum Looks {
     Catalogue,
     /// A database without a table: one that was being made when the process died.
     Empty,
@@ -60,7 +60,7 @@ pub enum Looks {
 
 /// Looks at a file without changing anything. What cannot be looked at now (it is locked, or damaged) is taken for a
 /// catalogue: whoever opens it is told.
-pub fn look_at(path: &Path) -> Looks {
+pub(crate) fn look_at(path: &Path) -> Looks {
     use rusqlite::ErrorCode::NotADatabase;
     if fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
         return Looks::Empty;
@@ -85,7 +85,7 @@ pub fn look_at(path: &Path) -> Looks {
 }
 
 /// Opens a database for writing, and brings it to the latest version of the schema.
-pub fn writable(path: &Path) -> Result<Connection> {
+pub(crate) fn writable(path: &Path) -> Result<Connection> {
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     migrate(&mut connection, path)?;
     Ok(connection)
@@ -140,7 +140,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 }
 
 /// A connection that reads.
-pub struct Reading {
+pub(crate) struct Reading {
     connection: Connection,
     /// Of a database that is taken to be immutable: SQLite does not notice when it changes all the same.
     frozen: Option<(PathBuf, Stamp)>,
@@ -156,13 +156,13 @@ fn stamp(path: &Path) -> Stamp {
 
 impl Reading {
     /// Beside a connection that writes.
-    pub fn live(path: &Path) -> Result<Reading> {
+    pub(crate) fn live(path: &Path) -> Result<Reading> {
         Ok(Reading { connection: open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, frozen: None })
     }
 
     /// Of a database that is not written to from here. Where its log cannot be read with it (on a medium that cannot be
     /// written to), it is read as it was when the log was moved into it last.
-    pub fn of_read_only(path: &Path) -> Result<Reading> {
+    pub(crate) fn of_read_only(path: &Path) -> Result<Reading> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
         let live = Connection::open_with_flags(path, flags).and_then(|connection| {
@@ -198,7 +198,7 @@ impl Reading {
     }
 
     /// Returns the connection, a new one if the file has been changed behind it.
-    pub fn connection(&mut self) -> Result<&Connection> {
+    pub(crate) fn connection(&mut self) -> Result<&Connection> {
         if let Some((path, seen)) = &self.frozen
             && stamp(path) != *seen
         {
@@ -208,7 +208,7 @@ impl Reading {
     }
 
     /// Returns a value that is another one after some other process has changed the database.
-    pub fn version(&mut self) -> Result<i64> {
+    pub(crate) fn version(&mut self) -> Result<i64> {
         let connection = self.connection()?;
         let version: rusqlite::Result<i64> =
             connection.query_row("PRAGMA data_version", [], |row| row.get(0));

@@ -5,12 +5,12 @@ use rusqlite::{Row, Transaction};
 use crate::store::names::is_run_id;
 
 /// The error of a row whose content is not what it has to be: it alone is left out.
-pub fn unreadable(what: impl Into<String>) -> rusqlite::Error {
+pub(crate) fn unreadable(what: impl Into<String>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into().into())
 }
 
 /// Reads the id of a run. File names are made of it, so that only one of the right form is taken.
-pub fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
+pub(crate) fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
     let id: String = row.get(column)?;
     if is_run_id(&id) {
         Ok(id)
@@ -20,7 +20,7 @@ pub fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
 }
 
 /// Deletes runs that were removed from the history and have nothing in the store any more.
-pub fn forget_hidden(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+pub(crate) fn forget_hidden(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "DELETE FROM run WHERE hidden = 1 AND present = 0 AND debris = 0
          AND status NOT IN ('Scheduled', 'Queued', 'In Progress')

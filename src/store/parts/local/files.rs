@@ -17,16 +17,16 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::error::{Error, Kind, Result};
 
 /// An open directory.
-pub struct Files(File);
+pub(crate) struct Files(File);
 
 impl Files {
-    pub fn open(dir: &Path) -> Result<Files> {
+    pub(crate) fn open(dir: &Path) -> Result<Files> {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         Ok(Files(File::options().read(true).custom_flags(flags).open(dir)?))
     }
 
     /// Returns the names of what is there.
-    pub fn names(&self) -> Result<Vec<OsString>> {
+    pub(crate) fn names(&self) -> Result<Vec<OsString>> {
         // A descriptor of its own: the position in the directory belongs to whoever reads it.
         let own = openat(&self.0, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
         let mut dir = Dir::from_fd(own.map_err(os)?).map_err(os)?;
@@ -41,7 +41,7 @@ impl Files {
     }
 
     /// Deletes a file; one that is not there is fine. Returns true if it was.
-    pub fn remove(&self, name: &str) -> Result<bool> {
+    pub(crate) fn remove(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.0, &*plain(name)?, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
@@ -49,12 +49,12 @@ impl Files {
         }
     }
 
-    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
         renameat(&self.0, &*plain(from)?, &self.0, &*plain(to)?).map_err(|errno| os(errno).at(to))
     }
 
     /// Opens a file for changing its attributes.
-    pub fn open_file(&self, name: &str) -> Result<File> {
+    pub(crate) fn open_file(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file =
             openat(&self.0, &*plain(name)?, flags, Mode::empty()).map_err(|errno| os(errno).at(name))?;
@@ -62,7 +62,7 @@ impl Files {
     }
 
     /// Returns the size of a file in bytes; `None` if it is not there.
-    pub fn size(&self, name: &str) -> Result<Option<u64>> {
+    pub(crate) fn size(&self, name: &str) -> Result<Option<u64>> {
         match fstatat(&self.0, &*plain(name)?, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(FileStat { st_size, .. }) => Ok(Some(u64::try_from(st_size).unwrap_or_default())),
             Err(Errno::ENOENT) => Ok(None),
@@ -71,7 +71,7 @@ impl Files {
     }
 
     /// Makes names that were created, renamed or removed durable.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         Ok(self.0.sync_all()?)
     }
 }

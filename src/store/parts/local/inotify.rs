@@ -9,7 +9,7 @@ use crate::format::part_name::{concerns_a_set, is_unfinished};
 use crate::store::watch::Announcer;
 
 /// Has changes of a directory announced; `None` where the kernel does not tell of all of them.
-pub fn announce(dir: &Path, announcer: Announcer) -> Option<Box<dyn Send>> {
+pub(crate) fn announce(dir: &Path, announcer: Announcer) -> Option<Box<dyn Send>> {
     if is_remote(dir) {
         return None;
     }

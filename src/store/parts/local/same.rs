@@ -9,7 +9,7 @@ const STEP: usize = 128 << 10;
 const SAMPLES: u64 = 16;
 
 /// Returns true if two files have the same bytes. What is a hole in both of them is not read.
-pub fn same_content(a: &FileReader, b: &FileReader) -> Result<bool> {
+pub(crate) fn same_content(a: &FileReader, b: &FileReader) -> Result<bool> {
     let len = a.len();
     if len != b.len() {
         return Ok(false);

@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::store::parts::{PartSink, new_file};
 
 /// A file that goes with this value, unless it is finished.
-pub struct Sink {
+pub(crate) struct Sink {
     path: PathBuf,
     file: File,
     is_finished: bool,
 }
 
 impl Sink {
-    pub fn create(path: PathBuf) -> Result<Sink> {
+    pub(crate) fn create(path: PathBuf) -> Result<Sink> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
