@@ -115,6 +115,11 @@ impl Error {
         self.kind.errno()
     }
 
+    /// False where nothing is wrong: nobody waits for it any more, or what was asked for has gone meanwhile.
+    pub(crate) fn is_a_fault(&self) -> bool {
+        self.kind != Kind::Cancelled && self.errno() != libc::ENOENT
+    }
+
     /// Says what would be right.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
@@ -184,6 +189,13 @@ mod tests {
             assert_eq!(kind.errno(), errno, "{kind:?}");
             assert_ne!(kind.errno(), libc::ENOSYS, "the kernel would stop asking for every node");
         }
+    }
+
+    #[test]
+    fn what_has_gone_or_is_not_waited_for_is_no_fault() {
+        assert!(!Error::from(io::Error::from_raw_os_error(libc::ENOENT)).is_a_fault());
+        assert!(!Error::new(Kind::Cancelled, "").is_a_fault());
+        assert!(Error::damaged("").is_a_fault());
     }
 
     #[test]

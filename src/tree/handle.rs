@@ -73,8 +73,7 @@ impl Opened {
     /// Logs a failed read: what it was, and why.
     pub(crate) fn log_once(&self, error: &Error) {
         match self {
-            // Nobody waits for it any more.
-            _ if error.kind() == Kind::Cancelled => {}
+            _ if !error.is_a_fault() => {}
             Opened::Bytes(_, BytesOf::Set(set)) => set.log_once(error),
             Opened::Bytes(_, BytesOf::Member(set, label)) => set.log_once(&error.clone().at(label)),
             Opened::Bytes(_, BytesOf::File(name)) => log::warn!("{name}: errno {}: {error}", error.errno()),

@@ -329,8 +329,7 @@ impl ShownSet {
 
     /// Logs an error of this export, unless it has been logged before.
     pub(crate) fn log_once(&self, error: &Error) {
-        // Nobody waits for it any more.
-        if error.kind() == Kind::Cancelled {
+        if !error.is_a_fault() {
             return;
         }
         let text = error.to_string();
