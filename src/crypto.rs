@@ -8,6 +8,7 @@ mod digest;
 mod envelope;
 mod gcm;
 mod identity;
+mod mac;
 mod transport;
 
 pub use certificate::Certificate;
@@ -16,6 +17,7 @@ pub use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub use gcm::Authentication;
 pub use identity::{Identity, Passphrase};
+pub use mac::{SigningKey, hmac_sha256};
 pub use transport::{ContentKey, unwrap_keys};
 
 /// Returns the version of OpenSSL that is in use.
