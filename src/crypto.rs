@@ -8,6 +8,7 @@ mod digest;
 mod envelope;
 mod gcm;
 mod identity;
+mod mac;
 mod transport;
 
 pub use certificate::Certificate;
@@ -16,6 +17,7 @@ pub(crate) use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub(crate) use gcm::Authentication;
 pub use identity::{Identity, Passphrase};
+pub(crate) use mac::{SigningKey, hmac_sha256};
 pub(crate) use transport::{ContentKey, unwrap_keys};
 
 /// Returns the version of OpenSSL that is in use.

@@ -22,7 +22,7 @@
 //! | [`record`] | what is known of a run or a set, and its renderings: JSON, tables, attributes | |
 //! | [`export`] | job specs, schedules, the engine, sources, the writer | rusqlite (`source::sqlite`, `sample`) |
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
-//! | [`store`] | files on disk, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, rusqlite (catalogue) |
+//! | [`store`] | files on disk and in object stores, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, object_store and tokio (`store::parts`), rusqlite (catalogue) |
 //! | [`crypto`] | keys, certificates, key transport, decryption of byte ranges, encryption | openssl |
 //! | [`format`](mod@format) | pure codecs, both directions: MIME, base64, BER, CMS, zip | |
 //! | [`io`] | [`io::ReadAt`] and the readers that know no format; opening nothing but regular files; budgets of memory, threads that live beside requests ([`io::Background`]), what ends them ([`io::Cancel`]) | |
@@ -43,7 +43,7 @@
 //!   segments    these 1000-byte segments                        artifact::segments
 //!   transfer    these base64 lines                              artifact::transfer
 //!   verified    these blocks of 64 KiB have the right hashes    store::verified (parts that we wrote)
-//!   file        this range of export-<uuid>.z06.smime           io::FileReader
+//!   file        this range of export-<uuid>.z06.smime           io::FileReader (of an object: io::RemoteReader)
 //! ```
 //!
 //! Opening costs work in proportion to the number of parts. The widths of lines and segments are learnt from the

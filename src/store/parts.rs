@@ -18,6 +18,8 @@ use crate::error::{At, Error, Kind, Result};
 use crate::io::{Cancel, Reader};
 
 pub mod local;
+#[cfg(feature = "object-store")]
+pub mod object;
 
 /// What a part is reached by within its location: names with `/` between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +140,10 @@ pub trait Parts: Send + Sync {
 
     /// Looks at one part; `None` if it is not there.
     fn find(&self, key: &Key) -> Result<Option<PartRef>>;
+
+    /// Parts of these are about to be opened: where looking is a request for each, what is read first may be fetched for all of them
+    /// together. Nothing has to be, and nothing fails here.
+    fn warm(&self, _parts: &[PartRef]) {}
 
     /// Opens a part for reading. It is pinned: opening and reading fail with [`Kind::Stale`] once it is not of that version any
     /// more; it reads to its end if it is deleted meanwhile, where the location can do that. Reads fail once `stop` is raised.

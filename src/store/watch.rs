@@ -66,12 +66,12 @@ impl Watch {
     }
 
     /// Returns true if nothing announces changes.
-    pub(crate) fn polls(&self) -> bool {
+    pub fn polls(&self) -> bool {
         self.polls
     }
 
     /// Has the location looked at now.
-    pub(crate) fn trigger(&self) {
+    pub fn trigger(&self) {
         self.announcer.announce();
     }
 }

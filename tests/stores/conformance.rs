@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "object-store")]
+use crate::support::bucket::Folder;
 use crate::support::catalogue_suite::{self, Process, Site};
 use crate::support::memory::Memory;
 use crate::support::parts_suite;
@@ -27,6 +29,15 @@ fn a_directory_of_parts() {
     parts_suite::check(|| {
         let dir = tempfile::tempdir().unwrap();
         (Local::new(dir.path()), dir)
+    });
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn parts_in_an_object_store() {
+    parts_suite::check(|| {
+        let folder = Folder::new();
+        (folder.open(), folder)
     });
 }
 

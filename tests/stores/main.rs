@@ -7,13 +7,23 @@
 
 mod conformance;
 mod model;
+#[cfg(feature = "object-store")]
+mod object;
+#[cfg(feature = "object-store")]
+mod object_hostile;
 
 #[path = "../support"]
 mod support {
+    #[cfg(feature = "object-store")]
+    pub mod bucket;
     pub mod catalogue_suite;
+    #[cfg(feature = "object-store")]
+    pub mod http;
     pub mod invariants;
     pub mod managed;
     pub mod memory;
     pub mod parts_suite;
+    #[cfg(feature = "object-store")]
+    pub mod proxy;
     pub mod worlds;
 }

