@@ -56,13 +56,16 @@ struct Inner {
     readahead: Arc<Readahead>,
     requests: Arc<Semaphore>,
     /// Parts whose beginnings and ends are there for the next opening, or on their way.
-    warm: Mutex<HashMap<(Key, Version), (Instant, Arc<Remote>)>>,
+    warm: Mutex<HashMap<(Key, Version), Warm>>,
     /// Of the last list that was asked for.
     listed: Mutex<Option<blake3::Hash>>,
     /// It is said that there are no ETags.
     is_told: AtomicBool,
     opened: SystemTime,
 }
+
+/// A part that was opened ahead, and when.
+type Warm = (Instant, Arc<Remote>);
 
 impl Object {
     /// Nothing is asked of the store yet.
