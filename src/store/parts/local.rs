@@ -21,7 +21,7 @@ use nix::unistd::linkat;
 use super::{Key, Left, Listing, PartRef, PartSink, Parts, Saved, Space, Version, copy};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name;
-use crate::io::{Cancel, FileReader, FileVersion, Reader, Seen, directory_as_named, look_at};
+use crate::io::{Cancel, FileReader, FileVersion, Reader, directory_as_named, version_of};
 use crate::store::names;
 use crate::store::watch::Watch;
 
@@ -65,7 +65,7 @@ impl Local {
     fn reader(&self, part: &PartRef, stop: &Cancel) -> Result<FileReader> {
         let other = || Error::new(Kind::Stale, "its version is none of a file").at(&part.name);
         let version = FileVersion::from_bytes(part.version.bytes()).ok_or_else(other)?;
-        FileReader::open_seen(&self.path(&part.key), &Seen { version, stop: stop.clone() })
+        FileReader::open_version(&self.path(&part.key), &version, stop)
     }
 }
 
@@ -91,7 +91,7 @@ impl Parts for Local {
                 unfinished.extend(Some(name).filter(|name| part_name::unfinished(name).next().is_some()));
                 continue;
             }
-            match look_at(&self.dir.join(&name)) {
+            match version_of(&self.dir.join(&name)) {
                 Ok(version) => parts.push(self.part(&name, &version)?),
                 Err(error) if error.kind() == Kind::Os(libc::EACCES) && refused.len() < MAX_REFUSED => {
                     refused.insert(name, error.to_string());
@@ -108,7 +108,7 @@ impl Parts for Local {
 
     fn find(&self, key: &Key) -> Result<Option<PartRef>> {
         let name = file_name(key);
-        match look_at(&self.dir.join(&name)) {
+        match version_of(&self.dir.join(&name)) {
             Ok(version) => Ok(Some(PartRef { key: key.clone(), ..self.part(&name, &version)? })),
             Err(error) if error.kind() == Kind::Os(libc::ENOENT) => Ok(None),
             Err(error) => Err(error.at(name)),
