@@ -15,7 +15,7 @@ pub(crate) use content::open_content;
 pub(crate) use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub(crate) use gcm::Authentication;
-pub use identity::{Identity, Passphrase};
+pub use identity::{AskPassphrase, Identity};
 pub(crate) use transport::{ContentKey, unwrap_keys};
 
 /// Returns the version of OpenSSL that is in use.

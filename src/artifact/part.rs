@@ -7,8 +7,8 @@ use super::mode::Mode;
 use super::{segments, transfer};
 use crate::crypto::{Authentication, Identity, open_content, unwrap_keys};
 use crate::error::{Error, Kind, Result};
-use crate::format::ber::Fault;
-use crate::format::cms::{self, Envelope, Mode as CipherMode, Refusal};
+use crate::format::ber::BerError;
+use crate::format::cms::{self, CipherMode, CmsError, Envelope};
 use crate::format::mime::{self, Body, Coding, NoBody};
 use crate::io::{Budget, ReadAt, Reader, Slice};
 
@@ -128,18 +128,18 @@ fn parse_envelope(message: &Reader) -> Result<(Envelope, Option<MutexGuard<'stat
         }
         match cms::parse(&message.read_vec(0, size)?, total) {
             Ok(envelope) => return Ok((envelope, alone)),
-            Err(Refusal::Short) if size as u64 >= total => {
+            Err(CmsError::Short) if size as u64 >= total => {
                 return Err(Error::damaged("the message breaks off before its content (cut off?)"));
             }
-            Err(Refusal::Short) if size >= MAX_ENVELOPE => {
+            Err(CmsError::Short) if size >= MAX_ENVELOPE => {
                 return Err(Error::damaged(format!(
                     "no content within the first {} MiB",
                     MAX_ENVELOPE >> 20
                 )));
             }
-            Err(Refusal::Short) => size *= 4,
-            Err(Refusal::Damaged(what)) => return Err(Error::damaged(what)),
-            Err(Refusal::Unsupported(what)) => return Err(Error::unsupported(what)),
+            Err(CmsError::Short) => size *= 4,
+            Err(CmsError::Damaged(what)) => return Err(Error::damaged(what)),
+            Err(CmsError::Unsupported(what)) => return Err(Error::unsupported(what)),
         }
     }
 }
@@ -154,8 +154,8 @@ fn parse_closing(envelope: &Envelope, message: &Reader, from: u64) -> Result<cms
     for size in [256, MAX_CLOSING] {
         match cms::parse_closing(envelope, &message.read_vec(from, size)?, from, total) {
             Ok(closing) => return Ok(closing),
-            Err(Fault::Short) => {}
-            Err(Fault::Bad(what)) => return Err(Error::damaged(what)),
+            Err(BerError::Short) => {}
+            Err(BerError::Bad(what)) => return Err(Error::damaged(what)),
         }
     }
     Err(Error::damaged("the message breaks off behind its content (cut off?)"))

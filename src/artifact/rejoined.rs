@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::directory::{Directory, broken_off, each_header, entry_at, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
-use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
+use crate::format::zip::{self, CENTRAL_HEADER, EndRecord, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
 use crate::io::{Budget, Joined, Overlay, ReadAt, Reader, Share, Slice};
 
 /// A larger directory of a split zip, which is rewritten, is not held in memory (some two hundred thousand members).
@@ -95,7 +95,7 @@ impl Set {
     }
 
     /// Finds the end record whose directory ends where its own records begin, and the position of those.
-    fn find_end(&self) -> Result<(End, u64)> {
+    fn find_end(&self) -> Result<(EndRecord, u64)> {
         let (tail, tail_at) = self.tail()?;
         let candidates = zip::end_candidates(&tail);
         let mut fallback = None;
@@ -124,8 +124,8 @@ impl Set {
 
     /// Reads the end record at `at` of the tail, with its zip64 record; returns it with the position of the first
     /// of these records.
-    fn end_at(&self, tail: &[u8], tail_at: u64, at: usize) -> Result<(End, u64)> {
-        let mut end = End::parse(&tail[at..]).ok_or_else(no_end)?;
+    fn end_at(&self, tail: &[u8], tail_at: u64, at: usize) -> Result<(EndRecord, u64)> {
+        let mut end = EndRecord::parse(&tail[at..]).ok_or_else(no_end)?;
         let mut position = tail_at + at as u64;
         let before = at.checked_sub(zip::ZIP64_LOCATOR_LEN).map(|from| &tail[from..]);
         if let Some(locator) = before.and_then(Locator::parse) {
@@ -148,7 +148,7 @@ impl Set {
     }
 
     /// Position of an offset that counts from the beginning of a disk.
-    fn position(&self, end: &End, disk: u32, offset: u64) -> Result<u64> {
+    fn position(&self, end: &EndRecord, disk: u32, offset: u64) -> Result<u64> {
         let disk = if end.disk == 0 { 0 } else { disk };
         let start = self.starts.get(disk as usize).ok_or_else(|| {
             Error::damaged(format!(
@@ -160,13 +160,13 @@ impl Set {
         start.checked_add(offset).ok_or_else(|| Error::damaged("an offset beyond 2^64"))
     }
 
-    fn directory_start(&self, end: &End) -> Result<u64> {
+    fn directory_start(&self, end: &EndRecord) -> Result<u64> {
         self.position(end, end.directory_disk, end.directory_offset)
     }
 
     /// Finds the directory of a zip that is served as it is: where the end record says, or as far behind as something
     /// was put in front of the whole zip.
-    fn find_directory(&self, end: &End, position: u64) -> Result<Directory> {
+    fn find_directory(&self, end: &EndRecord, position: u64) -> Result<Directory> {
         let wrong =
             || Error::damaged("no central directory where the end record says: cut off, or not a zip");
         if end.directory_size == 0 && end.entries == 0 {
@@ -198,7 +198,7 @@ impl Set {
         Err(wrong())
     }
 
-    fn rewrite(&self, end: &End, position: u64, marker: u64, mut share: Share) -> Result<Whole> {
+    fn rewrite(&self, end: &EndRecord, position: u64, marker: u64, mut share: Share) -> Result<Whole> {
         let start = self.directory_start(end)?;
         let place = start
             ..start.checked_add(end.directory_size).filter(|&end| end <= position).ok_or_else(|| {
@@ -281,7 +281,7 @@ impl Set {
 /// The directory of a split zip, which is gone through several times rather than held in memory.
 struct Listed<'a> {
     set: &'a Set,
-    end: &'a End,
+    end: &'a EndRecord,
     place: Range<u64>,
     /// Positions of local headers that are not where their headers in the directory, by position, say.
     moved: HashMap<u64, u64>,

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use super::mode::Mode;
 use super::transfer::hold;
 use crate::error::{Error, Kind, Result};
-use crate::format::ber::{self, Fault};
-use crate::format::cms::Content;
-use crate::format::extents::{Extents, Piece};
+use crate::format::ber::{self, BerError};
+use crate::format::cms::EncryptedContent;
+use crate::format::extents::{Extent, Extents};
 use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
 /// Longest header of a segment.
@@ -29,7 +29,12 @@ const WINDOW: usize = 64 << 10;
 
 /// Opens the ciphertext of a message of which `message` are all octets; also returns the position where it ends,
 /// before any end-of-contents octets.
-pub fn open(message: &Reader, content: Content, mode: Mode, budget: &Arc<Budget>) -> Result<(Reader, u64)> {
+pub fn open(
+    message: &Reader,
+    content: EncryptedContent,
+    mode: Mode,
+    budget: &Arc<Budget>,
+) -> Result<(Reader, u64)> {
     if !content.constructed {
         let len = content.len.ok_or_else(|| Error::damaged("a primitive content of indefinite length"))?;
         let end = end_of(content.start, len, message)?;
@@ -116,7 +121,7 @@ impl Walk<'_> {
                 return Ok((at, share));
             }
             let limit = open.iter().rev().find_map(|&end| end).unwrap_or(self.limit);
-            let header = ber::header(window.at(at)?).map_err(|fault| fault_at(fault, at))?;
+            let header = ber::header(window.at(at)?).map_err(|error| error_at(error, at))?;
             let body = at + header.size as u64;
             if header.is_end_of_contents() {
                 match open.pop() {
@@ -162,10 +167,12 @@ impl Walk<'_> {
     }
 }
 
-fn fault_at(fault: Fault, at: u64) -> Error {
-    match fault {
-        Fault::Short => Error::damaged(format!("the encrypted content breaks off at octet {at} (cut off?)")),
-        Fault::Bad(what) => Error::damaged(format!("{what} at octet {at}")),
+fn error_at(error: BerError, at: u64) -> Error {
+    match error {
+        BerError::Short => {
+            Error::damaged(format!("the encrypted content breaks off at octet {at} (cut off?)"))
+        }
+        BerError::Bad(what) => Error::damaged(format!("{what} at octet {at}")),
     }
 }
 
@@ -201,9 +208,9 @@ struct Segments {
 }
 
 impl Segments {
-    /// Returns the header that must stand before the payload of a piece, if that is to be checked.
-    fn unchecked(&self, piece: &Piece) -> Option<&[u8]> {
-        self.header.as_deref().filter(|_| piece.run == 0)
+    /// Returns the header that must stand before the payload of an extent, if that is to be checked.
+    fn unchecked(&self, extent: &Extent) -> Option<&[u8]> {
+        self.header.as_deref().filter(|_| extent.series == 0)
     }
 
     fn check(&self, found: &[u8], expected: &[u8], at: u64) -> Result<()> {
@@ -218,15 +225,15 @@ impl Segments {
         with_scratch((span.end - span.start) as usize, |octets| {
             self.message.read_exact_at(octets, span.start)?;
             let mut done = 0;
-            for piece in self.extents.pieces(offset, buf.len() as u64) {
-                if let Some(expected) = self.unchecked(&piece) {
-                    let header_at = piece.payload - expected.len() as u64;
+            for extent in self.extents.range(offset, buf.len() as u64) {
+                if let Some(expected) = self.unchecked(&extent) {
+                    let header_at = extent.payload - expected.len() as u64;
                     if header_at >= span.start {
                         let at = (header_at - span.start) as usize;
                         self.check(&octets[at..at + expected.len()], expected, header_at)?;
                     }
                 }
-                let (at, len) = ((piece.physical - span.start) as usize, piece.len as usize);
+                let (at, len) = ((extent.physical - span.start) as usize, extent.len as usize);
                 buf[done..done + len].copy_from_slice(&octets[at..at + len]);
                 done += len;
             }
@@ -243,7 +250,7 @@ impl ReadAt for Segments {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let n = available(self.len(), offset, buf.len());
         let buf = &mut buf[..n];
-        let Some(first) = self.extents.pieces(offset, n as u64).next() else { return Ok(0) };
+        let Some(first) = self.extents.range(offset, n as u64).next() else { return Ok(0) };
         let mut start = first.physical;
         if let Some(expected) = self.unchecked(&first) {
             let header_at = first.payload - expected.len() as u64;
@@ -253,20 +260,20 @@ impl ReadAt for Segments {
                 self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
             }
         }
-        let last = self.extents.pieces(offset + n as u64 - 1, 1).next().map_or(start, |p| p.physical + 1);
+        let last = self.extents.range(offset + n as u64 - 1, 1).next().map_or(start, |p| p.physical + 1);
         if last - start <= 2 * n as u64 + WINDOW as u64 {
             self.read_span(buf, offset, start..last)?;
             return Ok(n);
         }
-        // So much lies between the pieces that reading it would cost more than a read for each.
+        // So much lies between the extents that reading it would cost more than a read for each.
         let mut done = 0;
-        for piece in self.extents.pieces(offset, n as u64) {
-            if let Some(expected) = self.unchecked(&piece).filter(|_| piece.physical == piece.payload) {
-                let header_at = piece.payload - expected.len() as u64;
+        for extent in self.extents.range(offset, n as u64) {
+            if let Some(expected) = self.unchecked(&extent).filter(|_| extent.physical == extent.payload) {
+                let header_at = extent.payload - expected.len() as u64;
                 self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
             }
-            let len = piece.len as usize;
-            self.message.read_exact_at(&mut buf[done..done + len], piece.physical)?;
+            let len = extent.len as usize;
+            self.message.read_exact_at(&mut buf[done..done + len], extent.physical)?;
             done += len;
         }
         Ok(n)
@@ -286,7 +293,7 @@ mod tests {
         octets[68 * stride + 4] -= 1;
         octets.extend([0x04, 0].repeat(150_000));
         octets.extend([&[0x04, 16][..], &[7; 16], &[0, 0]].concat());
-        let content = Content { start: 0, len: None, constructed: true };
+        let content = EncryptedContent { start: 0, len: None, constructed: true };
         let message: Reader = Arc::new(octets);
         let (segments, _) = open(&message, content, Mode::Regular, &Budget::unlimited()).unwrap();
         assert_eq!(segments.len(), 70 * LEN as u64 + 16);
@@ -301,7 +308,7 @@ mod tests {
     #[test]
     fn lengths_of_eight_octets_are_read_and_those_that_would_wrap_are_refused_with_their_place() {
         let open = |octets: Vec<u8>, len: Option<u64>| {
-            let content = Content { start: 0, len, constructed: true };
+            let content = EncryptedContent { start: 0, len, constructed: true };
             let message: Reader = Arc::new(octets);
             let [regular, indexed] = [Mode::Regular, Mode::Indexed]
                 .map(|mode| open(&message, content, mode, &Budget::unlimited()));

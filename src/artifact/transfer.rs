@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::mode::Mode;
 use crate::error::{Error, Kind, Result};
-use crate::format::base64::{Index, Indexer, Irregular, Lines, decode_quanta};
+use crate::format::base64::{Irregular, Lines, TextIndex, TextIndexer, decode_quanta};
 use crate::format::mime::{Body, Coding};
 use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
@@ -67,14 +67,14 @@ impl ReadAt for RegularText {
 /// Text of any lines, by an index of all of them.
 struct IndexedText {
     text: Reader,
-    index: Index,
+    index: TextIndex,
     /// Memory of the index.
     _share: Share,
 }
 
 impl IndexedText {
     fn open(text: Reader, uuencoded: bool, budget: &Arc<Budget>) -> Result<IndexedText> {
-        let mut indexer = Indexer::new(uuencoded);
+        let mut indexer = TextIndexer::new(uuencoded);
         let mut share = budget.share();
         with_scratch(STEP, |buf| {
             let mut at = 0;
@@ -115,9 +115,9 @@ impl ReadAt for IndexedText {
         let last = ((offset + n as u64).div_ceil(3) * 4).min(self.index.chars.len());
         with_scratch((last - first) as usize, |chars| {
             let mut done = 0;
-            for piece in self.index.chars.pieces(first, last - first) {
-                let len = piece.len as usize;
-                self.text.read_exact_at(&mut chars[done..done + len], piece.physical)?;
+            for extent in self.index.chars.range(first, last - first) {
+                let len = extent.len as usize;
+                self.text.read_exact_at(&mut chars[done..done + len], extent.physical)?;
                 done += len;
             }
             self.index.to_base64(chars);

@@ -58,7 +58,7 @@ impl GcmReader {
             Some(found) => found.clone()?,
             None => {
                 let found = self.find_key();
-                // What was interrupted says nothing of the tag.
+                // An interruption says nothing about the tag.
                 if !found.as_ref().is_err_and(|error| error.kind().is_transient()) {
                     *verified = Some(found.clone());
                 }

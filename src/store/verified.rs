@@ -4,20 +4,20 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::block_hashes::{self, BLOCK, Hash};
+use crate::format::block_hashes::{self, BLOCK, BlockHash};
 use crate::io::{ReadAt, Reader, available, with_scratch};
 
 /// Rows of hashes that are kept, each as long as the source gives them.
 const KEPT: usize = 4;
 
 /// Hashes of blocks in a row, with the number of the first.
-type Run = (u64, Arc<Vec<Hash>>);
+type Run = (u64, Arc<Vec<BlockHash>>);
 
 /// The hashes that the blocks of a stored file must have.
 pub(crate) trait BlockHashes: Send + Sync {
     /// Returns hashes of blocks in a row, and the number of the first of them; that of `block` is among them, unless
     /// there is none.
-    fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)>;
+    fn around(&self, block: u64) -> Result<(u64, Vec<BlockHash>)>;
 }
 
 pub(crate) struct Verified {
@@ -36,7 +36,7 @@ impl Verified {
         Ok(Verified { file, hashes, kept: RwLock::default() })
     }
 
-    fn hash(&self, block: u64) -> Result<Hash> {
+    fn hash(&self, block: u64) -> Result<BlockHash> {
         let of =
             |(first, hashes): &Run| hashes.get(usize::try_from(block.checked_sub(*first)?).ok()?).copied();
         if let Some(hash) = self.kept.read().iter().find_map(of) {
@@ -90,11 +90,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    struct Fixed(Vec<Hash>);
+    struct Fixed(Vec<BlockHash>);
 
     impl BlockHashes for Fixed {
         /// In rows of two.
-        fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)> {
+        fn around(&self, block: u64) -> Result<(u64, Vec<BlockHash>)> {
             let first = block / 2 * 2;
             Ok((first, self.0.iter().skip(first as usize).take(2).copied().collect()))
         }

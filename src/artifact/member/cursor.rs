@@ -15,7 +15,7 @@ use super::blocks::{BLOCK, Block};
 use super::inflate::Inflate;
 use super::input::Input;
 use crate::error::{Error, Result};
-use crate::format::deflate::{Blocks, Held, WINDOW};
+use crate::format::deflate::{Excerpt, PendingBits, WINDOW};
 use crate::io::{Buffer, Reader, available, with_scratch};
 
 /// Less compressed data is not worth a stream of its own.
@@ -38,7 +38,7 @@ pub(crate) struct Cursor {
     /// CRC-32 of everything before.
     crc: crc32fast::Hasher,
     /// Known if a block of the stream begins here.
-    held: Option<Held>,
+    pending: Option<PendingBits>,
     input: Input,
     /// The block of content that `at` is in, up to there.
     partial: Option<Partial>,
@@ -57,7 +57,7 @@ impl Cursor {
             inflate: Inflate::new()?,
             at: 0,
             crc: crc32fast::Hasher::new(),
-            held: Some(Held::default()),
+            pending: Some(PendingBits::default()),
             input: Input::default(),
             partial: None,
         })
@@ -69,7 +69,7 @@ impl Cursor {
             inflate: self.inflate.copy()?,
             at: self.at,
             crc: self.crc.clone(),
-            held: self.held,
+            pending: self.pending,
             input: self.input.copy(),
             partial: None,
         })
@@ -126,8 +126,8 @@ impl Cursor {
             self.input.consume(step.consumed);
             self.at += step.produced as u64;
             partial.filled += step.produced;
-            self.held = step.held;
-            if stop && self.held.is_some() {
+            self.pending = step.pending;
+            if stop && self.pending.is_some() {
                 break;
             }
             let is_stuck = step.ended || (step.produced == 0 && step.consumed == 0);
@@ -144,12 +144,12 @@ impl Cursor {
 
     /// Decodes all of the input at once; false if that is not possible.
     fn leap(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<bool> {
-        let (Some(held), Some(surplus)) = (self.held, self.input.surplus()) else { return Ok(false) };
+        let (Some(pending), Some(surplus)) = (self.pending, self.input.surplus()) else { return Ok(false) };
         let Some(window) = self.inflate.window() else { return Ok(false) };
         let Some(secret) = Secret::of_this_process() else { return Ok(false) };
         let data = self.input.bytes();
-        let next = Held::of(data[data.len() - 1], surplus);
-        let blocks = Blocks { window: &window, held, data, surplus };
+        let next = PendingBits::of(data[data.len() - 1], surplus);
+        let blocks = Excerpt { window: &window, pending, data, surplus };
         let mut content = source.shared.leaps.take(MAX_LEAP);
         let decoded = with_scratch(blocks.stream_len(&secret.stream), |stream| {
             blocks.write(&secret.stream, stream);
@@ -163,7 +163,7 @@ impl Cursor {
             return Ok(false);
         };
         self.inflate = Inflate::behind(&all[all.len().saturating_sub(WINDOW)..], next)?;
-        self.held = Some(next);
+        self.pending = Some(next);
         self.input.consume(data.len());
         self.crc.update(content);
         while !content.is_empty() {

@@ -8,7 +8,7 @@ use libz_rs_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::format::deflate::{Held, WINDOW};
+use crate::format::deflate::{PendingBits, WINDOW};
 
 /// Memory of one decoder, about: a window of 32 KiB and its tables.
 pub(crate) const STATE_SIZE: usize = 48 << 10;
@@ -24,7 +24,7 @@ pub(crate) struct Step {
     /// True once the last block has been decoded.
     pub(crate) ended: bool,
     /// Known if another block begins here.
-    pub(crate) held: Option<Held>,
+    pub(crate) pending: Option<PendingBits>,
 }
 
 /// A decoder.
@@ -50,10 +50,10 @@ impl Inflate {
     }
 
     /// Returns a decoder for the rest of a stream, from a block on that begins behind `window`.
-    pub(crate) fn behind(window: &[u8], held: Held) -> Result<Inflate> {
+    pub(crate) fn behind(window: &[u8], pending: PendingBits) -> Result<Inflate> {
         let mut new = Inflate::new()?;
         let stream = &mut *new.stream;
-        let (bits, value) = (i32::from(held.count()), i32::from(held.value()));
+        let (bits, value) = (i32::from(pending.count()), i32::from(pending.value()));
         // SAFETY: the stream was initialised; the window is that long, and zlib copies it.
         let codes = unsafe {
             [
@@ -98,7 +98,7 @@ impl Inflate {
             consumed,
             produced: (available_out - self.stream.avail_out) as usize,
             ended: code == Z_STREAM_END,
-            held: self.held(),
+            pending: self.pending(),
         };
         match code {
             Z_OK | Z_STREAM_END | Z_BUF_ERROR => Ok(step),
@@ -106,10 +106,10 @@ impl Inflate {
         }
     }
 
-    fn held(&self) -> Option<Held> {
+    fn pending(&self) -> Option<PendingBits> {
         // How many bits of the last byte are left, 64 in the last block, 128 at the end of one.
         match self.stream.data_type {
-            state @ 128..136 => Some(Held::of(self.last, (state - 128) as u8)),
+            state @ 128..136 => Some(PendingBits::of(self.last, (state - 128) as u8)),
             _ => None,
         }
     }

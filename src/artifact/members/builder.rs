@@ -60,7 +60,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn add(&mut self, entry: &zip::Entry<'_>, position: u64) -> Result<()> {
-        let path = member_name::place(&member_name::decode(entry));
+        let path = member_name::safe_path(&member_name::decode(entry));
         let mtime = zip_time::modified(entry);
         let at = position.checked_sub(self.zip.directory().start).and_then(|at| u32::try_from(at).ok());
         let at = at.filter(|&at| at < u32::MAX).ok_or_else(too_much)?;
