@@ -1,9 +1,9 @@
-//! Octets that are written as text: base64 or uuencode.
+//! Octets that are encoded as text: base64 or uuencode.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mode::Mode;
+use super::addressing::Addressing;
 use crate::error::{Error, Kind, Result};
 use crate::format::base64::{Irregular, Lines, TextIndex, TextIndexer, decode_quanta};
 use crate::format::mime::{Body, Coding};
@@ -14,17 +14,17 @@ const HEAD: usize = 8 << 10;
 const TAIL: usize = 4 << 10;
 /// How much is read at a time to index it.
 const STEP: usize = 256 << 10;
-/// How long is waited for memory that others work with.
+/// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens the octets of a body.
-pub fn open(file: &Reader, body: Body, mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
+pub fn open(file: &Reader, body: Body, addressing: Addressing, budget: &Arc<Budget>) -> Result<Reader> {
     let text: Reader = Arc::new(Slice::new(file.clone(), body.start, body.end.saturating_sub(body.start)));
     match body.coding {
         Coding::Binary => Ok(text),
         Coding::Uuencode => Ok(Arc::new(IndexedText::open(text, true, budget)?)),
         Coding::Base64 => {
-            if mode == Mode::Regular {
+            if addressing == Addressing::Regular {
                 let len = text.len();
                 let head = text.read_vec(0, HEAD)?;
                 let tail = text.read_vec(len.saturating_sub(TAIL as u64), TAIL)?;
@@ -37,7 +37,7 @@ pub fn open(file: &Reader, body: Body, mode: Mode, budget: &Arc<Budget>) -> Resu
     }
 }
 
-/// Base64 whose lines are all alike, as far as one has seen.
+/// Base64 whose lines are all alike, as far as has been seen.
 struct RegularText {
     text: Reader,
     lines: Lines,
@@ -64,7 +64,7 @@ impl ReadAt for RegularText {
     }
 }
 
-/// Text of any lines, by an index of all of them.
+/// A text with lines of any length, read by an index of all of them.
 struct IndexedText {
     text: Reader,
     index: TextIndex,
@@ -81,7 +81,7 @@ impl IndexedText {
             while at < text.len() {
                 let n = text.read_at(buf, at)?;
                 indexer.feed(&buf[..n]).map_err(Error::damaged)?;
-                hold(&mut share, indexer.memory())?;
+                reserve(&mut share, indexer.memory())?;
                 at += n as u64;
             }
             Ok::<_, Error>(())
@@ -91,8 +91,8 @@ impl IndexedText {
     }
 }
 
-/// Makes a share one of so many bytes for an index.
-pub(crate) fn hold(share: &mut Share, bytes: usize) -> Result<()> {
+/// Makes the share of an index `bytes` large.
+pub(crate) fn reserve(share: &mut Share, bytes: usize) -> Result<()> {
     if bytes == share.bytes() || share.resize(bytes, PATIENCE) {
         return Ok(());
     }

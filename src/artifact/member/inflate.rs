@@ -1,4 +1,5 @@
-//! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs by its C interface, which alone has that.
+//! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs through its C interface, because the Rust one
+//! cannot do that.
 
 use std::ptr;
 
@@ -10,7 +11,7 @@ use libz_rs_sys::{
 use crate::error::{Error, Kind, Result};
 use crate::format::deflate::{PendingBits, WINDOW};
 
-/// Memory of one decoder, about: a window of 32 KiB and its tables.
+/// Approximate memory of one decoder: a window of 32 KiB and its tables.
 pub(crate) const STATE_SIZE: usize = 48 << 10;
 
 /// Without header and check sum, with the largest window.
@@ -41,7 +42,7 @@ unsafe impl Send for Inflate {}
 impl Inflate {
     pub(crate) fn new() -> Result<Inflate> {
         let mut stream = Box::new(z_stream::default());
-        // One that has no output at all cannot be copied. Nothing is written there: avail_out is 0.
+        // A stream without an output pointer cannot be copied. Nothing is written there: avail_out is 0.
         stream.next_out = ptr::dangling_mut();
         let size = size_of::<z_stream>() as i32;
         // SAFETY: the stream is initialised memory of that size, with the default allocator.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, LazyLock};
 
-use cddsfs::artifact::{Mode, Part, Rejoined, rejoin};
+use cddsfs::artifact::{Addressing, PartReader, Rejoined, rejoin};
 use cddsfs::crypto::Identity;
 use cddsfs::format::base64::{Lines, TextIndex, TextIndexer, decode_quanta};
 use cddsfs::format::ber::{self, Children};
@@ -280,13 +280,14 @@ fn read_ranges(reader: &dyn ReadAt, whole: Option<&[u8]>, seed: u64) {
 /// Input: the file of a stored part, encrypted to the key beside this package.
 pub fn part(data: &[u8]) {
     let file: Reader = Arc::new(data.to_vec());
-    let [regular, indexed] = [Mode::Regular, Mode::Indexed].map(|mode| {
+    let [regular, indexed] = [Addressing::Regular, Addressing::Indexed].map(|addressing| {
         let part =
-            Part::open(file.clone(), IDENTITIES.clone(), mode, &cddsfs::io::Budget::unlimited()).ok()?;
+            PartReader::open(file.clone(), IDENTITIES.clone(), addressing, &cddsfs::io::Budget::unlimited())
+                .ok()?;
         assert!(part.len() <= data.len() as u64);
         let whole = read_all(&part);
         // What is not regular may show only in a read of the whole.
-        let same = whole.as_deref().filter(|_| mode == Mode::Indexed);
+        let same = whole.as_deref().filter(|_| addressing == Addressing::Indexed);
         read_ranges(&part, same, data.len() as u64 ^ 0x9E37_79B9);
         whole
     });

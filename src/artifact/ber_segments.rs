@@ -6,12 +6,12 @@
 //!
 //! Real producers write segments of one size and one or two others at the end. So the size is learnt from the first
 //! and, where the end agrees with it, only the headers that a read steps on are looked at. Otherwise all headers are
-//! read once and their places remembered as runs.
+//! read once and their positions kept as extents.
 
 use std::sync::Arc;
 
-use super::mode::Mode;
-use super::transfer::hold;
+use super::addressing::Addressing;
+use super::transfer::reserve;
 use crate::error::{Error, Kind, Result};
 use crate::format::ber::{self, BerError};
 use crate::format::cms::EncryptedContent;
@@ -20,19 +20,19 @@ use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
 /// Longest header of a segment.
 const MAX_HEADER: usize = 10;
-/// As many segments are always walked through.
+/// Up to this many segments are always walked through.
 const FEW: u64 = 64;
 /// Nesting of constructed segments.
 const MAX_DEPTH: usize = 16;
 /// How much is read at a time to find headers.
 const WINDOW: usize = 64 << 10;
 
-/// Opens the ciphertext of a message of which `message` are all octets; also returns the position where it ends,
+/// Opens the ciphertext of a message, given all octets of it; also returns the position where the ciphertext ends,
 /// before any end-of-contents octets.
 pub fn open(
     message: &Reader,
     content: EncryptedContent,
-    mode: Mode,
+    addressing: Addressing,
     budget: &Arc<Budget>,
 ) -> Result<(Reader, u64)> {
     if !content.constructed {
@@ -44,15 +44,15 @@ pub fn open(
         Some(len) => end_of(content.start, len, message)?,
         None => message.len(),
     };
-    let walk = Walk { message, limit, definite: content.len.is_some(), budget };
-    if mode == Mode::Regular
+    let walk = SegmentWalk { message, limit, definite: content.len.is_some(), budget };
+    if addressing == Addressing::Regular
         && let Some(found) = walk.regular(content.start)?
     {
         return Ok(found);
     }
     let mut extents = Extents::default();
     let (end, share) = walk.index(content.start, &mut extents)?;
-    Ok((Arc::new(Segments { message: message.clone(), extents, header: None, _share: share }), end))
+    Ok((Arc::new(SegmentReader { message: message.clone(), extents, header: None, _share: share }), end))
 }
 
 /// Returns where `len` octets from `start` on end, if the message has so many.
@@ -64,15 +64,15 @@ fn end_of(start: u64, len: u64, message: &Reader) -> Result<u64> {
     })
 }
 
-/// Going from header to header.
-struct Walk<'a> {
+/// Steps from header to header.
+struct SegmentWalk<'a> {
     message: &'a Reader,
     limit: u64,
     definite: bool,
     budget: &'a Arc<Budget>,
 }
 
-impl Walk<'_> {
+impl SegmentWalk<'_> {
     /// Returns the reader and the end if the segments look regular from both ends, and there are many.
     fn regular(&self, start: u64) -> Result<Option<(Reader, u64)>> {
         let head = self.message.read_vec(start, MAX_HEADER)?;
@@ -80,14 +80,14 @@ impl Walk<'_> {
         let (Some(len), ber::OCTET_STRING) = (first.len.filter(|&len| len >= 16), first.tag) else {
             return Ok(None);
         };
-        // A length near 2^64 is none of a segment; the index says so with its place.
+        // No segment has a length near 2^64; the index reports it with its position.
         let Some(stride) = len.checked_add(first.size as u64) else { return Ok(None) };
         let most = self.limit.saturating_sub(start) / stride;
         if most <= FEW {
             return Ok(None);
         }
         let header = head[..first.size].to_vec();
-        // Behind the equal segments come others and what closes the message: together less than a few strides.
+        // After the equal segments come others and what closes the message: together less than a few strides.
         for count in (most.saturating_sub(4)..=most).rev() {
             let at = start + (count - 1) * stride;
             if self.message.read_vec(at, header.len())? != header || at + stride > self.limit {
@@ -97,7 +97,10 @@ impl Walk<'_> {
             return Ok(match self.index(at + stride, &mut extents) {
                 Ok((end, share)) => {
                     let message = self.message.clone();
-                    Some((Arc::new(Segments { message, extents, header: Some(header), _share: share }), end))
+                    Some((
+                        Arc::new(SegmentReader { message, extents, header: Some(header), _share: share }),
+                        end,
+                    ))
                 }
                 Err(error) if error.kind().is_transient() => return Err(error),
                 Err(_) => None,
@@ -149,7 +152,7 @@ impl Walk<'_> {
             match (header.tag, end) {
                 (ber::OCTET_STRING, Some(end)) => {
                     extents.push(body, end - body)?;
-                    hold(&mut share, extents.memory())?;
+                    reserve(&mut share, extents.memory())?;
                     at = end;
                 }
                 (tag, _) if tag == ber::OCTET_STRING | ber::CONSTRUCTED && open.len() < MAX_DEPTH => {
@@ -198,16 +201,16 @@ impl Window<'_> {
     }
 }
 
-struct Segments {
+struct SegmentReader {
     message: Reader,
     extents: Extents,
-    /// The header of the segments of the first run, where they have not all been looked at.
+    /// The header of the segments of the first series, where not all of them have been looked at.
     header: Option<Vec<u8>>,
     /// Memory of the extents.
     _share: Share,
 }
 
-impl Segments {
+impl SegmentReader {
     /// Returns the header that must stand before the payload of an extent, if that is to be checked.
     fn unchecked(&self, extent: &Extent) -> Option<&[u8]> {
         self.header.as_deref().filter(|_| extent.series == 0)
@@ -242,7 +245,7 @@ impl Segments {
     }
 }
 
-impl ReadAt for Segments {
+impl ReadAt for SegmentReader {
     fn len(&self) -> u64 {
         self.extents.len()
     }
@@ -295,7 +298,7 @@ mod tests {
         octets.extend([&[0x04, 16][..], &[7; 16], &[0, 0]].concat());
         let content = EncryptedContent { start: 0, len: None, constructed: true };
         let message: Reader = Arc::new(octets);
-        let (segments, _) = open(&message, content, Mode::Regular, &Budget::unlimited()).unwrap();
+        let (segments, _) = open(&message, content, Addressing::Regular, &Budget::unlimited()).unwrap();
         assert_eq!(segments.len(), 70 * LEN as u64 + 16);
         let error = segments.read_vec(68 * LEN as u64, 2 * LEN + 16).unwrap_err();
         assert_eq!(error.kind(), Kind::Irregular);
@@ -310,8 +313,8 @@ mod tests {
         let open = |octets: Vec<u8>, len: Option<u64>| {
             let content = EncryptedContent { start: 0, len, constructed: true };
             let message: Reader = Arc::new(octets);
-            let [regular, indexed] = [Mode::Regular, Mode::Indexed]
-                .map(|mode| open(&message, content, mode, &Budget::unlimited()));
+            let [regular, indexed] = [Addressing::Regular, Addressing::Indexed]
+                .map(|addressing| open(&message, content, addressing, &Budget::unlimited()));
             match (regular, indexed) {
                 (Ok(regular), Ok(_)) => Ok(regular.0.read_vec(0, 10_000).unwrap()),
                 (Err(regular), Err(indexed)) => {
