@@ -10,7 +10,7 @@ use crate::crypto::Identity;
 use crate::error::{Error, Result};
 use crate::format::part_name::Ordinal;
 use crate::io::Budget;
-use crate::store::plain::{StoredPart, StoredSet};
+use crate::store::sets::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
 pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
