@@ -1,6 +1,6 @@
 //! The two ways to find an octet in a stored part.
 
-/// How lines and segments are found.
+/// A way to find lines and segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
     /// Computed from their shape, which is learnt from beginning and end and checked wherever a read steps on them.

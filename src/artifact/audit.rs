@@ -170,7 +170,7 @@ impl Audit {
     }
 }
 
-/// What a local header says.
+/// The fields of a local header.
 struct LocalHeader<'a> {
     flags: u16,
     method: u16,

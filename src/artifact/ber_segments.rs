@@ -24,7 +24,7 @@ const MAX_HEADER: usize = 10;
 const FEW: u64 = 64;
 /// Nesting of constructed segments.
 const MAX_DEPTH: usize = 16;
-/// How much is read at a time to find headers.
+/// Octets that are read at a time to find headers.
 const WINDOW: usize = 64 << 10;
 
 /// Opens the ciphertext of a message, given all octets of it; also returns the position where the ciphertext ends,
@@ -55,7 +55,7 @@ pub fn open(
     Ok((Arc::new(SegmentReader { message: message.clone(), extents, header: None, _share: share }), end))
 }
 
-/// Returns where `len` octets from `start` on end, if the message has so many.
+/// Returns where `len` octets from `start` on end, if the message is that long.
 fn end_of(start: u64, len: u64, message: &Reader) -> Result<u64> {
     start.checked_add(len).filter(|&end| end <= message.len()).ok_or_else(|| {
         Error::damaged(format!(

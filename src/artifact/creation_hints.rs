@@ -13,7 +13,7 @@ use crate::io::Reader;
 /// Times before this (1990) are what writers put in when they have none.
 const FIRST: Duration = Duration::from_secs(631_152_000);
 
-/// What there is to tell when a zip was made.
+/// Hints at when a zip was made.
 pub(crate) struct CreationHints {
     /// When the newest of its members was last changed, as far as they have times.
     pub(crate) newest: Option<SystemTime>,

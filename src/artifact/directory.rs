@@ -6,17 +6,17 @@ use crate::error::{Error, Result};
 use crate::format::zip::{self, DIGITAL_SIGNATURE, Entry};
 use crate::io::{ReadAt, available};
 
-/// How much of the directory is read at a time: more than any header is long (46 + 3 * 65,535 bytes).
+/// Bytes of the directory that are read at a time: more than any header is long (46 + 3 * 65,535 bytes).
 const STEP: usize = 256 << 10;
 /// A larger directory is refused, so that reading one ends. A member takes 46 bytes and its name.
 const MAX_DIRECTORY: u64 = 1 << 30;
 
-/// Where the central directory is.
+/// Position and size of the central directory, and its entries as announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct CentralDirectory {
     pub(crate) start: u64,
     pub(crate) size: u64,
-    /// What has to be added to the offsets of local headers, because something stands in front of the zip.
+    /// Bytes in front of the zip, which have to be added to the offsets of local headers.
     pub(crate) shift: u64,
     /// Number of headers that the end record announces.
     pub(crate) entries: u64,
@@ -64,7 +64,7 @@ pub(crate) fn each_header(
             used += entry.header_len();
         }
         if used == 0 {
-            // What is here is no header: a signature, or damage that ends the list.
+            // There is no header here, but a signature, or damage that ends the list.
             break;
         }
         at += used as u64;
@@ -72,8 +72,8 @@ pub(crate) fn each_header(
     Ok(at)
 }
 
-/// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be a
-/// signature, and nothing else.
+/// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be
+/// a signature, and nothing else.
 pub(crate) fn broken_off(archive: &dyn ReadAt, range: &Range<u64>, end: u64) -> Result<Option<Error>> {
     if end == range.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
         return Ok(None);

@@ -41,7 +41,7 @@ pub struct MemberResources {
     decoders: Decoders,
     /// Members that are being decoded ahead of their readers.
     members_ahead: AtomicUsize,
-    /// How many bytes each of them is decoded ahead.
+    /// Bytes that each of them is decoded ahead.
     bytes_ahead: u64,
 }
 

@@ -24,7 +24,7 @@ pub use nodes::{MemberKind, NodeId, ROOT};
 /// Bytes that the tree of one zip may take.
 pub(crate) const MAX_TREE: usize = 32 << 20;
 
-/// What stat(2) wants to know.
+/// The attributes that stat(2) shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberAttr {
     pub(crate) kind: MemberKind,
@@ -42,7 +42,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Reads the central directory, with memory out of a budget. `mtime` is for directories that have none of their own.
+    /// Reads the central directory, with memory out of a budget. `mtime` is for directories that have none of their
+    /// own.
     pub fn open(zip: Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Result<Members> {
         let mut builder = TreeBuilder::new(&zip, mtime, budget);
         let end = zip.each_entry(|entry, at| builder.add(entry, at))?;

@@ -16,7 +16,7 @@ const MAX_DIRECTORY: u64 = 16 << 20;
 /// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the end record says of the parts that were given.
+/// The result of rejoining the parts that were given.
 pub enum Rejoined {
     Zip(Whole),
     /// The end record is on the disk of this number, counted from 0, and that is not the last of those given.
@@ -301,8 +301,8 @@ impl SplitDirectory<'_> {
         broken_off(joined, &self.range, end)?.map_or(Ok(()), Err)
     }
 
-    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns how
-    /// many headers there are in all.
+    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns
+    /// how many headers there are in all.
     ///
     /// Only the last header of a part can be affected, which keeps the work in proportion to the number of parts.
     fn find_moved(&mut self) -> Result<u64> {

@@ -29,7 +29,7 @@ pub struct PartFile {
 
 pub type OpenPart = Arc<dyn Fn() -> Result<Reader> + Send + Sync>;
 
-/// What keeps a set from being whole.
+/// The reasons why a set is not whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gaps {
     pub(crate) missing: Vec<Ordinal>,
@@ -55,7 +55,7 @@ impl Zip {
         Zip { reader, directory, parts, _share: share, missing: Vec::new() }
     }
 
-    /// Where its central directory is.
+    /// Returns where its central directory is.
     pub(crate) fn directory(&self) -> CentralDirectory {
         self.directory
     }
@@ -128,7 +128,7 @@ pub fn open(
     }
 }
 
-/// How parts are opened.
+/// Options for opening parts.
 struct PartOptions<'a> {
     identities: &'a Arc<[Identity]>,
     addressing: Addressing,

@@ -9,10 +9,10 @@ use crate::format::base64::{Irregular, Lines, TextIndex, TextIndexer, decode_qua
 use crate::format::mime::{Body, Coding};
 use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
-/// How much of the text is looked at to learn its lines.
+/// Bytes of the text that are looked at to learn its lines.
 const HEAD: usize = 8 << 10;
 const TAIL: usize = 4 << 10;
-/// How much is read at a time to index it.
+/// Bytes that are read at a time to index it.
 const STEP: usize = 256 << 10;
 /// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -44,7 +44,7 @@ pub(crate) enum Recipient {
     Other(&'static str),
 }
 
-/// Where the encrypted content is.
+/// Position and form of the encrypted content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncryptedContent {
     /// Position of the first octet after the header of `[0]`.

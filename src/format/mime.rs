@@ -111,7 +111,8 @@ pub enum NoBody {
     Unsupported(String),
 }
 
-/// Finds the encrypted message in a file of `len` octets, from the first [`MAX_OUTER_HEADER`] and the last [`TAIL`] of it.
+/// Finds the encrypted message in a file of `len` octets, from the first [`MAX_OUTER_HEADER`] and the last [`TAIL`] of
+/// it.
 pub fn armour(head: &[u8], tail: &[u8], len: u64) -> Result<Body, NoBody> {
     let skipped = leading(head);
     let text = &head[skipped..];

@@ -64,7 +64,7 @@ pub(crate) fn is_encrypted(file_name: &str) -> bool {
     strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
 }
 
-/// What browsers append to the name of a download that is under way: Firefox, Chromium, Safari.
+/// Suffixes of downloads that are under way: Firefox, Chromium, Safari.
 const UNFINISHED: [&str; 3] = [".part", ".crdownload", ".download"];
 
 /// A part that is being downloaded.

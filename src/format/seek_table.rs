@@ -1,4 +1,5 @@
-//! Where reading can begin in a deflated member that we wrote: a private extra field of its central directory header.
+//! Seek tables: where reading can begin in a deflated member that we wrote. They are a private extra field of its
+//! central directory header.
 //!
 //! The content is cut into blocks of equal size (the last may be shorter); each was deflated by itself, so that an
 //! inflater can begin at any of them with an empty window. So that the field stays small whatever the size of the

@@ -31,7 +31,7 @@ pub(crate) const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
 pub const END_RECORD: [u8; 4] = *b"PK\x05\x06";
 pub const ZIP64_RECORD: [u8; 4] = *b"PK\x06\x06";
 pub const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
-/// What a split zip begins with, and what may be left of it in a set of one part (APPNOTE section 8.5.3, 8.5.4).
+/// What a split zip begins with, and what may be left of it in a set of one part (APPNOTE sections 8.5.3, 8.5.4).
 pub const SPANNING_MARKERS: [[u8; 4]; 2] = [*b"PK\x07\x08", *b"PK00"];
 
 pub(crate) const LOCAL_HEADER_LEN: usize = 30;
@@ -118,7 +118,7 @@ pub(crate) fn counts_agree(said: u64, is_zip64: bool, found: u64) -> bool {
     said == found || (!is_zip64 && found > 0xFFFF && said == found & 0xFFFF)
 }
 
-/// Where the zip64 record is.
+/// Position of the zip64 record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Locator {
     pub(crate) disk: u32,

@@ -1,4 +1,5 @@
-//! When a member was last changed, both ways: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the header.
+//! When a member was last changed, both ways: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the
+//! header.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Frees some memory that is only cached; returns false if there is none.
 type Reclaim = dyn Fn() -> bool + Send + Sync;
 
-/// How often a waiting share tries again to reclaim memory.
+/// Time between two attempts of a waiting share to reclaim memory.
 const RETRY: Duration = Duration::from_millis(5);
 
 pub struct Budget {

@@ -1,4 +1,4 @@
-//! Whether a change that was asked for may still be made.
+//! Permits: whether a change that was asked for may still be made.
 //!
 //! A request waits for a bounded time. Whatever makes the change takes the permit at the last moment, just before the
 //! change counts; whatever answers that time is up revokes it. Exactly one of the two succeeds, so that what was

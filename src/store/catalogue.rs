@@ -6,9 +6,9 @@
 //! sqlite     both, in one file of the store's directory
 //! ```
 //!
-//! Nothing above [`crate::store`] knows which kind it has. Several processes may have a store open; what one of them commits,
-//! the others see at their next query ([`Catalogue::changes`] tells that something has changed). What was committed
-//! survives a loss of power.
+//! Nothing above [`crate::store`] knows which kind it has. Several processes may have a store open; what one of them
+//! commits, the others see at their next query ([`Catalogue::changes`] tells that something has changed). What was
+//! committed survives a loss of power.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificates {
     pub pem: Vec<u8>,
-    /// What errors call the place where they are kept.
+    /// The name of the place where they are kept, for errors.
     pub place: String,
 }
 

@@ -32,7 +32,7 @@ mod probe;
 use layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK, private_dir};
 pub(crate) use probe::{DirectoryKind, probe};
 
-/// What a managed store knows, what is to be done in it, and where its parts are.
+/// A managed store: what it knows, what is to be done in it, and where its parts are.
 pub struct Managed {
     dir: PathBuf,
     pub catalogue: Arc<dyn Catalogue>,
@@ -125,7 +125,7 @@ impl Managed {
 
 /// Refuses to make a store around other files, above all around a plain store.
 fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
-    // What there may be of a store whose making was interrupted.
+    // Files that a store has whose making was interrupted.
     let ours = [CATALOGUE, "cddsfs.db-wal", "cddsfs.db-shm", ARTIFACTS, CERTIFICATE, LOCK];
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

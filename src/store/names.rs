@@ -1,5 +1,6 @@
-//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and in a directory `.export-<uuid>.<fence>.<n>.tmp`
-//! while they are written. A name from a catalogue or a directory is used only if it is one of these.
+//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and in a directory
+//! `.export-<uuid>.<fence>.<n>.tmp` while they are written. A name from a catalogue or a directory is used only if it
+//! is one of these.
 
 use super::parts::Key;
 use crate::error::Result;

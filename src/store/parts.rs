@@ -1,4 +1,4 @@
-//! Where the parts of a store are: a location.
+//! Locations: where the parts of a store are.
 //!
 //! A part is reached by its key, and shown by its name: in a directory they are mostly the same, in other locations
 //! nothing can be renamed. A version says which bytes are meant; only the location understands it.
@@ -19,7 +19,7 @@ use crate::io::{Cancel, Reader};
 
 pub mod local;
 
-/// What a part is reached by within its location: names with `/` between them.
+/// The key by which a part is reached within its location: names with `/` between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
 
@@ -70,7 +70,7 @@ impl Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartRef {
     pub key: Key,
-    /// What it is shown as.
+    /// The name that it is shown with.
     pub name: String,
     pub size: u64,
     pub version: Version,
@@ -105,7 +105,7 @@ pub struct Left {
     pub is_unfinished: bool,
 }
 
-/// How much room there is, as statvfs(3) counts it.
+/// Room on the filesystem, as statvfs(3) counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Space {
     /// Bytes.
@@ -119,7 +119,7 @@ pub struct Space {
     pub name_max: u64,
 }
 
-/// How a part came to be in another place.
+/// The way in which a part was saved in another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
     Copied,

@@ -25,7 +25,7 @@ pub struct StoredFile {
     access: Arc<ReadAccess>,
 }
 
-/// How files of a location are reached, the same for all of them.
+/// Access to the files of a location, shared by all of them.
 struct ReadAccess {
     parts: Arc<dyn Parts>,
     stop: Cancel,
@@ -116,7 +116,7 @@ pub struct StoredPart {
 /// All parts of one export that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSet {
-    /// What the names of all parts begin with: `export-<uuid>`.
+    /// The beginning of the names of all parts: `export-<uuid>`.
     pub(crate) stem: String,
     /// In the order of their ordinals. An empty file is no part: a browser makes one to keep the name for a download.
     pub parts: Vec<StoredPart>,
@@ -201,7 +201,7 @@ pub(crate) struct GroupedFiles {
     pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
 }
 
-/// Where files come from.
+/// The origin of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// They are downloaded: an empty file keeps the name for a part that is being downloaded.

@@ -24,18 +24,18 @@ use crate::error::{At, Result};
 /// The sizes of one store, as seen with one set of keys.
 pub(crate) struct SizeCache {
     path: Option<PathBuf>,
-    contents: Mutex<Contents>,
+    known_sets: Mutex<KnownSets>,
     /// Held while the file is written: there is one unfinished file.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Contents {
+struct KnownSets {
     known: HashMap<SetDigest, Known>,
     changed: bool,
 }
 
-/// What is remembered about a set that is whole.
+/// Length and time of a whole set, as they are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known(pub u64, Option<i64>);
 
@@ -92,27 +92,31 @@ impl SizeCache {
         let saved: Option<CacheFile> = text.and_then(|text| serde_json::from_slice(&text).ok());
         let sets = saved.filter(|saved| saved.version == VERSION).map(|saved| saved.sets).unwrap_or_default();
         let known = sets.iter().filter_map(|(digest, known)| Some((from_hex(digest)?, *known))).collect();
-        SizeCache { path, contents: Mutex::new(Contents { known, changed: false }), saving: Mutex::default() }
+        SizeCache {
+            path,
+            known_sets: Mutex::new(KnownSets { known, changed: false }),
+            saving: Mutex::default(),
+        }
     }
 
     pub(crate) fn get(&self, digest: &SetDigest) -> Option<Known> {
-        self.contents.lock().known.get(digest).copied()
+        self.known_sets.lock().known.get(digest).copied()
     }
 
     pub(crate) fn put(&self, digest: &SetDigest, known: Known) {
-        let mut contents = self.contents.lock();
-        contents.changed |= contents.known.insert(*digest, known) != Some(known);
+        let mut known_sets = self.known_sets.lock();
+        known_sets.changed |= known_sets.known.insert(*digest, known) != Some(known);
     }
 
     /// Forgets what turned out to be wrong.
     pub(crate) fn forget(&self, digest: &SetDigest) {
-        let mut contents = self.contents.lock();
-        contents.changed |= contents.known.remove(digest).is_some();
+        let mut known_sets = self.known_sets.lock();
+        known_sets.changed |= known_sets.known.remove(digest).is_some();
     }
 
     /// Returns true if there is something to write down.
     pub(crate) fn have_changed(&self) -> bool {
-        self.contents.lock().changed
+        self.known_sets.lock().changed
     }
 
     /// Writes down what has changed, without the sets that are gone.
@@ -120,19 +124,19 @@ impl SizeCache {
         let Some(path) = &self.path else { return Ok(()) };
         let _one_at_a_time = self.saving.lock();
         let json = {
-            let mut contents = self.contents.lock();
-            if !std::mem::take(&mut contents.changed) {
+            let mut known_sets = self.known_sets.lock();
+            if !std::mem::take(&mut known_sets.changed) {
                 return Ok(());
             }
-            contents.known.retain(|digest, _| present.contains(digest));
-            let sets = contents.known.iter().map(|(digest, known)| (to_hex(digest), *known)).collect();
+            known_sets.known.retain(|digest, _| present.contains(digest));
+            let sets = known_sets.known.iter().map(|(digest, known)| (to_hex(digest), *known)).collect();
             serde_json::to_vec(&CacheFile { version: VERSION, sets }).unwrap_or_default()
         };
         let dir = path.parent().unwrap_or(Path::new("."));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir.display());
         let written = made.and_then(|()| write_atomically(path, &json).at(path.display()));
         // What could not be written still has to be.
-        self.contents.lock().changed |= written.is_err();
+        self.known_sets.lock().changed |= written.is_err();
         written
     }
 }

@@ -37,7 +37,7 @@ pub struct StoreSnapshot {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
-    /// How long its artifacts are kept.
+    /// Retention of its artifacts.
     pub(crate) retention: Retention,
     /// The runs of a managed store, by the stem of their artifacts' names.
     pub(crate) runs: BTreeMap<String, Arc<Run>>,
@@ -86,7 +86,7 @@ impl Store {
         }
     }
 
-    /// Where its parts are.
+    /// Returns the location of its parts.
     pub(crate) fn parts(&self) -> &Arc<dyn Parts> {
         match self {
             Store::Plain(store) => &store.parts,
@@ -202,7 +202,7 @@ fn recorded(artifacts: &[StoredArtifact]) -> Vec<PartRef> {
 struct CatalogueHashes {
     store: Arc<Managed>,
     run: String,
-    /// Of the part, counted from 1.
+    /// Number of the part, from 1.
     number: u32,
 }
 

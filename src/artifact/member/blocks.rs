@@ -69,7 +69,7 @@ struct Decoding {
     read_ahead: ReadAhead,
 }
 
-/// Where the member is being read, and how far it has been decoded ahead of that.
+/// Position of the reader, and of the decoding ahead of it.
 #[derive(Default)]
 struct ReadAhead {
     /// The block that the reader has come to.
@@ -82,7 +82,7 @@ struct ReadAhead {
     threads: usize,
 }
 
-/// Requests of one reader come in any order within so many bytes: the kernel has several under way.
+/// Requests of one reader come in any order within this many bytes: the kernel has several under way.
 const DISORDER: u64 = 2 << 20;
 /// A reader that has read this many blocks in a row will read on.
 const LONG: u64 = 3;

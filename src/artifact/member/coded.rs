@@ -25,9 +25,9 @@ const PPMD: u16 = 98;
 
 /// Decoders that look back further than this are refused: the default of 7-Zip, and twice that of zstd -19 and xz.
 pub(crate) const MAX_WINDOW: u64 = 32 << 20;
-/// What a decoder takes besides its window: tables, buffers. Those of LZMA grow with the properties.
+/// Memory of a decoder besides its window: tables, buffers. Those of LZMA grow with the properties.
 const TABLES: u64 = 512 << 10;
-/// How much of the data [`Coded::learn`] looks at.
+/// Bytes of the data that [`Coded::learn`] looks at.
 pub(crate) const HEAD: usize = 64;
 
 /// A method, and what its data says about itself.
@@ -36,7 +36,7 @@ pub(crate) struct Coded {
     method: u16,
     /// Bytes of content.
     size: u64,
-    /// How far back it looks.
+    /// Bytes that it looks back.
     window: u64,
     tables: u64,
 }

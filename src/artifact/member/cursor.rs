@@ -260,7 +260,8 @@ mod tests {
     use crate::format::deflate::find_block;
     use crate::format::deflate::tests::{deflate, text};
 
-    /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the error.
+    /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the
+    /// error.
     fn decoded(compressed: Vec<u8>, len: usize, crc: u32) -> (Vec<u8>, usize, Option<Error>) {
         let member = CompressedMember {
             compressed: Arc::new(compressed),
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_block_inside_of_another_is_none() {
-        // What is deflated already is stored, and in there are beginnings of blocks.
+        // Deflated data is stored when it is deflated again, and it has beginnings of blocks inside.
         let content = deflate(&text(1, 24 << 20), 6);
         let compressed = deflate(&content, 6);
         assert!(compressed.len() > content.len());

@@ -20,7 +20,7 @@ const MAX_THREADS: usize = 4;
 /// A group, ready to be inflated.
 #[derive(Debug, Clone, Copy)]
 struct PlacedGroup {
-    /// Where its compressed data begins.
+    /// Position of its compressed data.
     start: u64,
     compressed: usize,
     size: usize,
@@ -61,7 +61,7 @@ impl Grouped {
     }
 }
 
-/// What follows the last block of a stream (RFC 1951 section 3.2.4): one that is final, stored, and empty.
+/// The end of a stream: a block that is final, stored and empty (RFC 1951 section 3.2.4).
 const END_OF_STREAM: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 
 impl Decode for Grouped {

@@ -17,7 +17,7 @@ pub(crate) const STATE_SIZE: usize = 48 << 10;
 /// Without header and check sum, with the largest window.
 const RAW_WINDOW_BITS: i32 = -15;
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) consumed: usize,

@@ -6,16 +6,16 @@ use crate::error::Result;
 use crate::format::deflate::find_block;
 use crate::io::{ReadAt, Reader};
 
-/// How much is read at a time.
+/// Bytes that are read at a time.
 const INPUT: usize = 64 << 10;
 /// A decoder that has taken this much in a row will go on.
 const LONG: usize = 16 * INPUT;
-/// How much is read ahead of it.
+/// Bytes that are read ahead of it.
 const CHUNK: usize = 512 << 10;
-/// Where in a chunk the search for the beginning of a block starts, at which it is cut.
+/// Position in a chunk from which on the beginning of a block is looked for, to cut it there.
 const CUT_FROM: usize = CHUNK / 4 * 3;
 
-/// What a decoder is working on, and what comes next.
+/// The bytes that a decoder is working on, and those that come next.
 #[derive(Default)]
 pub(crate) struct Input {
     /// Position of the decoder in the compressed data.
@@ -31,7 +31,7 @@ pub(crate) struct Input {
 struct InputChunk {
     bytes: Vec<u8>,
     surplus: Option<u8>,
-    /// What has been read behind the cut.
+    /// Bytes that have been read behind the cut.
     rest: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ impl Input {
         let chunk = match self.next.take().map(JoinHandle::join) {
             Some(Ok(Ok(chunk))) => chunk,
             failed => {
-                // What can still be read of a damaged chunk is read.
+                // As much of a damaged chunk as possible is read.
                 self.run = if failed.is_some() { 0 } else { self.run };
                 InputChunk { bytes: compressed.read_vec(self.at, INPUT)?, surplus: None, rest: Vec::new() }
             }
@@ -69,7 +69,7 @@ impl Input {
         self.at += count as u64;
     }
 
-    /// How many bits at the end of the bytes seem to belong to the next block, if a block seems to begin there.
+    /// Returns how many bits at the end of the bytes seem to belong to the next block, if one seems to begin there.
     pub(crate) fn surplus(&self) -> Option<u8> {
         self.surplus
     }

@@ -1,7 +1,7 @@
 //! Members of the methods of [`super::coded`]: decoded from the beginning on, in a thread of their own.
 //!
-//! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately
-//! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order; and so is the decoder, for
+//! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately are
+//! kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order; and so is the decoder, for
 //! as long as others do not need its memory.
 
 use std::io::{self, Read};

@@ -19,7 +19,7 @@ pub(crate) struct StoredMember {
     running: Mutex<RunningCrc>,
 }
 
-/// What has been read without a gap from the beginning, and what has been read ahead of it.
+/// CRC-32 of what has been read without a gap from the beginning, and of what has been read ahead of it.
 #[derive(Default)]
 struct RunningCrc {
     end: u64,

@@ -25,7 +25,7 @@ pub(crate) struct MemberNode {
     pub(crate) parent: NodeId,
     /// Position of its header in the central directory, or [`NO_ENTRY`].
     entry: u32,
-    /// Where its name begins in `Nodes::names`.
+    /// Position of its name in `Nodes::names`.
     name: u32,
     name_len: u8,
     pub(crate) kind: MemberKind,
@@ -148,12 +148,12 @@ impl Nodes {
         (node.name, node.name_len) = (at as u32, len as u8);
     }
 
-    /// Bytes that they take.
+    /// Returns the bytes that they take.
     pub(crate) fn memory(&self) -> usize {
         self.nodes.capacity() * size_of::<MemberNode>() + self.names.capacity()
     }
 
-    /// Bytes that they will take, at the most, when one more has been added and one renamed.
+    /// Returns the bytes that they will take at most when one more has been added and one renamed.
     pub(crate) fn memory_with_one_more(&self) -> usize {
         let is_full = self.nodes.len() == self.nodes.capacity();
         let nodes = if is_full { step(self.nodes.len()) } else { 0 };

@@ -2,7 +2,7 @@
 
 use super::{Extents, is_alphabet};
 
-/// Where the characters of a text stand, and how many bytes they mean.
+/// Positions of the characters of a text, and the number of bytes that they stand for.
 #[derive(Debug, Clone)]
 pub struct TextIndex {
     /// Character number to position in the text.

@@ -33,7 +33,7 @@ impl Cipher {
     }
 }
 
-/// How the cipher is used.
+/// Mode of operation of a cipher, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CipherMode {
     Cbc { iv: Vec<u8> },
@@ -56,7 +56,7 @@ pub(crate) enum HashFunction {
     Sha512,
 }
 
-/// How the content encryption key is encrypted.
+/// Algorithm by which the content encryption key is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyTransportAlgorithm {
     RsaPkcs1,

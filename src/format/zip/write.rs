@@ -25,7 +25,7 @@ const NEEDED_ZIP64: u16 = 45;
 /// A regular file, rw-r--r--.
 const UNIX_MODE: u32 = 0o100_644;
 
-/// What is known of a member once it has been compressed.
+/// CRC-32 and sizes of a member, known once it has been compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) crc: u32,
@@ -98,7 +98,7 @@ pub(crate) struct WrittenMember {
     pub(crate) sizes: Sizes,
     /// True if a descriptor follows its data.
     pub(crate) descriptor: bool,
-    /// Where its local header is.
+    /// Position of its local header.
     pub(crate) place: DiskPosition,
     /// An extra field of its own.
     pub(crate) extra: Box<[u8]>,
@@ -150,7 +150,7 @@ pub(crate) struct WrittenDirectory {
     pub(crate) start: DiskPosition,
     pub(crate) size: u64,
     pub(crate) entries: u64,
-    /// How many of the entries are on the disk that the end records are on.
+    /// Number of the entries on the disk that the end records are on.
     pub(crate) entries_on_last: u64,
 }
 

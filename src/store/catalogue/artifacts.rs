@@ -14,7 +14,7 @@ pub type Hash = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPartRecord {
     pub name: String,
-    /// What it is reached by in the location.
+    /// Its key in the location.
     pub key: Key,
     pub size: u64,
     pub sha256: Hash,
@@ -24,10 +24,10 @@ pub struct StoredPartRecord {
     pub is_deleted: bool,
 }
 
-/// What is gone with a part.
+/// What [`Artifacts::part_is_gone`] has removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
-    /// It was not there.
+    /// The part was not there.
     Nothing,
     Part,
     Artifact,
@@ -56,8 +56,8 @@ pub trait Artifacts: Send + Sync {
     /// Returns the parts of a run's artifact, deleted ones too, until they are forgotten.
     fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>>;
 
-    /// Returns one piece of the hashes of a part's blocks, [`PART_BLOCK_HASHES`] or fewer at the end. Parts count from 1,
-    /// pieces from 0.
+    /// Returns one piece of the hashes of a part's blocks, [`PART_BLOCK_HASHES`] or fewer at the end. Parts count from
+    /// 1, pieces from 0.
     fn block_hashes(&self, run: &str, number: u32, piece: u64) -> Result<Vec<Hash>>;
 
     /// Records that an artifact is gone; returns false if it was not there. This comes before its files are deleted, so
@@ -75,7 +75,7 @@ pub trait Artifacts: Send + Sync {
     fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>>;
 
     /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
-    /// hashes of their blocks stay for whoever still has a file open: see [`Artifacts::forget_hashes`].
+    /// hashes of their blocks stay for readers that still have a file open: see [`Artifacts::forget_hashes`].
     ///
     /// `known` is the number of parts whose names could be read: if there were more,
     /// [`Runs::runs_with_debris`](super::Runs::runs_with_debris) returns the run, so that their files are looked for.

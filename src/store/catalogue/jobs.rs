@@ -17,7 +17,7 @@ pub struct Job {
     pub due: Option<SystemTime>,
     /// The time of the last run to come that somebody removed.
     pub skipped: Option<SystemTime>,
-    /// What has been exported, in the words of the source.
+    /// The mark of what has been exported, in the words of the source.
     pub mark: Option<String>,
 }
 

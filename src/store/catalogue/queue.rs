@@ -99,11 +99,11 @@ pub struct Completion<'a> {
     pub rows: u64,
     /// In the order of the zip's bytes, with the hashes of their blocks.
     pub parts: &'a [(StoredPartRecord, Vec<Hash>)],
-    /// What its job has exported now.
+    /// The mark of what its job has exported by now.
     pub mark: Option<&'a str>,
 }
 
-/// What has become of a run that was to be completed.
+/// The outcome for a run that was to be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Its artifact is there.
@@ -153,8 +153,8 @@ pub trait Queue: Send + Sync {
     /// it changes nothing, and returns the same.
     fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended>;
 
-    /// Returns true if the run was completed by this claim: for whoever has lost the answer of [`Queue::complete`]. It waits
-    /// for a commit that is still under way, so that false stays false.
+    /// Returns true if the run was completed by this claim: for a caller that has lost the answer of
+    /// [`Queue::complete`]. It waits for a commit that is still under way, so that false stays false.
     fn is_complete(&self, claim: &Claim) -> Result<bool>;
 
     /// Ends a run in progress; nothing if the claim is lost.

@@ -6,7 +6,7 @@ use super::status::Status;
 use crate::error::Result;
 use crate::store::names::stem_of;
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     pub rows_done: u64,
@@ -31,8 +31,8 @@ pub struct Run {
     pub finished: Option<SystemTime>,
     /// When it was written down that it is to come.
     pub made: Option<SystemTime>,
-    /// How often it was started. The number of the last start is the fence of its claim: with an earlier one nothing of
-    /// it can be changed.
+    /// Number of its starts. That of the last one is the fence of its claim: with an earlier one nothing of it can be
+    /// changed.
     pub attempts: u32,
     /// Attempts in a row that ended with their process before a row was written.
     pub deaths: u32,

@@ -1,11 +1,11 @@
-//! Where a run stands.
+//! Status of runs and artifacts.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Where a run stands.
+/// Status of runs and artifacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     Scheduled,

@@ -15,7 +15,7 @@ use crate::store::parts::Saved;
 /// Name of the catalogue until everything else is there, so that an incomplete copy is no store.
 const UNFINISHED: &str = "cddsfs.db.unfinished";
 
-/// What was copied.
+/// What a backup has copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     pub(crate) artifacts: usize,
@@ -30,8 +30,8 @@ pub struct Copied {
 }
 
 impl Managed {
-    /// Copies the store to a new or empty directory. Parts are linked where that is possible, else copied. What is deleted
-    /// meanwhile is deleted in the copy, too.
+    /// Copies the store to a new or empty directory. Parts are linked where that is possible, else copied. What is
+    /// deleted meanwhile is deleted in the copy, too.
     pub fn backup(&self, to: &Path, now: SystemTime) -> Result<Copied> {
         // Checked before anything is changed: it may be a directory of somebody else.
         if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {

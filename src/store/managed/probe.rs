@@ -11,11 +11,12 @@ use super::layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
 use crate::error::{Error, Kind};
 use crate::store::catalogue::sqlite::{DatabaseKind, identify};
 
-/// What a directory is.
+/// A kind of directory, as far as stores are concerned.
 #[derive(Debug)]
 pub(crate) enum DirectoryKind {
     Managed,
-    /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are read.
+    /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are
+    /// read.
     Unfinished,
     /// Files that are only ever read.
     Plain,

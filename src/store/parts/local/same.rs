@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::io::{FileReader, ReadAt, with_scratch};
 
-/// How much is compared at a time.
+/// Bytes that are compared at a time.
 const STEP: usize = 128 << 10;
 /// Files that differ mostly do so in one of these pieces, which are looked at first.
 const SAMPLES: u64 = 16;
