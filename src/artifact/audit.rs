@@ -16,7 +16,7 @@ use crate::io::{ReadAt, Reader};
 /// Bytes of a member that are read at a time: one block of those that are decoded in blocks.
 const STEP: usize = 256 << 10;
 
-/// Each takes some bytes of memory.
+/// Members that are audited, at most: each takes some bytes of memory.
 const MAX_MEMBERS: usize = 1 << 20;
 
 /// A zip that is being audited.
@@ -65,7 +65,7 @@ impl Audit {
         self.entries.len()
     }
 
-    /// Returns all members, the largest first: on several cores a large one that is begun last would be waited for.
+    /// Returns all members, the largest first, so that on several cores none of the large ones is begun last.
     pub(crate) fn largest_first(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].1));

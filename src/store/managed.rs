@@ -125,7 +125,7 @@ impl Managed {
 
 /// Refuses to make a store around other files, above all around a plain store.
 fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
-    // Files that a store has whose making was interrupted.
+    // Files that may be left of a store whose making was interrupted.
     let ours = [CATALOGUE, "cddsfs.db-wal", "cddsfs.db-shm", ARTIFACTS, CERTIFICATE, LOCK];
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -60,7 +60,7 @@ impl ReadAt for StoredMember {
         if n > 0 {
             let mut slot = self.running.lock();
             // Taken out, so that the check begins anew after a panic, and after an error: whoever reads everything
-            // again gets it again.
+            // again gets the error again.
             let mut running = mem::take(&mut *slot);
             if running.add(offset, &buf[..n], self.data.len()) && running.crc.clone().finalize() != self.crc {
                 return Err(Error::damaged("the CRC-32 of the member is wrong"));

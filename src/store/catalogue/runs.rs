@@ -92,7 +92,7 @@ impl Run {
     }
 }
 
-/// The runs, to be shown, added and ended. Those that are executed change by the [`Queue`](super::Queue).
+/// The runs, to be shown, added and ended. [`Queue`](super::Queue) changes those that are executed.
 pub trait Runs: Send + Sync {
     /// Returns the runs of the history, in the order of their ids.
     fn runs(&self) -> Result<Vec<Run>>;

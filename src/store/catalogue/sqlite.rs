@@ -107,7 +107,8 @@ impl Sqlite {
         self.writer.as_ref().map(Mutex::lock).ok_or_else(read_only)
     }
 
-    /// Changes the catalogue in one transaction, unless the request has already been answered that this is not done.
+    /// Changes the catalogue in one transaction, unless the request has been refused meanwhile because it took too
+    /// long.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.writer()?;
         // It may have waited long for other writers.

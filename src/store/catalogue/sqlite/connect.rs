@@ -28,7 +28,7 @@ const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
 const OF_VERSION_2: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW part AS SELECT *, NULL AS key FROM main.part;";
 
-/// Makes an error of one of SQLite, whose texts hold names of tables and files, never values.
+/// Converts an error of SQLite. Its text holds names of tables and files, never values.
 pub(crate) fn from_sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let kind = match error.sqlite_error_code() {
