@@ -11,24 +11,24 @@
 //!   stored          what the store hands out
 //! ```
 
+mod addressing;
 pub mod audit;
+mod ber_segments;
+mod creation_hints;
 mod directory;
 pub mod member;
 pub mod members;
-mod mode;
 mod part;
 mod rejoined;
-mod segments;
 mod set;
-mod survey;
 mod transfer;
 
-pub use mode::Mode;
-pub use part::Part;
+pub use addressing::Addressing;
+pub(crate) use creation_hints::creation_hints;
+pub use part::PartReader;
 pub use rejoined::{Rejoined, rejoin};
 pub use set::{Gaps, OpenPart, OpenedSet, PartFile, Zip, may_be_whole, open, open_rest};
-pub(crate) use survey::survey;
 
-/// Bytes that archives which are open together may take in memory: the largest tree, and some more for rewritten directories
+/// Bytes of memory that all open archives may take together: the largest tree, and some more for rewritten directories
 /// and the indexes of irregular parts.
 pub(crate) const MAX_OPEN: usize = members::MAX_TREE + (8 << 20);

@@ -1,23 +1,24 @@
-//! Keys and certificates, key transport, decryption of byte ranges and encryption of streams; the only place that names OpenSSL.
+//! Keys and certificates, key transport, decryption of byte ranges and encryption of streams; the only place that names
+//! OpenSSL.
 
 mod cbc;
 mod certificate;
 mod cipher;
 mod content;
-mod digest;
 mod envelope;
 mod gcm;
 mod identity;
 mod mac;
+mod sha256;
 mod transport;
 
 pub use certificate::Certificate;
 pub(crate) use content::open_content;
-pub(crate) use digest::Sha256;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub(crate) use gcm::Authentication;
-pub use identity::{Identity, Passphrase};
+pub use identity::{AskPassphrase, Identity};
 pub(crate) use mac::{SigningKey, hmac_sha256};
+pub(crate) use sha256::Sha256;
 pub(crate) use transport::{ContentKey, unwrap_keys};
 
 /// Returns the version of OpenSSL that is in use.

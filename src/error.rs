@@ -11,11 +11,11 @@ use std::io;
 pub enum Kind {
     /// No such name.
     NotFound,
-    /// The inode stood for something that has been replaced or has gone.
+    /// The inode stood for something that has been replaced or is gone.
     Stale,
     /// Bytes that are not what their format says: damaged, truncated, or not an export at all.
     Damaged,
-    /// Bytes of a part that is not there, or that cannot be read.
+    /// Bytes that are in a part which is missing or cannot be read.
     MissingPart,
     /// Lines or segments turned out not to be as regular as their beginning promised.
     ///
@@ -75,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// Returns true if the same question may get another answer although the store has not changed.
+    /// Returns true for failures of the moment: a retry may succeed although the store has not changed.
     pub(crate) fn is_transient(self) -> bool {
         matches!(self, Kind::Os(_) | Kind::TimedOut | Kind::Cancelled)
     }
@@ -86,7 +86,7 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
-    /// What would be right, where there is a remedy.
+    /// How to put it right, if there is a way.
     hint: Option<String>,
 }
 
@@ -97,12 +97,12 @@ impl Error {
         Error { kind, message: message.into(), hint: None }
     }
 
-    /// Shorthand for the most common kind.
+    /// Shorthand for [`Kind::Damaged`], the most common kind.
     pub fn damaged(message: impl Into<String>) -> Error {
         Error::new(Kind::Damaged, message)
     }
 
-    /// Shorthand for something that is refused by name.
+    /// Shorthand for [`Kind::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Error {
         Error::new(Kind::Unsupported, message)
     }
@@ -115,18 +115,18 @@ impl Error {
         self.kind.errno()
     }
 
-    /// False where nothing is wrong: nobody waits for it any more, or what was asked for has gone meanwhile.
+    /// Returns false where nothing is wrong: the work was cancelled, or what was asked for is gone.
     pub(crate) fn is_a_fault(&self) -> bool {
         self.kind != Kind::Cancelled && self.errno() != libc::ENOENT
     }
 
-    /// Says what would be right.
+    /// Adds how to put it right.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Returns what would be right. It is no part of the message, so that logs stay at one line.
+    /// Returns how to put it right. The hint is not part of the message, so that a log entry stays one line.
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

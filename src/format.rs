@@ -5,9 +5,10 @@
 //! | [`mime`] | header block, armour around a message, the entity inside it | RFC 2045, RFC 8551, RFC 7468 |
 //! | [`base64`] | where the characters of a base64 text stand, decoding of lines | RFC 4648, RFC 2045 section 6.8 |
 //! | [`ber`] | tag and length octets | X.690 |
+//! | [`oid`] | object identifiers and their names | X.690 section 8.19 |
 //! | [`cms`] | EnvelopedData and AuthEnvelopedData up to the content, and what follows it | RFC 5652, RFC 5083 |
 //! | [`extents`] | logical to physical offsets over pieces of equal stride | |
-//! | [`block_hashes`] | the hashes that a stored part is checked by | our own |
+//! | [`block_hashes`] | the hashes that verify a stored part | our own |
 //! | [`part_name`] | which part of which set a file name means | |
 //! | [`deflate`] | where blocks begin, and blocks made a stream of their own | RFC 1951 |
 //! | [`zip`] | end records and central directory | APPNOTE 6.3.10 |

@@ -1,5 +1,5 @@
-//! Reading by position: the one trait that everything readable implements, and the readers that know no format; and the
-//! threads that work beside readers.
+//! Reading by position: the trait that everything readable implements, the readers that know no format, and the threads
+//! that work beside them.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ pub(crate) use allocator::give_back_large_pieces;
 pub use background::{Background, Next, Task, Waker};
 pub use budget::{Budget, Share};
 pub use cancel::Cancel;
-pub use file::{FileReader, Seen};
+pub use file::FileReader;
 pub(crate) use joined::Joined;
 pub(crate) use lru::Lru;
 pub(crate) use overlay::Overlay;
 pub(crate) use permit::{Permit, check_permit, take_permit, with_permit};
 pub(crate) use pool::{Buffer, Pool};
-pub(crate) use regular::{directory_as_named, look_at, set_own_device};
+pub(crate) use regular::{directory_as_named, set_own_device, version_of};
 pub(crate) use remote::{Fetch, Readahead, Remote, RemoteReader, Taker};
 pub(crate) use scratch::with_scratch;
 pub(crate) use slice::Slice;
@@ -62,8 +62,8 @@ pub trait ReadAt: Send + Sync {
         Ok(())
     }
 
-    /// Calls `take` once with `len` bytes from `offset`, fewer only at the end, unless it fails. A reader that has them in memory
-    /// as one piece need not copy them. The caller bounds `len`.
+    /// Calls `take` once, unless reading fails, with `len` bytes from `offset`, fewer only at the end. A reader that
+    /// has them in memory in one piece need not copy them. The caller bounds `len`.
     fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         with_scratch(len, |buf| self.read_at(buf, offset).map(|n| take(&buf[..n])))
     }
@@ -76,7 +76,7 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
-/// A reader that several others may stand on.
+/// A reader that others can share.
 pub type Reader = Arc<dyn ReadAt>;
 
 /// Returns how many of `wanted` bytes there are at `offset` in something of length `len`.

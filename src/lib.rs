@@ -40,7 +40,7 @@
 //!   joined      it is in part 6, at 17 MiB                      io::Joined
 //!   part        behind 68 bytes of MIME header                  artifact::part
 //!   content     these 16-byte blocks, and the one before        crypto::cbc (or gcm)
-//!   segments    these 1000-byte segments                        artifact::segments
+//!   segments    these 1000-byte segments                        artifact::ber_segments
 //!   transfer    these base64 lines                              artifact::transfer
 //!   verified    these blocks of 64 KiB have the right hashes    store::verified (parts that we wrote)
 //!   file        this range of export-<uuid>.z06.smime           io::FileReader (of an object: io::RemoteReader)

@@ -1,4 +1,4 @@
-//! Stores: what parts are there, which sets they make, when they change, what is known of them.
+//! Stores: which parts there are, which sets they make, when they change, what is known about them.
 //!
 //! ```text
 //! Store      plain: a location; managed: a location, a catalogue and its queue
@@ -9,12 +9,12 @@
 mod atomic;
 pub mod catalogue;
 pub mod clock;
+mod log_once;
 pub mod managed;
 pub mod names;
 pub mod parts;
-pub mod plain;
 pub mod retention;
-mod said;
+pub mod sets;
 pub mod sizes;
 mod snapshot;
 pub mod verified;

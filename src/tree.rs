@@ -17,7 +17,7 @@ use crate::store::Store;
 use crate::store::catalogue::Revision;
 use crate::store::clock::Clock;
 use crate::store::parts::Space;
-use crate::store::sizes::Sizes;
+use crate::store::sizes::SizeCache;
 use crate::store::watch::Watch;
 
 mod artifacts;
@@ -107,7 +107,7 @@ impl Tree {
         let keys: Vec<[u8; 32]> = identities.iter().map(|identity| *identity.fingerprint()).collect();
         let context = Arc::new(Context {
             identities,
-            sizes: Sizes::load(cache_dir, store.place(), &keys),
+            sizes: SizeCache::load(cache_dir, store.place(), &keys),
             recent: Recent::new(options.cache),
             stop: Cancel::new(),
             store,

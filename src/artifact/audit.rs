@@ -6,30 +6,30 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 use super::directory::entry_at;
-use super::member::{self, Shared};
+use super::member::{self, MemberResources};
 use super::set::Zip;
 use crate::error::{Error, Result};
 use crate::format::member_name;
 use crate::format::zip::{self, Entry, LOCAL_HEADER_LEN, ZIP64_EXTRA};
 use crate::io::{ReadAt, Reader};
 
-/// How much of a member is read at a time: one block of what is decoded in blocks.
+/// Bytes of a member that are read at a time: one block of those that are decoded in blocks.
 const STEP: usize = 256 << 10;
 
-/// For each some bytes are held in memory.
+/// Members that are audited, at most: each takes some bytes of memory.
 const MAX_MEMBERS: usize = 1 << 20;
 
-/// A zip that is looked at.
+/// A zip that is being audited.
 pub(crate) struct Audit {
     zip: Arc<Zip>,
-    shared: Arc<Shared>,
+    shared: Arc<MemberResources>,
     /// Positions of the headers in the directory, and sizes of the members.
     entries: Vec<(u64, u64)>,
     /// Bytes of all members, decoded.
     content: u64,
     /// What is wrong with the directory itself.
     wrong: Vec<Error>,
-    /// Where members begin and end, and which they are, as far as they have been looked at.
+    /// Begin, end and number of each member that has been read.
     taken: Mutex<Vec<(u64, u64, usize)>>,
 }
 
@@ -46,14 +46,14 @@ impl Audit {
             content = content.saturating_add(entry.size);
             Ok(())
         })?;
-        let place = zip.directory();
+        let directory = zip.directory();
         let mut wrong = Vec::new();
         if let Some(error) = zip.broken_off(end)? {
             wrong.push(error);
-        } else if !place.announces(entries.len() as u64) {
+        } else if !directory.announces(entries.len() as u64) {
             wrong.push(Error::damaged(format!(
                 "the end record says {} members, the central directory has {}",
-                place.entries,
+                directory.entries,
                 entries.len()
             )));
         }
@@ -65,21 +65,21 @@ impl Audit {
         self.entries.len()
     }
 
-    /// Returns all members, the largest first: who reads them on several cores should not begin with one of those last.
+    /// Returns all members, the largest first, so that on several cores none of the large ones is begun last.
     pub(crate) fn largest_first(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].1));
         order
     }
 
-    /// Bytes of all members, as the directory has them.
+    /// Bytes of all members, as the directory states them.
     pub(crate) fn content(&self) -> u64 {
         self.content
     }
 
     /// Returns a member's name as it is shown.
     pub(crate) fn name(&self, i: usize) -> Result<String> {
-        self.with(i, |entry| Ok(member_name::decode(entry)))
+        self.with_entry(i, |entry| Ok(member_name::decode(entry)))
     }
 
     /// Finds the last member of that name.
@@ -97,7 +97,7 @@ impl Audit {
 
     /// Reads a member from one end to the other; fails if anything about it is wrong.
     pub(crate) fn read(&self, i: usize, mut each: impl FnMut(&[u8])) -> Result<()> {
-        self.with(i, |entry| {
+        self.with_entry(i, |entry| {
             let archive: Reader = self.zip.clone();
             let header = entry.offset.checked_add(self.zip.directory().shift);
             let header = header.ok_or_else(|| Error::damaged("an offset beyond 2^64"))?;
@@ -123,7 +123,7 @@ impl Audit {
         })
     }
 
-    /// Returns what is wrong with the zip beside its members. It is to be asked after they have been read.
+    /// Returns what is wrong with the zip apart from its members. Call it after they have been read.
     pub(crate) fn structure(self) -> Vec<Error> {
         let mut wrong = self.wrong;
         let mut taken = self.taken.into_inner();
@@ -141,7 +141,7 @@ impl Audit {
         wrong
     }
 
-    fn with<T>(&self, i: usize, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
+    fn with_entry<T>(&self, i: usize, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<T> {
         let (at, _) = self.entries.get(i).ok_or_else(|| Error::damaged("no such member"))?;
         entry_at(&*self.zip, *at, work)
     }
@@ -152,7 +152,7 @@ impl Audit {
         let names = (LOCAL_HEADER_LEN as u64).saturating_add(at);
         let (name_len, extra_len) = (zip::u16_at(&fixed, 26), zip::u16_at(&fixed, 28));
         let rest = self.zip.read_vec(names, usize::from(name_len) + usize::from(extra_len))?;
-        let local = Local::new(&fixed, &rest);
+        let local = LocalHeader::new(&fixed, &rest);
         if let Some(what) = local.difference(entry) {
             return Err(Error::damaged(format!("the local header and the directory differ in {what}")));
         }
@@ -170,8 +170,8 @@ impl Audit {
     }
 }
 
-/// What a local header says.
-struct Local<'a> {
+/// The fields of a local header.
+struct LocalHeader<'a> {
     flags: u16,
     method: u16,
     crc: u32,
@@ -180,11 +180,11 @@ struct Local<'a> {
     name: &'a [u8],
 }
 
-impl<'a> Local<'a> {
+impl<'a> LocalHeader<'a> {
     /// `rest` is the name and the extra field.
-    fn new(fixed: &[u8], rest: &'a [u8]) -> Local<'a> {
+    fn new(fixed: &[u8], rest: &'a [u8]) -> LocalHeader<'a> {
         let (name, extra) = rest.split_at(rest.len().min(zip::u16_at(fixed, 26).into()));
-        let mut local = Local {
+        let mut local = LocalHeader {
             flags: zip::u16_at(fixed, 6),
             method: zip::u16_at(fixed, 8),
             crc: zip::u32_at(fixed, 14),
@@ -205,7 +205,7 @@ impl<'a> Local<'a> {
         local
     }
 
-    /// Returns in what it differs from the directory.
+    /// Returns the first field that differs from the directory.
     fn difference(&self, entry: &Entry<'_>) -> Option<&'static str> {
         // Sizes and CRC-32 may be left to the descriptor behind the data.
         let left_out = self.flags & zip::FLAG_DATA_DESCRIPTOR != 0;

@@ -6,27 +6,27 @@ use crate::error::{Error, Result};
 use crate::format::zip::{self, DIGITAL_SIGNATURE, Entry};
 use crate::io::{ReadAt, available};
 
-/// How much of the directory is read at a time: more than any header is long (46 + 3 * 65,535 bytes).
+/// Bytes of the directory that are read at a time: more than any header is long (46 + 3 * 65,535 bytes).
 const STEP: usize = 256 << 10;
-/// One that is larger is refused, so that reading it ends: 46 bytes and a name for each member.
+/// A larger directory is refused, so that reading one ends. A member takes 46 bytes and its name.
 const MAX_DIRECTORY: u64 = 1 << 30;
 
-/// Where the central directory is.
+/// Position and size of the central directory, and its entries as announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Directory {
+pub(crate) struct CentralDirectory {
     pub(crate) start: u64,
     pub(crate) size: u64,
-    /// What has to be added to the offsets of local headers, because something stands in front of the zip.
+    /// Bytes in front of the zip, which have to be added to the offsets of local headers.
     pub(crate) shift: u64,
-    /// How many headers the end record announces.
+    /// Number of headers that the end record announces.
     pub(crate) entries: u64,
-    /// True if that number has not wrapped at 65,536.
+    /// True if `entries` is exact; otherwise it may have wrapped at 65,536.
     pub(crate) is_zip64: bool,
 }
 
-impl Directory {
-    /// Returns the stretch of the zip that it takes, unless that is too long to be read.
-    pub(crate) fn place(&self) -> Result<Range<u64>> {
+impl CentralDirectory {
+    /// Returns the range of the zip that it takes; fails if that is too long to be read.
+    pub(crate) fn range(&self) -> Result<Range<u64>> {
         if self.size > MAX_DIRECTORY {
             return Err(too_large(self.size, MAX_DIRECTORY));
         }
@@ -48,23 +48,23 @@ pub(crate) fn too_large(size: u64, most: u64) -> Error {
     ))
 }
 
-/// Calls `each` with every header of the directory in some place of an archive, and its position. Returns where the list
-/// ends: at the directory's end, or at the first thing that is no header.
+/// Calls `each` with every header of the directory in a range of an archive, and the header's position. Returns where
+/// the list ends: at the directory's end, or at the first thing that is no header.
 pub(crate) fn each_header(
     archive: &dyn ReadAt,
-    place: Range<u64>,
+    range: Range<u64>,
     mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>,
 ) -> Result<u64> {
-    let mut at = place.start;
-    while at < place.end {
-        let bytes = archive.read_vec(at, available(place.end, at, STEP))?;
+    let mut at = range.start;
+    while at < range.end {
+        let bytes = archive.read_vec(at, available(range.end, at, STEP))?;
         let mut used = 0;
         for entry in zip::entries(&bytes).map_while(|entry| entry.ok()) {
             each(&entry, at + used as u64)?;
             used += entry.header_len();
         }
         if used == 0 {
-            // What is here is no header: a signature, or damage that ends the list.
+            // There is no header here, but a signature, or damage that ends the list.
             break;
         }
         at += used as u64;
@@ -72,13 +72,13 @@ pub(crate) fn each_header(
     Ok(at)
 }
 
-/// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be a
-/// signature, and nothing else.
-pub(crate) fn broken_off(archive: &dyn ReadAt, place: &Range<u64>, end: u64) -> Result<Option<Error>> {
-    if end == place.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
+/// Says what is wrong if the list ends at `end`, as `each_header` returned it: before the directory's end there may be
+/// a signature, and nothing else.
+pub(crate) fn broken_off(archive: &dyn ReadAt, range: &Range<u64>, end: u64) -> Result<Option<Error>> {
+    if end == range.end || archive.read_vec(end, 4)? == DIGITAL_SIGNATURE {
         return Ok(None);
     }
-    let at = end - place.start;
+    let at = end - range.start;
     Ok(Some(Error::damaged(format!("no header at byte {at} of the central directory"))))
 }
 

@@ -20,7 +20,7 @@ mod sequential;
 mod stored;
 mod stream;
 
-pub(crate) use blocks::Blocks;
+pub(crate) use blocks::BlockCache;
 use blocks::Blockwise;
 use decoders::Decoders;
 use deflated::Deflated;
@@ -32,48 +32,48 @@ const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
 /// What all open members share.
-pub struct Shared {
-    pub(crate) blocks: Blocks,
-    /// What blocks are made of.
+pub struct MemberResources {
+    pub(crate) blocks: BlockCache,
+    /// Buffers for decoded blocks.
     pool: Arc<Pool>,
-    /// What many of them are decoded into at once.
+    /// Buffers into which many blocks are decoded at once.
     leaps: Arc<Pool>,
     decoders: Decoders,
     /// Members that are being decoded ahead of their readers.
     members_ahead: AtomicUsize,
-    /// How many bytes each.
+    /// Bytes that each of them is decoded ahead.
     bytes_ahead: u64,
 }
 
-/// Bytes for [`Shared`], unless somebody wants it otherwise.
+/// Bytes for [`MemberResources`] by default.
 pub(crate) const DEFAULT_CACHE: usize = 56 << 20;
 
-impl Shared {
-    /// Divides so many bytes among decoded blocks and what is kept of decoders.
-    pub(crate) fn new(bytes: usize) -> Shared {
+impl MemberResources {
+    /// Divides `bytes` among decoded blocks and decoders.
+    pub(crate) fn new(bytes: usize) -> MemberResources {
         let blocks = bytes / 7 * 2;
-        Shared {
-            blocks: Blocks::new(blocks),
+        MemberResources {
+            blocks: BlockCache::new(blocks),
             pool: Pool::new(blocks / 8),
             leaps: Pool::new(cursor::MAX_LEAP),
             decoders: Decoders::new(bytes - blocks),
             members_ahead: AtomicUsize::new(0),
-            // What two readers have before them is not to drive out what they are at.
+            // The blocks ahead of two readers must not drive out those that they are reading.
             bytes_ahead: blocks as u64 / 4,
         }
     }
 }
 
-impl Default for Shared {
-    fn default() -> Shared {
-        Shared::new(DEFAULT_CACHE)
+impl Default for MemberResources {
+    fn default() -> MemberResources {
+        MemberResources::new(DEFAULT_CACHE)
     }
 }
 
 /// Opens the member that a central directory header describes, whose local header is at `at`.
 ///
 /// The directory decides: sizes, method and CRC-32 of the local header are not looked at.
-pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) -> Result<Reader> {
+pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<MemberResources>) -> Result<Reader> {
     const MASKED: u16 = 1 << 13;
     if entry.flags & (zip::FLAG_ENCRYPTED | MASKED) != 0 {
         return Err(Error::new(Kind::Encrypted, "the member is encrypted inside the zip"));
@@ -89,7 +89,9 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
     let data = data.ok_or_else(|| Error::damaged("the member reaches beyond the end of the zip"))?;
     let compressed: Reader = Arc::new(Slice::new(archive.clone(), data, entry.compressed));
     match entry.method() {
-        STORED if entry.compressed == entry.size => Ok(Arc::new(stored::Stored::new(compressed, entry.crc))),
+        STORED if entry.compressed == entry.size => {
+            Ok(Arc::new(stored::StoredMember::new(compressed, entry.crc)))
+        }
         STORED => Err(Error::damaged("a stored member with two different sizes")),
         DEFLATED => {
             let table = SeekTable::of(entry);
@@ -109,7 +111,7 @@ pub fn open(archive: &Reader, entry: &Entry<'_>, at: u64, shared: &Arc<Shared>) 
     }
 }
 
-/// Returns true if a member with little content is soon decoded.
+/// Returns true if a member with little content takes little time to decode.
 pub(crate) fn is_small_work(entry: &Entry<'_>) -> bool {
     matches!(entry.method(), STORED | DEFLATED) && entry.compressed <= 8 << 10
 }

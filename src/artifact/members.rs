@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::directory::entry_at;
-use super::member::{self, Shared};
+use super::member::{self, MemberResources};
 use super::set::Zip;
 use crate::error::{Error, Kind, Result};
 use crate::format::zip::{Entry, LOCAL_HEADER_LEN};
@@ -17,14 +17,14 @@ mod builder;
 mod links;
 mod nodes;
 
-use builder::Builder;
+use builder::TreeBuilder;
 use nodes::Nodes;
 pub use nodes::{MemberKind, NodeId, ROOT};
 
 /// Bytes that the tree of one zip may take.
 pub(crate) const MAX_TREE: usize = 32 << 20;
 
-/// What stat(2) wants to know.
+/// The attributes that stat(2) shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberAttr {
     pub(crate) kind: MemberKind,
@@ -42,9 +42,10 @@ pub struct Members {
 }
 
 impl Members {
-    /// Reads the central directory, with memory out of a budget. `mtime` is for directories that have none of their own.
+    /// Reads the central directory, with memory out of a budget. `mtime` is for directories that have none of their
+    /// own.
     pub fn open(zip: Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Result<Members> {
-        let mut builder = Builder::new(&zip, mtime, budget);
+        let mut builder = TreeBuilder::new(&zip, mtime, budget);
         let end = zip.each_entry(|entry, at| builder.add(entry, at))?;
         // A tree that lacks what comes behind the damage would pass for the whole one.
         zip.broken_off(end)?.map_or(Ok(()), Err)?;
@@ -97,14 +98,14 @@ impl Members {
     }
 
     /// Opens a file or link.
-    pub fn open_member(&self, id: NodeId, shared: &Arc<Shared>) -> Result<Reader> {
+    pub fn open_member(&self, id: NodeId, shared: &Arc<MemberResources>) -> Result<Reader> {
         match self.with_entry(id, |entry| open_entry(&self.zip, entry, shared))? {
             Some(reader) => Ok(reader),
             None => Err(Error::new(Kind::IsADirectory, "is a directory")),
         }
     }
 
-    /// Returns the parts that are not there and that the member needs.
+    /// Returns the missing parts that the member needs.
     pub fn needs(&self, id: NodeId) -> Result<Vec<String>> {
         let needs = self.with_entry(id, |entry| {
             // The local header's extra field may be longer; then one part too few is named.
@@ -145,7 +146,7 @@ impl Members {
         Ok(self.nodes.get(id)?.entry().map(|at| start + at))
     }
 
-    /// Works with the header of a file or link.
+    /// Calls `work` with the header of a file or link; returns `None` for a directory.
     fn with_entry<T>(&self, id: NodeId, work: impl FnOnce(&Entry<'_>) -> Result<T>) -> Result<Option<T>> {
         match self.entry_position(id)? {
             Some(at) if self.kind(id)? != MemberKind::Directory => entry_at(&*self.zip, at, work).map(Some),
@@ -154,7 +155,7 @@ impl Members {
     }
 }
 
-fn open_entry(zip: &Arc<Zip>, entry: &Entry<'_>, shared: &Arc<Shared>) -> Result<Reader> {
+fn open_entry(zip: &Arc<Zip>, entry: &Entry<'_>, shared: &Arc<MemberResources>) -> Result<Reader> {
     let archive: Reader = zip.clone();
     let header = entry.offset.checked_add(zip.directory().shift);
     let header = header.ok_or_else(|| Error::damaged("an offset beyond 2^64"))?;

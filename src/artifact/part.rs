@@ -3,18 +3,18 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 
-use super::mode::Mode;
-use super::{segments, transfer};
+use super::addressing::Addressing;
+use super::{ber_segments, transfer};
 use crate::crypto::{Authentication, Identity, open_content, unwrap_keys};
 use crate::error::{Error, Kind, Result};
-use crate::format::ber::Fault;
-use crate::format::cms::{self, Envelope, Mode as CipherMode, Refusal};
+use crate::format::ber::BerError;
+use crate::format::cms::{self, CipherMode, CmsError, Envelope};
 use crate::format::mime::{self, Body, Coding, NoBody};
 use crate::io::{Budget, ReadAt, Reader, Slice};
 
 /// A message whose beginning (recipients above all) is longer than this is refused.
 const MAX_ENVELOPE: usize = 4 << 20;
-/// Beginnings above this are held in memory one at a time.
+/// Longer beginnings are held in memory one at a time.
 const SMALL_ENVELOPE: usize = 64 << 10;
 static LARGE: Mutex<()> = Mutex::new(());
 /// What follows the content is at most this long: attributes and an authentication tag.
@@ -24,7 +24,7 @@ const MAX_CLOSING: usize = 64 << 10;
 ///
 /// It is read the quick way until something turns out to be less regular than it looked; from then on by a full
 /// index. Should that give another length, reads fail with [`Kind::Irregular`], and the part has to be opened anew.
-pub struct Part {
+pub struct PartReader {
     file: Reader,
     identities: Arc<[Identity]>,
     budget: Arc<Budget>,
@@ -33,16 +33,21 @@ pub struct Part {
     indexed: Mutex<Option<Result<Reader>>>,
 }
 
-impl Part {
+impl PartReader {
     /// Opens a part, with memory for an index out of a budget.
-    pub fn open(file: Reader, identities: Arc<[Identity]>, mode: Mode, budget: &Arc<Budget>) -> Result<Part> {
-        let quick = match open_stack(&file, &identities, mode, budget) {
+    pub fn open(
+        file: Reader,
+        identities: Arc<[Identity]>,
+        addressing: Addressing,
+        budget: &Arc<Budget>,
+    ) -> Result<PartReader> {
+        let quick = match open_stack(&file, &identities, addressing, budget) {
             Err(error) if error.kind() == Kind::Irregular => {
-                open_stack(&file, &identities, Mode::Indexed, budget)?
+                open_stack(&file, &identities, Addressing::Indexed, budget)?
             }
             other => other?,
         };
-        Ok(Part { file, identities, budget: budget.clone(), quick, indexed: Mutex::default() })
+        Ok(PartReader { file, identities, budget: budget.clone(), quick, indexed: Mutex::default() })
     }
 
     fn indexed(&self, why: Error) -> Result<Reader> {
@@ -50,8 +55,8 @@ impl Part {
         let opened = match &*indexed {
             Some(opened) => opened.clone(),
             None => {
-                let opened = open_stack(&self.file, &self.identities, Mode::Indexed, &self.budget);
-                // What was interrupted is no finding.
+                let opened = open_stack(&self.file, &self.identities, Addressing::Indexed, &self.budget);
+                // An interruption says nothing about the part.
                 if !opened.as_ref().is_err_and(|error| error.kind().is_transient()) {
                     *indexed = Some(opened.clone());
                 }
@@ -62,7 +67,7 @@ impl Part {
     }
 }
 
-impl ReadAt for Part {
+impl ReadAt for PartReader {
     fn len(&self) -> u64 {
         self.quick.len()
     }
@@ -75,14 +80,19 @@ impl ReadAt for Part {
     }
 }
 
-fn open_stack(file: &Reader, identities: &[Identity], mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
+fn open_stack(
+    file: &Reader,
+    identities: &[Identity],
+    addressing: Addressing,
+    budget: &Arc<Budget>,
+) -> Result<Reader> {
     let body = find_message(file)?;
-    let message = transfer::open(file, body, mode, budget)?;
+    let message = transfer::open(file, body, addressing, budget)?;
     let (envelope, _alone) = parse_envelope(&message)?;
-    let (mut ciphertext, content_end) = segments::open(&message, envelope.content, mode, budget)?;
+    let (mut ciphertext, content_end) = ber_segments::open(&message, envelope.content, addressing, budget)?;
     let closing = parse_closing(&envelope, &message, content_end)?;
     let end = content_end + closing.len as u64;
-    if mode == Mode::Regular && body.coding == Coding::Base64 && end != message.len() {
+    if addressing == Addressing::Regular && body.coding == Coding::Base64 && end != message.len() {
         // Something stands behind the message, or the lines were not as they seemed.
         return Err(Error::new(Kind::Irregular, "the message ends before its text does"));
     }
@@ -99,7 +109,7 @@ fn open_stack(file: &Reader, identities: &[Identity], mode: Mode, budget: &Arc<B
     };
     let keys = unwrap_keys(&envelope.recipients, identities, envelope.encryption.cipher.key_len())?;
     let plaintext = open_content(&envelope.encryption, keys, ciphertext, authentication)?;
-    open_entity(plaintext, mode, budget)
+    open_entity(plaintext, addressing, budget)
 }
 
 fn find_message(file: &Reader) -> Result<Body> {
@@ -128,18 +138,18 @@ fn parse_envelope(message: &Reader) -> Result<(Envelope, Option<MutexGuard<'stat
         }
         match cms::parse(&message.read_vec(0, size)?, total) {
             Ok(envelope) => return Ok((envelope, alone)),
-            Err(Refusal::Short) if size as u64 >= total => {
+            Err(CmsError::Short) if size as u64 >= total => {
                 return Err(Error::damaged("the message breaks off before its content (cut off?)"));
             }
-            Err(Refusal::Short) if size >= MAX_ENVELOPE => {
+            Err(CmsError::Short) if size >= MAX_ENVELOPE => {
                 return Err(Error::damaged(format!(
                     "no content within the first {} MiB",
                     MAX_ENVELOPE >> 20
                 )));
             }
-            Err(Refusal::Short) => size *= 4,
-            Err(Refusal::Damaged(what)) => return Err(Error::damaged(what)),
-            Err(Refusal::Unsupported(what)) => return Err(Error::unsupported(what)),
+            Err(CmsError::Short) => size *= 4,
+            Err(CmsError::Damaged(what)) => return Err(Error::damaged(what)),
+            Err(CmsError::Unsupported(what)) => return Err(Error::unsupported(what)),
         }
     }
 }
@@ -154,8 +164,8 @@ fn parse_closing(envelope: &Envelope, message: &Reader, from: u64) -> Result<cms
     for size in [256, MAX_CLOSING] {
         match cms::parse_closing(envelope, &message.read_vec(from, size)?, from, total) {
             Ok(closing) => return Ok(closing),
-            Err(Fault::Short) => {}
-            Err(Fault::Bad(what)) => return Err(Error::damaged(what)),
+            Err(BerError::Short) => {}
+            Err(BerError::Bad(what)) => return Err(Error::damaged(what)),
         }
     }
     Err(Error::damaged("the message breaks off behind its content (cut off?)"))
@@ -172,7 +182,7 @@ fn split_tag(ciphertext: &mut Reader, tag_len: usize) -> Result<Authentication> 
     Ok(Authentication { tag, attributes: Vec::new() })
 }
 
-fn open_entity(plaintext: Reader, mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
+fn open_entity(plaintext: Reader, addressing: Addressing, budget: &Arc<Budget>) -> Result<Reader> {
     // Nearly always this is enough to see that there is no header.
     let head = plaintext.read_vec(0, 512)?;
     if !mime::may_be_entity(&head) {
@@ -183,7 +193,7 @@ fn open_entity(plaintext: Reader, mode: Mode, budget: &Arc<Budget>) -> Result<Re
     let tail = plaintext.read_vec(len.saturating_sub(mime::TAIL as u64), mime::TAIL)?;
     match mime::entity(&head, &tail, len) {
         Ok(Body { start: 0, coding: Coding::Binary, end }) if end == len => Ok(plaintext),
-        Ok(body) => transfer::open(&plaintext, body, mode, budget),
+        Ok(body) => transfer::open(&plaintext, body, addressing, budget),
         Err(NoBody::NotAMessage(what)) => Err(Error::damaged(format!("inside the encryption is {what}"))),
         Err(NoBody::Unsupported(what)) => Err(Error::unsupported(what)),
     }

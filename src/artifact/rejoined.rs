@@ -5,18 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::{Directory, broken_off, each_header, entry_at, too_large};
+use super::directory::{CentralDirectory, broken_off, each_header, entry_at, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::format::rejoin::{write_end, write_entry};
-use crate::format::zip::{self, CENTRAL_HEADER, End, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
+use crate::format::zip::{self, CENTRAL_HEADER, EndRecord, Entry, LOCAL_HEADER, LOCAL_HEADER_LEN, Locator};
 use crate::io::{Budget, Joined, Overlay, ReadAt, Reader, Share, Slice};
 
-/// A larger directory of a split zip, which is rewritten, is not held in memory (some two hundred thousand members).
+/// The directory of a split zip is rewritten in memory; a larger one is refused (some two hundred thousand members).
 const MAX_DIRECTORY: u64 = 16 << 20;
-/// How long is waited for memory that others work with.
+/// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the end record says of the parts that were given.
+/// The result of rejoining the parts that were given.
 pub enum Rejoined {
     Zip(Whole),
     /// The end record is on the disk of this number, counted from 0, and that is not the last of those given.
@@ -26,10 +26,10 @@ pub enum Rejoined {
 /// One zip.
 pub struct Whole {
     pub reader: Reader,
-    pub(crate) directory: Directory,
-    /// What is held in memory.
+    pub(crate) directory: CentralDirectory,
+    /// Memory of the rewritten tail.
     pub share: Share,
-    /// Bytes of the first segment that are not part of it.
+    /// Bytes at the front of the first segment that are not part of the zip.
     pub(crate) cut: u64,
 }
 
@@ -38,43 +38,43 @@ pub fn rejoin(segments: Vec<Reader>, budget: &Arc<Budget>) -> Result<Rejoined> {
     let count = segments.len();
     let joined = Arc::new(Joined::new(segments)?);
     let starts = joined.starts();
-    let set = Set { joined: joined.clone(), starts };
-    let (end, position) = set.find_end()?;
+    let segments = JoinedSegments { joined: joined.clone(), starts };
+    let (end, position) = segments.find_end()?;
     if end.disk != 0 && end.disk as usize != count - 1 {
         return Ok(Rejoined::OtherDisk(end.disk));
     }
-    let marker = match set.peek(0, 4)? {
+    let marker = match segments.peek(0, 4)? {
         Some(first) if zip::SPANNING_MARKERS.iter().any(|m| first == m) => 4,
         _ => 0,
     };
     if end.disk == 0 && marker == 0 {
-        let directory = set.find_directory(&end, position)?;
+        let directory = segments.find_directory(&end, position)?;
         return Ok(Rejoined::Zip(Whole { reader: joined, directory, share: budget.share(), cut: 0 }));
     }
-    set.rewrite(&end, position, marker, budget.share()).map(Rejoined::Zip)
+    segments.rewrite(&end, position, marker, budget.share()).map(Rejoined::Zip)
 }
 
 /// Returns the number of the disk that the end record in the last segment names, without looking at the others.
 pub(crate) fn last_disk(last: Reader) -> Result<u32> {
     let joined = Arc::new(Joined::new(vec![last])?);
-    let set = Set { joined, starts: vec![0] };
-    let (tail, tail_at) = set.tail()?;
+    let segments = JoinedSegments { joined, starts: vec![0] };
+    let (tail, tail_at) = segments.tail()?;
     let at = *zip::end_candidates(&tail).first().ok_or_else(no_end)?;
-    Ok(set.end_at(&tail, tail_at, at)?.0.disk)
+    Ok(segments.end_at(&tail, tail_at, at)?.0.disk)
 }
 
 fn no_end() -> Error {
     Error::damaged("no end of central directory record: not a zip, or its end is missing")
 }
 
-struct Set {
+struct JoinedSegments {
     joined: Arc<Joined>,
     /// Position of the first byte of each segment.
     starts: Vec<u64>,
 }
 
-impl Set {
-    /// Reads some bytes; `None` where they are in a part that is not there.
+impl JoinedSegments {
+    /// Reads some bytes; `None` where they are in a missing part.
     fn peek(&self, at: u64, len: usize) -> Result<Option<Vec<u8>>> {
         match self.joined.read_vec(at, len) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -89,13 +89,13 @@ impl Set {
         if let Some(tail) = self.peek(at, zip::MAX_TAIL)? {
             return Ok((tail, at));
         }
-        // The part before the last is not there.
+        // The part before the last is missing.
         let last = self.starts.last().copied().unwrap_or(0);
         Ok((self.joined.read_vec(last, zip::MAX_TAIL)?, last))
     }
 
     /// Finds the end record whose directory ends where its own records begin, and the position of those.
-    fn find_end(&self) -> Result<(End, u64)> {
+    fn find_end(&self) -> Result<(EndRecord, u64)> {
         let (tail, tail_at) = self.tail()?;
         let candidates = zip::end_candidates(&tail);
         let mut fallback = None;
@@ -124,8 +124,8 @@ impl Set {
 
     /// Reads the end record at `at` of the tail, with its zip64 record; returns it with the position of the first
     /// of these records.
-    fn end_at(&self, tail: &[u8], tail_at: u64, at: usize) -> Result<(End, u64)> {
-        let mut end = End::parse(&tail[at..]).ok_or_else(no_end)?;
+    fn end_at(&self, tail: &[u8], tail_at: u64, at: usize) -> Result<(EndRecord, u64)> {
+        let mut end = EndRecord::parse(&tail[at..]).ok_or_else(no_end)?;
         let mut position = tail_at + at as u64;
         let before = at.checked_sub(zip::ZIP64_LOCATOR_LEN).map(|from| &tail[from..]);
         if let Some(locator) = before.and_then(Locator::parse) {
@@ -139,7 +139,7 @@ impl Set {
                     position = record_at;
                 }
                 (Some(Err(error)), _) if error.kind().is_transient() => return Err(error),
-                // In the last part alone the other disks are not there; its own fields have to do.
+                // With the last part alone the other disks are missing; the fields of the end record have to do.
                 _ if self.starts.len() == 1 && end.disk != 0 => {}
                 _ => return Err(Error::damaged("the zip64 locator does not lead to a zip64 record")),
             }
@@ -148,7 +148,7 @@ impl Set {
     }
 
     /// Position of an offset that counts from the beginning of a disk.
-    fn position(&self, end: &End, disk: u32, offset: u64) -> Result<u64> {
+    fn position(&self, end: &EndRecord, disk: u32, offset: u64) -> Result<u64> {
         let disk = if end.disk == 0 { 0 } else { disk };
         let start = self.starts.get(disk as usize).ok_or_else(|| {
             Error::damaged(format!(
@@ -160,17 +160,17 @@ impl Set {
         start.checked_add(offset).ok_or_else(|| Error::damaged("an offset beyond 2^64"))
     }
 
-    fn directory_start(&self, end: &End) -> Result<u64> {
+    fn directory_start(&self, end: &EndRecord) -> Result<u64> {
         self.position(end, end.directory_disk, end.directory_offset)
     }
 
-    /// Finds the directory of a zip that is served as it is: where the end record says, or as far behind as something
-    /// was put in front of the whole zip.
-    fn find_directory(&self, end: &End, position: u64) -> Result<Directory> {
+    /// Finds the directory of a zip that is served as it is: where the end record says, or further on by the length of
+    /// what was put in front of the zip.
+    fn find_directory(&self, end: &EndRecord, position: u64) -> Result<CentralDirectory> {
         let wrong =
             || Error::damaged("no central directory where the end record says: cut off, or not a zip");
         if end.directory_size == 0 && end.entries == 0 {
-            return Ok(Directory::default());
+            return Ok(CentralDirectory::default());
         }
         if end.entries.saturating_mul(zip::CENTRAL_HEADER_LEN as u64) > end.directory_size {
             return Err(Error::damaged(
@@ -186,7 +186,7 @@ impl Set {
             if at.checked_add(end.directory_size).is_some_and(|end| end <= position)
                 && self.joined.read_vec(at, 4)? == CENTRAL_HEADER
             {
-                return Ok(Directory {
+                return Ok(CentralDirectory {
                     start: at,
                     size: end.directory_size,
                     shift: at - stated,
@@ -198,16 +198,16 @@ impl Set {
         Err(wrong())
     }
 
-    fn rewrite(&self, end: &End, position: u64, marker: u64, mut share: Share) -> Result<Whole> {
+    fn rewrite(&self, end: &EndRecord, position: u64, marker: u64, mut share: Share) -> Result<Whole> {
         let start = self.directory_start(end)?;
-        let place = start
+        let range = start
             ..start.checked_add(end.directory_size).filter(|&end| end <= position).ok_or_else(|| {
                 Error::damaged("the central directory is said to reach beyond the end record")
             })?;
         if end.directory_size > MAX_DIRECTORY {
             return Err(too_large(end.directory_size, MAX_DIRECTORY));
         }
-        let mut listed = Listed { set: self, end, place, moved: HashMap::new() };
+        let mut listed = SplitDirectory { segments: self, end, range, moved: HashMap::new() };
         let count = listed.find_moved()?;
         if !end.agrees_with(count) {
             return Err(Error::damaged(format!(
@@ -240,7 +240,7 @@ impl Set {
             write_entry(&mut tail, entry, at - cut);
             Ok(())
         })?;
-        let directory = Directory {
+        let directory = CentralDirectory {
             start: start - cut,
             size: tail.len() as u64,
             shift: 0,
@@ -265,7 +265,7 @@ impl Set {
     /// and returns what belongs there, by position in the result.
     ///
     /// That happens to the last member that ends in a part and to one whose header moved to the next (see
-    /// [`Listed::find_moved`]), so the headers next to each boundary are looked at.
+    /// [`SplitDirectory::find_moved`]), so the headers next to each boundary are looked at.
     fn stale_headers(&self, neighbours: &Neighbours, cut: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         let mut patches = Vec::new();
         for fields in neighbours.before_boundaries(self.starts.len()) {
@@ -278,33 +278,33 @@ impl Set {
     }
 }
 
-/// The directory of a split zip, which is gone through several times rather than held in memory.
-struct Listed<'a> {
-    set: &'a Set,
-    end: &'a End,
-    place: Range<u64>,
-    /// Positions of local headers that are not where their headers in the directory, by position, say.
+/// The directory of a split zip, which is read several times rather than held in memory.
+struct SplitDirectory<'a> {
+    segments: &'a JoinedSegments,
+    end: &'a EndRecord,
+    range: Range<u64>,
+    /// Positions of local headers that are not where the directory says, by the position of their header in it.
     moved: HashMap<u64, u64>,
 }
 
-impl Listed<'_> {
+impl SplitDirectory<'_> {
     /// Calls `each` with every header and the position of its local header.
     fn each(&self, mut each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<()> {
         self.each_header(|entry, header, at| each(entry, self.moved.get(&header).copied().unwrap_or(at)))
     }
 
     fn each_header(&self, mut each: impl FnMut(&Entry<'_>, u64, u64) -> Result<()>) -> Result<()> {
-        let joined = &*self.set.joined;
-        let end = each_header(joined, self.place.clone(), |entry, header| {
-            each(entry, header, self.set.position(self.end, entry.disk, entry.offset)?)
+        let joined = &*self.segments.joined;
+        let end = each_header(joined, self.range.clone(), |entry, header| {
+            each(entry, header, self.segments.position(self.end, entry.disk, entry.offset)?)
         })?;
-        broken_off(joined, &self.place, end)?.map_or(Ok(()), Err)
+        broken_off(joined, &self.range, end)?.map_or(Ok(()), Err)
     }
 
-    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns how
-    /// many headers there are in all.
+    /// Finds local headers that zip4j noted at the end of a part and then wrote at the beginning of the next. Returns
+    /// how many headers there are in all.
     ///
-    /// Only the last header of a part can be so, which keeps this in proportion to the number of parts.
+    /// Only the last header of a part can be affected, which keeps the work in proportion to the number of parts.
     fn find_moved(&mut self) -> Result<u64> {
         let mut count = 0;
         let mut last: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
@@ -320,10 +320,10 @@ impl Listed<'_> {
             return Ok(count);
         }
         for (disk, (header, at)) in last {
-            let Some(&next) = self.set.starts.get(disk as usize + 1) else { continue };
-            let there = self.set.peek(at, 4)?;
+            let Some(&next) = self.segments.starts.get(disk as usize + 1) else { continue };
+            let there = self.segments.peek(at, 4)?;
             if there.is_some_and(|bytes| bytes != LOCAL_HEADER)
-                && entry_at(&*self.set.joined, header, |entry| self.set.is_header_of(entry, next))?
+                && entry_at(&*self.segments.joined, header, |entry| self.segments.is_header_of(entry, next))?
             {
                 self.moved.insert(header, next);
             }
@@ -339,7 +339,7 @@ struct Neighbours {
     last: BTreeMap<usize, Vec<Fields>>,
 }
 
-/// As many are looked at.
+/// Headers that are looked at before each boundary.
 const NEIGHBOURS: usize = 3;
 
 impl Neighbours {
@@ -363,7 +363,7 @@ impl Neighbours {
     }
 }
 
-/// What a local header repeats of the one in the directory.
+/// The fields of a header in the directory that its local header repeats.
 #[derive(Debug, Clone, Copy)]
 struct Fields {
     at: u64,

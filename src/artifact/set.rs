@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::directory::{Directory, broken_off, each_header};
-use super::mode::Mode;
-use super::part::Part;
+use super::addressing::Addressing;
+use super::directory::{CentralDirectory, broken_off, each_header};
+use super::part::PartReader;
 use super::rejoined::{Rejoined, Whole, last_disk, rejoin};
 use crate::crypto::Identity;
 use crate::error::{At, Error, Kind, Result};
@@ -15,7 +15,7 @@ use crate::format::part_name::Ordinal;
 use crate::format::zip::Entry;
 use crate::io::{Budget, ReadAt, Reader, Share};
 
-/// Below this many parts a thread more costs more than it brings.
+/// With fewer parts than this another thread costs more than it saves.
 const PARTS_PER_THREAD: usize = 4;
 
 /// A stored part and its place in the set.
@@ -29,11 +29,11 @@ pub struct PartFile {
 
 pub type OpenPart = Arc<dyn Fn() -> Result<Reader> + Send + Sync>;
 
-/// What keeps a set from being whole.
+/// The reasons why a set is not whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gaps {
     pub(crate) missing: Vec<Ordinal>,
-    /// Parts that the last one does not count with.
+    /// Parts beyond the number that the last one states.
     pub(crate) surplus: Vec<Ordinal>,
     /// True if more parts may be missing than are named.
     pub(crate) open_ended: bool,
@@ -42,10 +42,10 @@ pub struct Gaps {
 /// The reassembled, decrypted zip.
 pub struct Zip {
     reader: Reader,
-    directory: Directory,
+    directory: CentralDirectory,
     parts: usize,
     _share: Share,
-    /// Stretches of it that are in parts which are not there, with what they are.
+    /// Ranges of it that are in missing parts, each with its part.
     missing: Vec<(Range<u64>, Ordinal)>,
 }
 
@@ -55,23 +55,23 @@ impl Zip {
         Zip { reader, directory, parts, _share: share, missing: Vec::new() }
     }
 
-    /// Where its central directory is.
-    pub(crate) fn directory(&self) -> Directory {
+    /// Returns where its central directory is.
+    pub(crate) fn directory(&self) -> CentralDirectory {
         self.directory
     }
 
     /// Calls `each` with every header of the central directory and its position. Returns where the list ends: at the
     /// directory's end, or at the first thing that is no header.
     pub(crate) fn each_entry(&self, each: impl FnMut(&Entry<'_>, u64) -> Result<()>) -> Result<u64> {
-        each_header(self, self.directory.place()?, each)
+        each_header(self, self.directory.range()?, each)
     }
 
     /// Says what is wrong if that list ends at `end`.
     pub(crate) fn broken_off(&self, end: u64) -> Result<Option<Error>> {
-        broken_off(self, &self.directory.place()?, end)
+        broken_off(self, &self.directory.range()?, end)
     }
 
-    /// Returns the parts that a stretch of it needs and that are not there.
+    /// Returns the missing parts that a range of it needs.
     pub(crate) fn missing_in(&self, stretch: &Range<u64>) -> impl Iterator<Item = Ordinal> {
         let (start, end) = (stretch.start, stretch.end);
         let within = move |(range, _): &&(Range<u64>, Ordinal)| range.start < end && start < range.end;
@@ -101,19 +101,19 @@ pub enum OpenedSet {
 
 /// Opens a set. `parts` are in the order of their ordinals, each ordinal once.
 ///
-/// The work is in proportion to the number of parts, plus the central directory; with `indexed` set, which is for
-/// parts that turned out to be irregular, to their bytes. What it holds in memory is out of the budget.
+/// The work is in proportion to the number of parts, plus the central directory; with `indexed` set, which is for parts
+/// that turned out to be irregular, to their bytes. Its memory is taken from the budget.
 pub fn open(
     parts: &[PartFile],
     identities: &Arc<[Identity]>,
     indexed: bool,
     budget: &Arc<Budget>,
 ) -> Result<OpenedSet> {
-    let how = How::new(identities, indexed, budget);
+    let options = PartOptions::new(identities, indexed, budget);
     if let Some(gaps) = gaps_in_names(parts) {
-        return with_count_of_last(gaps, parts, &how).map(OpenedSet::Incomplete);
+        return with_count_of_last(gaps, parts, &options).map(OpenedSet::Incomplete);
     }
-    let segments = open_all(parts, &how)?;
+    let segments = open_all(parts, &options)?;
     let is_cut = matches!(parts[0].ordinal, Ordinal::Cut(_));
     match rejoin(segments, budget) {
         Ok(Rejoined::Zip(whole)) => Ok(OpenedSet::Zip(Zip::new(whole, parts.len()))),
@@ -122,28 +122,32 @@ pub fn open(
         Err(error) if is_cut && !error.kind().is_transient() => {
             Ok(OpenedSet::Incomplete(Gaps { open_ended: true, ..Gaps::default() }))
         }
-        // What went wrong in reading a part names it already; what is wrong with the zip shows in its last part.
+        // An error in reading a part names it already; what is wrong with the zip itself is found in its last part.
         Err(error) if parts.iter().any(|part| error.to_string().starts_with(&part.name)) => Err(error),
         Err(error) => Err(error.at(&parts[parts.len() - 1].name)),
     }
 }
 
-/// How parts are opened.
-struct How<'a> {
+/// Options for opening parts.
+struct PartOptions<'a> {
     identities: &'a Arc<[Identity]>,
-    mode: Mode,
+    addressing: Addressing,
     budget: &'a Arc<Budget>,
 }
 
-impl<'a> How<'a> {
-    fn new(identities: &'a Arc<[Identity]>, indexed: bool, budget: &'a Arc<Budget>) -> How<'a> {
-        How { identities, mode: if indexed { Mode::Indexed } else { Mode::Regular }, budget }
+impl<'a> PartOptions<'a> {
+    fn new(identities: &'a Arc<[Identity]>, indexed: bool, budget: &'a Arc<Budget>) -> PartOptions<'a> {
+        PartOptions {
+            identities,
+            addressing: if indexed { Addressing::Indexed } else { Addressing::Regular },
+            budget,
+        }
     }
 }
 
-/// A part that is not there, or cannot be read. How long it is nobody knows: offsets within the other parts count
-/// from their own beginnings, so that any length will do which no part has.
-struct Missing {
+/// A part that is missing or cannot be read. Its length is not known: offsets within the other parts count from their
+/// own beginnings, so that any length will do that no part has.
+struct MissingPart {
     ordinal: Ordinal,
     /// Why it cannot be read, if it is there.
     why: Option<Box<Error>>,
@@ -151,7 +155,7 @@ struct Missing {
 
 const MISSING_LEN: u64 = 1 << 40;
 
-impl ReadAt for Missing {
+impl ReadAt for MissingPart {
     fn len(&self) -> u64 {
         MISSING_LEN
     }
@@ -169,31 +173,31 @@ impl ReadAt for Missing {
 
 /// Opens what is there of a split set that is incomplete or damaged, for the members that lie wholly in it.
 ///
-/// The result is no zip for others to read: what is missing has some length or other.
+/// The result is not a zip for others to read: missing parts have made-up lengths.
 pub fn open_rest(
     parts: &[PartFile],
     identities: &Arc<[Identity]>,
     indexed: bool,
     budget: &Arc<Budget>,
 ) -> Result<Zip> {
-    let how = How::new(identities, indexed, budget);
+    let options = PartOptions::new(identities, indexed, budget);
     let last = parts.iter().find(|part| part.ordinal == Ordinal::Last);
     let last = last.ok_or_else(|| {
         Error::new(Kind::MissingPart, "the last part (.zip) is missing: it has the directory")
     })?;
-    let last_segment = open_part(last, &how)?;
+    let last_segment = open_part(last, &options)?;
     let disk = last_disk(last_segment.clone()).at(&last.name)?.min(MAX_NAMED);
     let mut segments = Vec::new();
     let mut missing = Vec::new();
     let mut at = 0;
     for ordinal in (1..=disk).map(Ordinal::Split) {
         let part = parts.binary_search_by_key(&ordinal, |part| part.ordinal).ok().map(|i| &parts[i]);
-        let segment = match part.map(|part| open_part(part, &how)) {
+        let segment = match part.map(|part| open_part(part, &options)) {
             Some(Ok(segment)) => segment,
             Some(Err(error)) if is_of_the_moment(&error) => return Err(error),
             absent => {
                 missing.push((at..at + MISSING_LEN, ordinal));
-                Arc::new(Missing { ordinal, why: absent.and_then(Result::err).map(Box::new) })
+                Arc::new(MissingPart { ordinal, why: absent.and_then(Result::err).map(Box::new) })
             }
         };
         at += segment.len();
@@ -210,7 +214,7 @@ pub fn open_rest(
     Ok(zip)
 }
 
-/// Returns true if the part itself may be sound.
+/// Returns true for an error of the moment: the part itself may be sound.
 fn is_of_the_moment(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -223,7 +227,7 @@ pub fn may_be_whole(parts: &[PartFile]) -> bool {
     gaps_in_names(parts).is_none()
 }
 
-/// Returns what the names alone tell: the first to the last, without a gap, and the `.zip`.
+/// Returns the gaps that the names alone show: there have to be the first part to the last, and the `.zip`.
 fn gaps_in_names(parts: &[PartFile]) -> Option<Gaps> {
     let has = |ordinal: Ordinal| parts.binary_search_by_key(&ordinal, |part| part.ordinal).is_ok();
     let mut gaps = Gaps::default();
@@ -244,7 +248,7 @@ fn gaps_in_names(parts: &[PartFile]) -> Option<Gaps> {
     (gaps != Gaps::default()).then_some(gaps)
 }
 
-/// A set has no more parts than this by their names; a higher number is a mistake (or a trap).
+/// Highest number of a part that is believed; a higher one is a mistake (or a trap).
 const MAX_NAMED: u32 = 100_000;
 
 fn numbered(
@@ -255,11 +259,11 @@ fn numbered(
     (1..=highest.min(MAX_NAMED)).map(ordinal).filter(move |&o| !has(o))
 }
 
-/// Corrects what the names tell by the number of parts that the last one knows of, if it is there and opens.
-fn with_count_of_last(gaps: Gaps, parts: &[PartFile], how: &How<'_>) -> Result<Gaps> {
+/// Corrects what the names show by the number of parts that the last one states, if it is there and can be opened.
+fn with_count_of_last(gaps: Gaps, parts: &[PartFile], options: &PartOptions<'_>) -> Result<Gaps> {
     let last = parts.iter().find(|part| part.ordinal == Ordinal::Last && gaps.surplus.is_empty());
     let Some(last) = last else { return Ok(gaps) };
-    match open_part(last, how).and_then(last_disk) {
+    match open_part(last, options).and_then(last_disk) {
         Ok(disk) if disk > 0 => Ok(disagreement(parts, disk)),
         Err(error) if error.kind().is_transient() => Err(error),
         _ => Ok(gaps),
@@ -277,17 +281,19 @@ fn disagreement(parts: &[PartFile], disk: u32) -> Gaps {
     }
 }
 
-fn open_part(part: &PartFile, how: &How<'_>) -> Result<Reader> {
-    let opened = Part::open((part.open)()?, how.identities.clone(), how.mode, how.budget).at(&part.name)?;
-    Ok(Arc::new(Named { name: part.name.clone(), part: opened }))
+fn open_part(part: &PartFile, options: &PartOptions<'_>) -> Result<Reader> {
+    let opened =
+        PartReader::open((part.open)()?, options.identities.clone(), options.addressing, options.budget)
+            .at(&part.name)?;
+    Ok(Arc::new(NamedPart { name: part.name.clone(), part: opened }))
 }
 
 /// Opens all parts, several at a time: what costs is the private key operation for each.
-fn open_all(parts: &[PartFile], how: &How<'_>) -> Result<Vec<Reader>> {
+fn open_all(parts: &[PartFile], options: &PartOptions<'_>) -> Result<Vec<Reader>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(parts.len().div_ceil(PARTS_PER_THREAD));
     if threads == 1 {
-        return parts.iter().map(|part| open_part(part, how)).collect();
+        return parts.iter().map(|part| open_part(part, options)).collect();
     }
     let next = AtomicUsize::new(0);
     let work = || {
@@ -295,7 +301,7 @@ fn open_all(parts: &[PartFile], how: &How<'_>) -> Result<Vec<Reader>> {
         while let Some((i, part)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, parts.get(i)?)))
         {
-            opened.push((i, open_part(part, how)));
+            opened.push((i, open_part(part, options)));
         }
         opened
     };
@@ -314,13 +320,13 @@ fn open_all(parts: &[PartFile], how: &How<'_>) -> Result<Vec<Reader>> {
     opened.into_iter().map(|(_, part)| part).collect()
 }
 
-/// A part that says its name in every error.
-struct Named {
+/// A part that puts its name in front of every error.
+struct NamedPart {
     name: String,
-    part: Part,
+    part: PartReader,
 }
 
-impl ReadAt for Named {
+impl ReadAt for NamedPart {
     fn len(&self) -> u64 {
         self.part.len()
     }

@@ -1,30 +1,30 @@
-//! Octets that are written as text: base64 or uuencode.
+//! Octets that are encoded as text: base64 or uuencode.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mode::Mode;
+use super::addressing::Addressing;
 use crate::error::{Error, Kind, Result};
-use crate::format::base64::{Index, Indexer, Irregular, Lines, decode_quanta};
+use crate::format::base64::{Irregular, Lines, TextIndex, TextIndexer, decode_quanta};
 use crate::format::mime::{Body, Coding};
 use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
-/// How much of the text is looked at to learn its lines.
+/// Bytes of the text that are looked at to learn its lines.
 const HEAD: usize = 8 << 10;
 const TAIL: usize = 4 << 10;
-/// How much is read at a time to index it.
+/// Bytes that are read at a time to index it.
 const STEP: usize = 256 << 10;
-/// How long is waited for memory that others work with.
+/// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens the octets of a body.
-pub fn open(file: &Reader, body: Body, mode: Mode, budget: &Arc<Budget>) -> Result<Reader> {
+pub fn open(file: &Reader, body: Body, addressing: Addressing, budget: &Arc<Budget>) -> Result<Reader> {
     let text: Reader = Arc::new(Slice::new(file.clone(), body.start, body.end.saturating_sub(body.start)));
     match body.coding {
         Coding::Binary => Ok(text),
         Coding::Uuencode => Ok(Arc::new(IndexedText::open(text, true, budget)?)),
         Coding::Base64 => {
-            if mode == Mode::Regular {
+            if addressing == Addressing::Regular {
                 let len = text.len();
                 let head = text.read_vec(0, HEAD)?;
                 let tail = text.read_vec(len.saturating_sub(TAIL as u64), TAIL)?;
@@ -37,7 +37,7 @@ pub fn open(file: &Reader, body: Body, mode: Mode, budget: &Arc<Budget>) -> Resu
     }
 }
 
-/// Base64 whose lines are all alike, as far as one has seen.
+/// Base64 whose lines are all alike, as far as has been seen.
 struct RegularText {
     text: Reader,
     lines: Lines,
@@ -64,24 +64,24 @@ impl ReadAt for RegularText {
     }
 }
 
-/// Text of any lines, by an index of all of them.
+/// A text with lines of any length, read by an index of all of them.
 struct IndexedText {
     text: Reader,
-    index: Index,
+    index: TextIndex,
     /// Memory of the index.
     _share: Share,
 }
 
 impl IndexedText {
     fn open(text: Reader, uuencoded: bool, budget: &Arc<Budget>) -> Result<IndexedText> {
-        let mut indexer = Indexer::new(uuencoded);
+        let mut indexer = TextIndexer::new(uuencoded);
         let mut share = budget.share();
         with_scratch(STEP, |buf| {
             let mut at = 0;
             while at < text.len() {
                 let n = text.read_at(buf, at)?;
                 indexer.feed(&buf[..n]).map_err(Error::damaged)?;
-                hold(&mut share, indexer.memory())?;
+                reserve(&mut share, indexer.memory())?;
                 at += n as u64;
             }
             Ok::<_, Error>(())
@@ -91,8 +91,8 @@ impl IndexedText {
     }
 }
 
-/// Makes a share one of so many bytes for an index.
-pub(crate) fn hold(share: &mut Share, bytes: usize) -> Result<()> {
+/// Makes the share of an index `bytes` large.
+pub(crate) fn reserve(share: &mut Share, bytes: usize) -> Result<()> {
     if bytes == share.bytes() || share.resize(bytes, PATIENCE) {
         return Ok(());
     }
@@ -115,9 +115,9 @@ impl ReadAt for IndexedText {
         let last = ((offset + n as u64).div_ceil(3) * 4).min(self.index.chars.len());
         with_scratch((last - first) as usize, |chars| {
             let mut done = 0;
-            for piece in self.index.chars.pieces(first, last - first) {
-                let len = piece.len as usize;
-                self.text.read_exact_at(&mut chars[done..done + len], piece.physical)?;
+            for extent in self.index.chars.range(first, last - first) {
+                let len = extent.len as usize;
+                self.text.read_exact_at(&mut chars[done..done + len], extent.physical)?;
                 done += len;
             }
             self.index.to_base64(chars);

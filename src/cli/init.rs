@@ -14,7 +14,7 @@ use crate::export::certificate::expiry_warning;
 use crate::export::run::describe;
 use crate::export::source::{self, SourceSpec};
 use crate::format::text::timestamp;
-use crate::store::managed::{Found, Managed, probe};
+use crate::store::managed::{DirectoryKind, Managed, probe};
 use crate::store::retention::Retention;
 
 #[derive(Args)]
@@ -64,9 +64,9 @@ fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
 pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start();
     let is_new = match probe(&arguments.store) {
-        Found::Managed => false,
-        Found::Plain | Found::Unfinished => true,
-        Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
+        DirectoryKind::Managed => false,
+        DirectoryKind::Plain | DirectoryKind::Unfinished => true,
+        DirectoryKind::Refused(why) => return Err(Failure::new(Reason::Store, why)),
     };
     if is_new && arguments.cert.is_none() {
         return Err(Failure::usage("a new store needs a certificate")

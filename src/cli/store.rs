@@ -11,7 +11,7 @@ use super::logging;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
-use crate::store::managed::{Found, Managed, probe};
+use crate::store::managed::{DirectoryKind, Managed, probe};
 use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
 
@@ -26,9 +26,9 @@ pub(crate) fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> 
         return Err(Failure::new(Reason::Store, text));
     }
     match probe(dir) {
-        Found::Managed => {}
-        Found::Refused(why) => return Err(Failure::new(Reason::Store, why)),
-        Found::Plain | Found::Unfinished => {
+        DirectoryKind::Managed => {}
+        DirectoryKind::Refused(why) => return Err(Failure::new(Reason::Store, why)),
+        DirectoryKind::Plain | DirectoryKind::Unfinished => {
             let text = format!(
                 "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
                  make a store with: cddsfs init STORE --cert CERT.pem",

@@ -67,18 +67,18 @@ impl CbcReader {
             ctx.decrypt_init(Some(evp(self.cipher, Operation::Cbc)?), Some(&self.key), Some(iv))
                 .map_err(failed)?;
             ctx.set_padding(false);
-            Blocks { ctx, block }.decrypt(octets, skip, buf)
+            BlockDecryptor { ctx, block }.decrypt(octets, skip, buf)
         })
     }
 }
 
 /// A decryption that goes from block to block.
-struct Blocks {
+struct BlockDecryptor {
     ctx: CipherCtx,
     block: usize,
 }
 
-impl Blocks {
+impl BlockDecryptor {
     /// Decrypts `octets`, whose first `skip` bytes of plaintext are left out, into all of `buf`.
     ///
     /// The blocks in the middle go straight to their place; the first and the last ones, of which only a part may be
@@ -87,7 +87,7 @@ impl Blocks {
         let (mut octets, mut buf) = (octets, buf);
         if skip > 0 && !buf.is_empty() {
             let n = buf.len().min(self.block - skip);
-            buf[..n].copy_from_slice(&self.one(&octets[..self.block])?[skip..skip + n]);
+            buf[..n].copy_from_slice(&self.decrypt_block(&octets[..self.block])?[skip..skip + n]);
             (octets, buf) = (&octets[self.block..], &mut buf[n..]);
         }
         let middle = (buf.len() / self.block).saturating_sub(1) * self.block;
@@ -100,13 +100,13 @@ impl Blocks {
         }
         while !buf.is_empty() {
             let n = buf.len().min(self.block);
-            buf[..n].copy_from_slice(&self.one(&octets[..self.block])?[..n]);
+            buf[..n].copy_from_slice(&self.decrypt_block(&octets[..self.block])?[..n]);
             (octets, buf) = (&octets[self.block..], &mut buf[n..]);
         }
         Ok(())
     }
 
-    fn one(&mut self, octets: &[u8]) -> Result<[u8; MAX_BLOCK]> {
+    fn decrypt_block(&mut self, octets: &[u8]) -> Result<[u8; MAX_BLOCK]> {
         let mut out = [0; 2 * MAX_BLOCK];
         self.ctx.cipher_update(octets, Some(&mut out)).map_err(failed)?;
         let mut block = [0; MAX_BLOCK];

@@ -12,12 +12,12 @@ use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::{X509, X509NameRef};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::ber::{self, Fault};
+use crate::format::ber::{self, BerError};
 use crate::format::cms::RecipientId;
 
 /// A shorter RSA key can be broken.
 const MIN_BITS: u32 = 2048;
-/// What makes a certificate and key that will do.
+/// The command that makes a certificate and key that will do.
 const ADVICE: &str = "make a good one with: openssl req -x509 -newkey rsa:3072 -nodes -keyout private.pem \
     -out certificate.pem -days 365 -subj \"/O=Example/CN=exports\"";
 
@@ -116,8 +116,9 @@ impl Certificate {
     }
 }
 
-/// Finds both in `Certificate SEQUENCE { tbs SEQUENCE { [0] version OPTIONAL, serial, signature, issuer, .. } .. }`.
-fn issuer_and_serial(der: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), Fault> {
+/// Finds issuer and serial number in `Certificate SEQUENCE { tbs SEQUENCE { [0] version OPTIONAL, serial, signature,
+/// issuer, .. } .. }`.
+fn issuer_and_serial(der: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), BerError> {
     const VERSION: u8 = 0xA0;
     let limit = der.len() as u64;
     let certificate = ber::expect(der, 0, limit, ber::SEQUENCE, "no certificate")?;
@@ -134,7 +135,7 @@ fn issuer_and_serial(der: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), Faul
     Ok((der[issuer..end].to_vec(), serial_octets))
 }
 
-/// The most specific part comes first, and what would end a part or steer a terminal is escaped.
+/// Puts the most specific part first, and escapes what would end a part or steer a terminal.
 fn distinguished_name(name: &X509NameRef) -> String {
     let mut parts: Vec<String> = Vec::new();
     for entry in name.entries() {

@@ -5,7 +5,7 @@ use openssl::cipher::{Cipher as Evp, CipherRef};
 use crate::error::{Error, Result};
 use crate::format::cms::Cipher;
 
-/// The same cipher in another mode of operation.
+/// A mode of operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Operation {
     Cbc,

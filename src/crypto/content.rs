@@ -6,7 +6,7 @@ use super::ContentKey;
 use super::cbc::CbcReader;
 use super::gcm::{Authentication, GcmReader};
 use crate::error::{Error, Kind, Result};
-use crate::format::cms::{ContentEncryption, Mode};
+use crate::format::cms::{CipherMode, ContentEncryption};
 use crate::io::Reader;
 
 /// Opens the content under the first of `keys` that fits it.
@@ -18,13 +18,13 @@ pub(crate) fn open_content(
 ) -> Result<Reader> {
     let cipher = encryption.cipher;
     match &encryption.mode {
-        Mode::Gcm { nonce, tag_len } => {
+        CipherMode::Gcm { nonce, tag_len } => {
             let authentication = authentication
                 .filter(|a| a.tag.len() == *tag_len)
                 .ok_or_else(|| Error::damaged(format!("no authentication tag of {tag_len} octets")))?;
             Ok(Arc::new(GcmReader::new(cipher, keys, nonce, ciphertext, authentication)?))
         }
-        Mode::Cbc { iv } => {
+        CipherMode::Cbc { iv } => {
             let mut last = Error::new(Kind::KeyRejected, "no content key");
             for key in keys {
                 match CbcReader::open(cipher, key, iv.clone(), ciphertext.clone()) {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Certificate, ContentKey};
 use crate::error::{Error, Kind, Result};
-use crate::format::cms::{self, Cipher, ContentEncryption, Hash, Mode, write};
+use crate::format::cms::{self, Cipher, CipherMode, ContentEncryption, HashFunction, write};
 
 /// How the content key is encrypted to the recipient's RSA key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,13 +48,13 @@ impl EnvelopeWriter {
         ctx.encrypt_init(Some(Evp::aes_256_cbc()), Some(&key), Some(&iv)).map_err(failed)?;
         let encrypted_key = encrypt_key(certificate, transport, &key)?;
         let transport = match transport {
-            KeyTransport::Pkcs1 => cms::KeyTransport::RsaPkcs1,
+            KeyTransport::Pkcs1 => cms::KeyTransportAlgorithm::RsaPkcs1,
             KeyTransport::Oaep => {
-                let (hash, mask_hash) = (Hash::Sha256, Hash::Sha256);
-                cms::KeyTransport::RsaOaep { hash, mask_hash, label: Vec::new() }
+                let (hash, mask_hash) = (HashFunction::Sha256, HashFunction::Sha256);
+                cms::KeyTransportAlgorithm::RsaOaep { hash, mask_hash, label: Vec::new() }
             }
         };
-        let encryption = ContentEncryption { cipher, mode: Mode::Cbc { iv } };
+        let encryption = ContentEncryption { cipher, mode: CipherMode::Cbc { iv } };
         write::head(out, &certificate.recipient_id(), &transport, &encrypted_key, &encryption)
             .ok_or_else(|| Error::unsupported("an algorithm that is not written"))?;
         Ok(EnvelopeWriter { ctx, pending: Zeroizing::new(Vec::with_capacity(write::SEGMENT)) })

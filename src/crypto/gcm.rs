@@ -15,7 +15,7 @@ use crate::io::{ReadAt, Reader, available, with_scratch};
 const BLOCK: u64 = 16;
 /// The counter is 32 bits wide, and its first two values have other uses.
 const MAX_LEN: u64 = (u32::MAX as u64 - 1) * BLOCK;
-/// How much is verified at a time.
+/// Bytes that are verified at a time.
 const STEP: usize = 256 << 10;
 
 /// What AES-GCM is verified against (RFC 5083).
@@ -58,7 +58,7 @@ impl GcmReader {
             Some(found) => found.clone()?,
             None => {
                 let found = self.find_key();
-                // What was interrupted says nothing of the tag.
+                // An interruption says nothing about the tag.
                 if !found.as_ref().is_err_and(|error| error.kind().is_transient()) {
                     *verified = Some(found.clone());
                 }

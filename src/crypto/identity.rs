@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 use crate::error::{At, Error, Kind, Result};
 use crate::format::cms::RecipientId;
 
-/// Asks for the passphrase of the named key file; `None` where there is none to be had.
-pub type Passphrase<'a> = dyn FnMut(&str) -> Result<Option<Zeroizing<Vec<u8>>>> + 'a;
+/// Asks for the passphrase of the named key file; `None` if there is none.
+pub type AskPassphrase<'a> = dyn FnMut(&str) -> Result<Option<Zeroizing<Vec<u8>>>> + 'a;
 
-/// A private key, and how recipients are named that it belongs to.
+/// A private key, and the names by which a message can address it.
 pub struct Identity {
     key: PKey<Private>,
     certificates: Vec<X509>,
@@ -27,14 +27,14 @@ pub struct Identity {
 
 impl Identity {
     /// Reads a key file. One that others can read is refused, as ssh does.
-    pub fn load(path: &Path, passphrase: &mut Passphrase<'_>) -> Result<Identity> {
+    pub fn load(path: &Path, passphrase: &mut AskPassphrase<'_>) -> Result<Identity> {
         let name = path.display().to_string();
         refuse_if_others_can_read(path).at(&name)?;
         let bytes = Zeroizing::new(fs::read(path).at(&name)?);
         Identity::parse(&bytes, &name, passphrase).at(&name)
     }
 
-    fn parse(bytes: &[u8], name: &str, passphrase: &mut Passphrase<'_>) -> Result<Identity> {
+    fn parse(bytes: &[u8], name: &str, passphrase: &mut AskPassphrase<'_>) -> Result<Identity> {
         if memchr::memmem::find(bytes, b"-----BEGIN ").is_some() {
             return Identity::from_pem(bytes, name, passphrase);
         }
@@ -47,7 +47,7 @@ impl Identity {
         Identity::new(key, Vec::new())
     }
 
-    fn from_pem(bytes: &[u8], name: &str, passphrase: &mut Passphrase<'_>) -> Result<Identity> {
+    fn from_pem(bytes: &[u8], name: &str, passphrase: &mut AskPassphrase<'_>) -> Result<Identity> {
         let mut asked: Option<Result<Option<Zeroizing<Vec<u8>>>>> = None;
         let key = PKey::private_key_from_pem_callback(bytes, |buffer| {
             let answer = asked.insert(passphrase(name));
@@ -73,7 +73,7 @@ impl Identity {
         Identity::new(key, certificates)
     }
 
-    fn from_pkcs12(container: &Pkcs12, name: &str, passphrase: &mut Passphrase<'_>) -> Result<Identity> {
+    fn from_pkcs12(container: &Pkcs12, name: &str, passphrase: &mut AskPassphrase<'_>) -> Result<Identity> {
         let parsed = match container.parse2("") {
             Ok(parsed) => parsed,
             Err(_) => {

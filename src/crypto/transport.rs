@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 
 use super::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::format::cms::{Hash, KeyTransport, Recipient, RecipientId};
+use crate::format::cms::{HashFunction, KeyTransportAlgorithm, Recipient, RecipientId};
 
 /// A content encryption key; wiped when it is dropped.
 pub(crate) type ContentKey = Zeroizing<Vec<u8>>;
 
-/// Private key operations for one message: those for recipients that name an identity come first.
+/// Private key operations for one message, at most: recipients that name an identity come first.
 const MAX_TRIED: usize = 512;
-/// Keys that are tried on the content, which takes a pass over all of it for AES-GCM.
+/// Keys that are tried on the content, at most: for AES-GCM each takes a pass over all of it.
 const MAX_KEYS: usize = 8;
 
 /// Returns the content keys of `key_len` bytes that the identities get out of the recipients, the likeliest first.
@@ -42,7 +42,7 @@ pub(crate) fn unwrap_keys(
     let mut refused = None;
     let mut keys = Vec::new();
     for (named, identity, transport, encrypted_key) in pairs.iter().take(MAX_TRIED) {
-        // Each costs a private key operation, and a message can have thousands of recipients.
+        // Each attempt costs a private key operation, and a message can have thousands of recipients.
         if (!named && !keys.is_empty()) || keys.len() == MAX_KEYS {
             break;
         }
@@ -60,7 +60,7 @@ pub(crate) fn unwrap_keys(
         Some(error) => error,
         None if named => Error::new(
             Kind::KeyRejected,
-            format!("the key is for this recipient, but does not open the message: {}", describe(recipients)),
+            format!("the key is for this recipient, but does not open the message: {}", names_of(recipients)),
         ),
         None => no_key(recipients),
     })
@@ -71,15 +71,19 @@ fn no_key(recipients: &[Recipient]) -> Error {
     if recipients.is_empty() {
         Error::damaged("the message has no recipients")
     } else if readable {
-        Error::new(Kind::NoKey, format!("no key given is for it: {}", describe(recipients)))
+        Error::new(Kind::NoKey, format!("no key given is for it: {}", names_of(recipients)))
     } else {
-        Error::unsupported(format!("only recipients that cddsfs does not read: {}", describe(recipients)))
+        Error::unsupported(format!("only recipients that cddsfs does not read: {}", names_of(recipients)))
     }
 }
 
 /// Decrypts one encrypted key; `None` where RSA or its padding fails. The error is for what is not supported.
-fn unwrap(identity: &Identity, transport: &KeyTransport, encrypted_key: &[u8]) -> Result<Option<ContentKey>> {
-    if let KeyTransport::Other(name) = transport {
+fn unwrap(
+    identity: &Identity,
+    transport: &KeyTransportAlgorithm,
+    encrypted_key: &[u8],
+) -> Result<Option<ContentKey>> {
+    if let KeyTransportAlgorithm::Other(name) = transport {
         return Err(Error::unsupported(format!("key transport {name}")));
     }
     Ok(decrypt(identity, transport, encrypted_key).ok())
@@ -87,12 +91,12 @@ fn unwrap(identity: &Identity, transport: &KeyTransport, encrypted_key: &[u8]) -
 
 fn decrypt(
     identity: &Identity,
-    transport: &KeyTransport,
+    transport: &KeyTransportAlgorithm,
     encrypted_key: &[u8],
 ) -> std::result::Result<ContentKey, openssl::error::ErrorStack> {
     let mut ctx = PkeyCtx::new(identity.key())?;
     ctx.decrypt_init()?;
-    if let KeyTransport::RsaOaep { hash, mask_hash, label } = transport {
+    if let KeyTransportAlgorithm::RsaOaep { hash, mask_hash, label } = transport {
         ctx.set_rsa_padding(Padding::PKCS1_OAEP)?;
         ctx.set_rsa_oaep_md(digest(*hash))?;
         ctx.set_rsa_mgf1_md(digest(*mask_hash))?;
@@ -108,18 +112,18 @@ fn decrypt(
     Ok(key)
 }
 
-fn digest(hash: Hash) -> &'static MdRef {
+fn digest(hash: HashFunction) -> &'static MdRef {
     match hash {
-        Hash::Sha1 => Md::sha1(),
-        Hash::Sha224 => Md::sha224(),
-        Hash::Sha256 => Md::sha256(),
-        Hash::Sha384 => Md::sha384(),
-        Hash::Sha512 => Md::sha512(),
+        HashFunction::Sha1 => Md::sha1(),
+        HashFunction::Sha224 => Md::sha224(),
+        HashFunction::Sha256 => Md::sha256(),
+        HashFunction::Sha384 => Md::sha384(),
+        HashFunction::Sha512 => Md::sha512(),
     }
 }
 
 /// Names the recipients of a message, the first few of them.
-fn describe(recipients: &[Recipient]) -> String {
+fn names_of(recipients: &[Recipient]) -> String {
     const SHOWN: usize = 3;
     let mut names: Vec<String> = recipients.iter().take(SHOWN).map(name).collect();
     if recipients.len() > SHOWN {

@@ -152,7 +152,7 @@ pub(crate) fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
             Ok(None) => Ok(()),
             // Each is named, once; the others go on.
             Err(error) => {
-                store.say_once(&format!("jobs/{}.json: {error}", job.name));
+                store.log_once(&format!("jobs/{}.json: {error}", job.name));
                 Ok(())
             }
         };

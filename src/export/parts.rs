@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::manifest;
-use crate::artifact::member::Shared;
+use crate::artifact::member::MemberResources;
 use crate::artifact::{self, PartFile, Zip};
 use crate::crypto::Identity;
 use crate::error::{Error, Result};
 use crate::format::part_name::Ordinal;
 use crate::io::Budget;
-use crate::store::plain::{StoredPart, StoredSet};
+use crate::store::sets::{StoredPart, StoredSet};
 
 /// Returns the parts of a set, in order; of further downloads of a part the first.
 pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
@@ -26,13 +26,13 @@ const MAX_MANIFEST: usize = 1 << 20;
 
 /// Returns when an export was made, by what is inside: its manifest, or else the newest of its members. `None` if
 /// neither tells. Fails only where another try may tell more.
-pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<SystemTime>> {
+pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<MemberResources>) -> Result<Option<SystemTime>> {
     let tell = || -> Result<Option<SystemTime>> {
-        let survey = artifact::survey(zip, manifest::NAME, shared)?;
-        let text = survey.member.map(|member| member.read_vec(0, MAX_MANIFEST)).transpose();
+        let hints = artifact::creation_hints(zip, manifest::NAME, shared)?;
+        let text = hints.member.map(|member| member.read_vec(0, MAX_MANIFEST)).transpose();
         match text {
             Err(error) if error.kind().is_transient() => Err(error),
-            text => Ok(text.ok().flatten().and_then(|text| manifest::created(&text)).or(survey.newest)),
+            text => Ok(text.ok().flatten().and_then(|text| manifest::created(&text)).or(hints.newest)),
         }
     };
     unless_transient(tell())
@@ -42,7 +42,7 @@ pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<Shared>) -> Result<Option<System
 pub(crate) fn made_by_last(
     set: &StoredSet,
     identities: &Arc<[Identity]>,
-    shared: &Arc<Shared>,
+    shared: &Arc<MemberResources>,
     budget: &Arc<Budget>,
 ) -> Result<Option<SystemTime>> {
     let last: Vec<PartFile> = part_files(set).into_iter().filter(|p| p.ordinal == Ordinal::Last).collect();

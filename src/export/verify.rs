@@ -21,7 +21,7 @@ use crate::io::{Budget, Cancel};
 use crate::store::Store;
 use crate::store::catalogue::{StoredArtifact, StoredPartRecord};
 use crate::store::names::{id_of, stem_of};
-use crate::store::plain::StoredSet;
+use crate::store::sets::StoredSet;
 
 mod contents;
 mod stored;

@@ -9,9 +9,9 @@
 //! |<---- width ---->|eol|<---- width ---->|eol|<- rest ->|
 //! ```
 //!
-//! [`Lines`] is that arithmetic. It is learnt from the beginning and the end, and every line end that a read steps
-//! on is checked, so that a text that is not regular is noticed instead of misread. Such a text, and a uuencoded
-//! one, is read through an [`Index`], which takes one pass over the whole text to make.
+//! [`Lines`] is that arithmetic. It is learnt from the beginning and the end, and every line end that a read steps on
+//! is checked, so that a text that is not regular is noticed instead of misread. Such a text, and a uuencoded one, is
+//! read through a [`TextIndex`], which takes one pass over the whole text to make.
 
 use base64_simd::{Out, STANDARD};
 
@@ -22,15 +22,15 @@ mod index;
 mod kernel;
 
 pub(crate) use encode::LineEncoder;
-pub use index::{Index, Indexer};
+pub use index::{TextIndex, TextIndexer};
 pub(crate) use kernel::LineShape;
 
 /// The text has a byte that does not fit, or a line that does not end where it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Irregular;
 
-/// Around a longer line its ends are not read: that would cost more than the range itself. So only a text of one line
-/// may have such.
+/// The ends of longer lines are not read and checked: that would cost more than the range itself. So only a text of a
+/// single line may be longer.
 const CHECKED_WIDTH: u64 = 4096;
 
 /// A text of equal lines; positions count from its first character.

@@ -6,21 +6,21 @@
 //! [tag: 1][0x80: 1] elements.. [00 00]    indefinite: constructed only, closed by end-of-contents octets
 //! ```
 
-/// What stands in the way of reading an element.
+/// Why an element cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum BerError {
     /// The bytes given end before the element does; more of them may help.
     Short,
     /// The bytes are not BER, or not what belongs in this place.
     Bad(&'static str),
 }
 
-pub(crate) type Parsed<T> = std::result::Result<T, Fault>;
+pub(crate) type Parsed<T> = std::result::Result<T, BerError>;
 
 /// Deeper nesting comes from no real producer.
 const MAX_DEPTH: usize = 16;
 
-/// What closes an indefinite form.
+/// The octets that close an indefinite form.
 pub(crate) const END_OF_CONTENTS: [u8; 2] = [0, 0];
 
 pub(crate) const CONSTRUCTED: u8 = 0x20;
@@ -50,20 +50,22 @@ impl Header {
 
 /// Reads the header at the beginning of `bytes`.
 pub fn header(bytes: &[u8]) -> Parsed<Header> {
-    let [tag, first, ..] = *bytes else { return Err(Fault::Short) };
+    let [tag, first, ..] = *bytes else { return Err(BerError::Short) };
     if tag & 0x1F == 0x1F {
-        return Err(Fault::Bad("a tag number above 30"));
+        return Err(BerError::Bad("a tag number above 30"));
     }
     let (size, len) = match first {
         0..=0x7F => (2, Some(u64::from(first))),
-        0x80 if tag & CONSTRUCTED == 0 => return Err(Fault::Bad("indefinite length on a primitive element")),
+        0x80 if tag & CONSTRUCTED == 0 => {
+            return Err(BerError::Bad("indefinite length on a primitive element"));
+        }
         0x80 => (2, None),
         0x81..=0x88 => {
             let n = usize::from(first & 0x7F);
-            let octets = bytes.get(2..2 + n).ok_or(Fault::Short)?;
+            let octets = bytes.get(2..2 + n).ok_or(BerError::Short)?;
             (2 + n, Some(octets.iter().fold(0, |len, &octet| len << 8 | u64::from(octet))))
         }
-        _ => return Err(Fault::Bad("a length of more than 8 octets")),
+        _ => return Err(BerError::Bad("a length of more than 8 octets")),
     };
     Ok(Header { tag, size, len })
 }
@@ -75,7 +77,7 @@ pub struct Element {
     pub start: usize,
     /// Position of the first content octet.
     pub body: usize,
-    /// Position after the last content octet; `None` while only end-of-contents octets tell.
+    /// Position after the last content octet; `None` for the indefinite form, which end-of-contents octets close.
     pub end: Option<u64>,
 }
 
@@ -88,14 +90,14 @@ impl Element {
 
 /// Reads the header of the element at `at`, which must not reach beyond `limit`.
 pub fn element(bytes: &[u8], at: usize, limit: u64) -> Parsed<Element> {
-    let header = header(bytes.get(at..).ok_or(Fault::Short)?)?;
+    let header = header(bytes.get(at..).ok_or(BerError::Short)?)?;
     let body = at + header.size;
     let end = match header.len {
         None => None,
         Some(len) => {
-            let end = (body as u64).checked_add(len).ok_or(Fault::Bad("a length beyond 2^64"))?;
+            let end = (body as u64).checked_add(len).ok_or(BerError::Bad("a length beyond 2^64"))?;
             if end > limit {
-                return Err(Fault::Bad("an element that is longer than what holds it"));
+                return Err(BerError::Bad("an element that is longer than what holds it"));
             }
             Some(end)
         }
@@ -106,7 +108,7 @@ pub fn element(bytes: &[u8], at: usize, limit: u64) -> Parsed<Element> {
 /// Reads the header of the element at `at` and checks its tag.
 pub(crate) fn expect(bytes: &[u8], at: usize, limit: u64, tag: u8, what: &'static str) -> Parsed<Element> {
     let found = element(bytes, at, limit)?;
-    if found.tag == tag { Ok(found) } else { Err(Fault::Bad(what)) }
+    if found.tag == tag { Ok(found) } else { Err(BerError::Bad(what)) }
 }
 
 /// Returns the position after the element at `at`, whatever it is.
@@ -117,28 +119,28 @@ pub fn skip(bytes: &[u8], at: usize, limit: u64) -> Parsed<usize> {
         let found = element(bytes, at, limit)?;
         let closing = found.is_end_of_contents();
         match found.end {
-            _ if closing && depth == 0 => return Err(Fault::Bad("end-of-contents octets out of place")),
+            _ if closing && depth == 0 => return Err(BerError::Bad("end-of-contents octets out of place")),
             _ if closing => {
                 depth -= 1;
                 at = found.body;
             }
-            Some(end) => at = usize::try_from(end).map_err(|_| Fault::Short)?,
-            None if depth == MAX_DEPTH => return Err(Fault::Bad("elements nested too deeply")),
+            Some(end) => at = usize::try_from(end).map_err(|_| BerError::Short)?,
+            None if depth == MAX_DEPTH => return Err(BerError::Bad("elements nested too deeply")),
             None => {
                 depth += 1;
                 at = found.body;
             }
         }
         if depth == 0 {
-            return if at <= bytes.len() { Ok(at) } else { Err(Fault::Short) };
+            return if at <= bytes.len() { Ok(at) } else { Err(BerError::Short) };
         }
     }
 }
 
 /// Returns the content octets of a primitive element that lies wholly in `bytes`.
 pub fn content<'a>(bytes: &'a [u8], element: &Element) -> Parsed<&'a [u8]> {
-    let end = element.end.ok_or(Fault::Bad("an indefinite length where a value belongs"))?;
-    bytes.get(element.body..usize::try_from(end).map_err(|_| Fault::Short)?).ok_or(Fault::Short)
+    let end = element.end.ok_or(BerError::Bad("an indefinite length where a value belongs"))?;
+    bytes.get(element.body..usize::try_from(end).map_err(|_| BerError::Short)?).ok_or(BerError::Short)
 }
 
 /// Appends tag and length in the shortest definite form.
@@ -186,7 +188,7 @@ impl<'a> Children<'a> {
         let found = element(self.bytes, self.at, self.limit)?;
         match (found.is_end_of_contents(), self.end) {
             (true, None) => Ok(None),
-            (true, Some(_)) => Err(Fault::Bad("end-of-contents octets in a definite length")),
+            (true, Some(_)) => Err(BerError::Bad("end-of-contents octets in a definite length")),
             (false, _) => Ok(Some(found)),
         }
     }
@@ -220,30 +222,30 @@ mod tests {
         assert_eq!(header(&[4, 0x82, 3, 0xE8]), Ok(Header { tag: 4, size: 4, len: Some(1000) }));
         assert_eq!(header(&[0x30, 0x80]), Ok(Header { tag: 0x30, size: 2, len: None }));
         assert_eq!(header(&[4, 0x88, 0, 0, 0, 0, 0, 0, 0, 9]), Ok(Header { tag: 4, size: 10, len: Some(9) }));
-        assert_eq!(header(&[4]), Err(Fault::Short));
-        assert_eq!(header(&[4, 0x82, 3]), Err(Fault::Short));
+        assert_eq!(header(&[4]), Err(BerError::Short));
+        assert_eq!(header(&[4, 0x82, 3]), Err(BerError::Short));
         for bad in [&[0x80u8, 0x80][..], &[4, 0x89], &[4, 0xFF], &[0x1F, 1]] {
-            assert!(matches!(header(bad), Err(Fault::Bad(_))), "{bad:x?}");
+            assert!(matches!(header(bad), Err(BerError::Bad(_))), "{bad:x?}");
         }
     }
 
     #[test]
     fn lengths_do_not_reach_beyond_their_parent() {
-        assert!(matches!(element(&[4, 5, 0], 0, 6), Err(Fault::Bad(_))));
+        assert!(matches!(element(&[4, 5, 0], 0, 6), Err(BerError::Bad(_))));
         let huge = [4, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
-        assert!(matches!(element(&huge, 0, u64::MAX), Err(Fault::Bad(_))));
+        assert!(matches!(element(&huge, 0, u64::MAX), Err(BerError::Bad(_))));
     }
 
     #[test]
     fn only_two_octets_are_end_of_contents() {
         assert_eq!(skip(&[0x30, 0x80, 0, 0], 0, 4), Ok(4));
-        assert_eq!(skip(&[0x30, 0x80, 0, 0x81, 0], 0, 5), Err(Fault::Short));
+        assert_eq!(skip(&[0x30, 0x80, 0, 0x81, 0], 0, 5), Err(BerError::Short));
     }
 
     #[test]
     fn deep_nesting_is_refused_not_followed() {
         let deep: Vec<u8> = [0x30, 0x80].repeat(20_000);
-        assert!(matches!(skip(&deep, 0, deep.len() as u64), Err(Fault::Bad(_))));
+        assert!(matches!(skip(&deep, 0, deep.len() as u64), Err(BerError::Bad(_))));
     }
 
     proptest! {

@@ -13,13 +13,13 @@
 //!   } } }
 //! ```
 
-use super::ber::{self, Children, Element, Fault, Parsed};
+use super::ber::{self, BerError, Children, Element, Parsed};
 use super::oid;
 
 mod algorithm;
 pub mod write;
 
-pub(crate) use algorithm::{Cipher, ContentEncryption, Hash, KeyTransport, Mode};
+pub(crate) use algorithm::{Cipher, CipherMode, ContentEncryption, HashFunction, KeyTransportAlgorithm};
 
 /// How a recipient's certificate is named (RFC 5652 section 6.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +37,16 @@ pub(crate) enum RecipientId {
 pub(crate) enum Recipient {
     KeyTransport {
         id: RecipientId,
-        transport: KeyTransport,
+        transport: KeyTransportAlgorithm,
         encrypted_key: Vec<u8>,
     },
     /// A kind that cddsfs does not read, by its name.
     Other(&'static str),
 }
 
-/// Where the encrypted content begins.
+/// Position and form of the encrypted content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
+pub struct EncryptedContent {
     /// Position of the first octet after the header of `[0]`.
     pub start: u64,
     /// Number of octets from there, segment headers included; `None` for the indefinite form.
@@ -60,7 +60,7 @@ pub struct Content {
 pub struct Envelope {
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) encryption: ContentEncryption,
-    pub content: Content,
+    pub content: EncryptedContent,
     /// True for AuthEnvelopedData.
     pub authenticated: bool,
     /// Ends of what holds the content, innermost first: EncryptedContentInfo, the data, `[0]`, ContentInfo.
@@ -69,18 +69,18 @@ pub struct Envelope {
 
 /// Why a message is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CmsError {
     /// More of the beginning is needed.
     Short,
     Damaged(&'static str),
     Unsupported(String),
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Refusal {
-        match fault {
-            Fault::Short => Refusal::Short,
-            Fault::Bad(what) => Refusal::Damaged(what),
+impl From<BerError> for CmsError {
+    fn from(error: BerError) -> CmsError {
+        match error {
+            BerError::Short => CmsError::Short,
+            BerError::Bad(what) => CmsError::Damaged(what),
         }
     }
 }
@@ -93,17 +93,17 @@ const CONTEXT_1: u8 = 0x81;
 const CONTEXT_2: u8 = 0x82;
 
 /// Reads the beginning of a message of `total` octets, of which `bytes` are the first.
-pub fn parse(bytes: &[u8], total: u64) -> Result<Envelope, Refusal> {
+pub fn parse(bytes: &[u8], total: u64) -> Result<Envelope, CmsError> {
     let info = ber::expect(bytes, 0, u64::MAX, ber::SEQUENCE, "no ContentInfo")?;
     if info.end.is_some_and(|end| end > total) {
-        return Err(Refusal::Damaged("shorter than its own length says (cut off?)"));
+        return Err(CmsError::Damaged("shorter than its own length says (cut off?)"));
     }
     let info_limit = info.end.unwrap_or(total);
     let (content_type, at) = object_identifier(bytes, info.body, info_limit)?;
     let authenticated = match content_type.as_str() {
         oid::ENVELOPED_DATA => false,
         oid::AUTH_ENVELOPED_DATA => true,
-        other => return Err(Refusal::Unsupported(format!("content type {}", oid::describe(other)))),
+        other => return Err(CmsError::Unsupported(format!("content type {}", oid::with_name(other)))),
     };
     let explicit =
         ber::expect(bytes, at, info_limit, CONTEXT_0 | ber::CONSTRUCTED, "no content in the ContentInfo")?;
@@ -129,16 +129,16 @@ pub fn parse(bytes: &[u8], total: u64) -> Result<Envelope, Refusal> {
     let encryption = algorithm::content_encryption(bytes, &algorithm, encrypted_limit)?;
     let at = ber::skip(bytes, algorithm.start, encrypted_limit)?;
     if encrypted.end == Some(at as u64) {
-        return Err(Refusal::Damaged("the encrypted content is detached (absent)"));
+        return Err(CmsError::Damaged("the encrypted content is detached (absent)"));
     }
     let content = ber::element(bytes, at, encrypted_limit)?;
     if content.tag & !ber::CONSTRUCTED != CONTEXT_0 {
-        return Err(Refusal::Damaged("no encrypted content"));
+        return Err(CmsError::Damaged("no encrypted content"));
     }
     Ok(Envelope {
         recipients,
         encryption,
-        content: Content {
+        content: EncryptedContent {
             start: content.body as u64,
             len: content.end.map(|end| end - content.body as u64),
             constructed: content.tag & ber::CONSTRUCTED != 0,
@@ -185,7 +185,7 @@ pub fn parse_closing(envelope: &Envelope, bytes: &[u8], from: u64, total: u64) -
                 auth_attrs = Some(attrs);
             }
             tag if tag == CONTEXT_2 | ber::CONSTRUCTED => {}
-            _ => return Err(Fault::Bad("something unknown after the encrypted content")),
+            _ => return Err(BerError::Bad("something unknown after the encrypted content")),
         }
         at = end;
     }
@@ -193,26 +193,26 @@ pub fn parse_closing(envelope: &Envelope, bytes: &[u8], from: u64, total: u64) -
         at = leave(bytes, at, from, end)?;
     }
     if envelope.authenticated && mac.is_none() {
-        return Err(Fault::Bad("no authentication tag"));
+        return Err(BerError::Bad("no authentication tag"));
     }
     Ok(Closing { len: at, mac, auth_attrs: auth_attrs.filter(|_| envelope.authenticated) })
 }
 
 fn close(bytes: &[u8], at: usize) -> Parsed<usize> {
     match bytes.get(at..at + 2) {
-        None => Err(Fault::Short),
+        None => Err(BerError::Short),
         Some([0, 0]) => Ok(at + 2),
-        Some(_) => Err(Fault::Bad("no end-of-contents octets after the encrypted content")),
+        Some(_) => Err(BerError::Bad("no end-of-contents octets after the encrypted content")),
     }
 }
 
 fn at_end(bytes: &[u8], at: usize, from: u64, end: Option<u64>) -> Parsed<bool> {
     match end {
         Some(end) if from + at as u64 > end => {
-            Err(Fault::Bad("an element that is longer than what holds it"))
+            Err(BerError::Bad("an element that is longer than what holds it"))
         }
         Some(end) => Ok(from + at as u64 == end),
-        None => Ok(bytes.get(at..at + 2).ok_or(Fault::Short)? == [0, 0]),
+        None => Ok(bytes.get(at..at + 2).ok_or(BerError::Short)? == [0, 0]),
     }
 }
 
@@ -220,7 +220,7 @@ fn leave(bytes: &[u8], at: usize, from: u64, end: Option<u64>) -> Parsed<usize> 
     match end {
         None => close(bytes, at),
         Some(end) if end == from + at as u64 => Ok(at),
-        Some(_) => Err(Fault::Bad("a length that does not agree with what it holds")),
+        Some(_) => Err(BerError::Bad("a length that does not agree with what it holds")),
     }
 }
 
@@ -231,12 +231,12 @@ fn object_identifier(bytes: &[u8], at: usize, limit: u64) -> Parsed<(String, usi
     Ok((oid::dotted(content), element.body + content.len()))
 }
 
-fn parse_recipients(bytes: &[u8], set: &Element, limit: u64) -> Result<(Vec<Recipient>, usize), Refusal> {
+fn parse_recipients(bytes: &[u8], set: &Element, limit: u64) -> Result<(Vec<Recipient>, usize), CmsError> {
     let mut recipients = Vec::new();
     let mut infos = Children::new(bytes, set, limit);
     while let Some(info) = infos.take()? {
         if recipients.len() == MAX_RECIPIENTS {
-            return Err(Refusal::Unsupported(format!("more than {MAX_RECIPIENTS} recipients")));
+            return Err(CmsError::Unsupported(format!("more than {MAX_RECIPIENTS} recipients")));
         }
         recipients.push(match info.tag {
             ber::SEQUENCE => key_transport(bytes, &info, infos.position() as u64)?,
@@ -250,8 +250,8 @@ fn parse_recipients(bytes: &[u8], set: &Element, limit: u64) -> Result<(Vec<Reci
 }
 
 /// Reads one KeyTransRecipientInfo, which ends before `limit`.
-fn key_transport(bytes: &[u8], info: &Element, limit: u64) -> Result<Recipient, Refusal> {
-    const INCOMPLETE: Fault = Fault::Bad("an incomplete RecipientInfo");
+fn key_transport(bytes: &[u8], info: &Element, limit: u64) -> Result<Recipient, CmsError> {
+    const INCOMPLETE: BerError = BerError::Bad("an incomplete RecipientInfo");
     let mut fields = Children::new(bytes, info, limit);
     fields.take()?.ok_or(INCOMPLETE)?;
     let id = fields.take()?.ok_or(INCOMPLETE)?;
@@ -264,13 +264,13 @@ fn key_transport(bytes: &[u8], info: &Element, limit: u64) -> Result<Recipient, 
             RecipientId::IssuerSerial { issuer, serial: ber::content(bytes, &serial)?.to_vec() }
         }
         CONTEXT_0 => RecipientId::KeyIdentifier(ber::content(bytes, &id)?.to_vec()),
-        _ => return Err(Refusal::Damaged("an unknown kind of recipient identifier")),
+        _ => return Err(CmsError::Damaged("an unknown kind of recipient identifier")),
     };
     let algorithm = fields.take()?.ok_or(INCOMPLETE)?;
     let transport = algorithm::key_transport(bytes, &algorithm, fields.position() as u64)?;
     let key = fields.take()?.ok_or(INCOMPLETE)?;
     if key.tag != ber::OCTET_STRING {
-        return Err(Refusal::Damaged("no encrypted key in a RecipientInfo"));
+        return Err(CmsError::Damaged("no encrypted key in a RecipientInfo"));
     }
     let encrypted_key = ber::content(bytes, &key)?.to_vec();
     Ok(Recipient::KeyTransport { id, transport, encrypted_key })
@@ -314,7 +314,7 @@ mod tests {
         let whole = message(&tlv(0x80, &[9; 32]));
         let start = parse(&whole, whole.len() as u64).unwrap().content.start as usize;
         for n in 0..start {
-            assert_eq!(parse(&whole[..n], whole.len() as u64), Err(Refusal::Short), "{n} octets");
+            assert_eq!(parse(&whole[..n], whole.len() as u64), Err(CmsError::Short), "{n} octets");
         }
     }
 
@@ -323,12 +323,12 @@ mod tests {
         let recipients = tlv(0x31, &[0xA1, 0].repeat(MAX_RECIPIENTS + 1));
         let data = tlv(0x30, &[&[2, 1, 0][..], &recipients].concat());
         let whole = tlv(0x30, &[&ENVELOPED[..], &tlv(0xA0, &data)].concat());
-        assert!(matches!(parse(&whole, whole.len() as u64), Err(Refusal::Unsupported(_))));
+        assert!(matches!(parse(&whole, whole.len() as u64), Err(CmsError::Unsupported(_))));
     }
 
     #[test]
     fn absent_content_is_refused() {
         let whole = message(&[]);
-        assert!(matches!(parse(&whole, whole.len() as u64), Err(Refusal::Damaged(_))));
+        assert!(matches!(parse(&whole, whole.len() as u64), Err(CmsError::Damaged(_))));
     }
 }

@@ -15,12 +15,13 @@ const END_OF_BLOCK: usize = 256;
 /// In which order the code lengths for the code length alphabet are stored.
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// Bits of `data` before this many bytes of its end are not looked at as beginnings: a header would not fit.
+/// Bytes at the end of `data` in which no beginning is looked for: a header would not fit.
 const LOAD: usize = 16;
 
 /// Returns the first bit from bit `from` on at which a block with codes of its own seems to begin.
 ///
-/// All that its header says is checked, so that a wrong guess is rare; whoever decodes up to there learns whether it is one.
+/// Everything in its header is checked, so that a wrong guess is rare; only decoding up to that bit shows whether it is
+/// one.
 pub(crate) fn find_block(data: &[u8], from: usize) -> Option<usize> {
     let end = data.len().checked_sub(LOAD)? * 8;
     (from..end).find(|&at| {
@@ -30,7 +31,7 @@ pub(crate) fn find_block(data: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// Returns the 57 bits from `at` on, and possibly more.
+/// Returns at least 57 bits from bit `at` on.
 fn bits_at(data: &[u8], at: usize) -> u64 {
     let bytes = data[at / 8..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     bytes >> (at % 8)
@@ -65,7 +66,7 @@ fn space(lengths: &[u8]) -> u32 {
     lengths.iter().filter(|&&length| length > 0).map(|&length| FULL >> length).sum()
 }
 
-/// Says whether code lengths of three bits each make a code that uses all of its space.
+/// Returns true if code lengths of three bits each make a code that uses all of its space.
 fn is_complete_precode(packed: u64) -> bool {
     /// What four of them use, in units of 2^-7; what is not a code by itself counts as 255.
     static OF_FOUR: [u8; 4096] = {
@@ -101,7 +102,7 @@ fn precode(lengths: &[u8; 19]) -> [(u8, u8); 128] {
     table
 }
 
-/// Reads run-length coded code lengths (section 3.2.7); false if they are not such.
+/// Reads run-length coded code lengths (section 3.2.7); returns false if they are malformed.
 fn read_lengths(data: &[u8], mut at: usize, precode: &[(u8, u8); 128], lengths: &mut [u8]) -> bool {
     let mut done = 0;
     while done < lengths.len() {
@@ -126,19 +127,19 @@ fn read_lengths(data: &[u8], mut at: usize, precode: &[(u8, u8); 128], lengths: 
     true
 }
 
-/// The highest bits of a byte, in which a block begins.
+/// The highest bits of a byte: those with which a block begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct PendingBits {
     /// The byte; its other bits are 0.
     byte: u8,
-    /// 7 at the most.
+    /// At most 7.
     count: u8,
 }
 
-impl Held {
-    pub(crate) fn of(byte: u8, count: u8) -> Held {
+impl PendingBits {
+    pub(crate) fn of(byte: u8, count: u8) -> PendingBits {
         debug_assert!(count < 8);
-        Held { byte: byte & !low_bits(8 - count), count }
+        PendingBits { byte: byte & !low_bits(8 - count), count }
     }
 
     pub(crate) fn value(self) -> u8 {
@@ -154,16 +155,16 @@ fn low_bits(count: u8) -> u8 {
     ((1u16 << count) - 1) as u8
 }
 
-/// Blocks in the middle of a stream.
+/// Whole blocks from the middle of a stream.
 #[derive(Clone, Copy)]
-pub(crate) struct Blocks<'a> {
+pub(crate) struct Excerpt<'a> {
     /// Content before them, as far as they may refer to it.
     pub(crate) window: &'a [u8],
-    /// The first bits of them.
-    pub(crate) held: Held,
-    /// What follows.
+    /// Their first bits.
+    pub(crate) pending: PendingBits,
+    /// The bytes that follow.
     pub(crate) data: &'a [u8],
-    /// Bits at the end of `data` that are not theirs, 7 at the most.
+    /// Bits at the end of `data` that are not theirs, at most 7.
     pub(crate) surplus: u8,
 }
 
@@ -200,10 +201,11 @@ const EMPTY_DYNAMIC: (u128, u32) = {
     (bits, at)
 };
 
-impl Blocks<'_> {
-    /// Returns blocks without content up to where `held` begins in its byte: for stored blocks begin on a byte.
+impl Excerpt<'_> {
+    /// Returns blocks without content that end where `pending` begins in its byte, because stored blocks begin on a
+    /// byte.
     fn filler(&self) -> (u128, u32) {
-        let wanted = (8 - u32::from(self.held.count)) % 8;
+        let wanted = (8 - u32::from(self.pending.count)) % 8;
         let (mut bits, mut len) = if wanted % 2 == 1 { EMPTY_DYNAMIC } else { (0, 0) };
         while len % 8 != wanted {
             bits |= EMPTY_FIXED.0 << len;
@@ -212,14 +214,14 @@ impl Blocks<'_> {
         (bits, len)
     }
 
-    /// Returns the length of [`Self::write`].
+    /// Returns the length of what [`Self::write`] writes.
     pub(crate) fn stream_len(&self, tail: &[u8]) -> usize {
         let window = if self.window.is_empty() { 0 } else { STORED + self.window.len() };
-        // The bits of the last byte that are not theirs are the first of the tail.
+        // The first bits of the tail replace the surplus bits of the last byte.
         window + self.filler().1.div_ceil(8) as usize + self.data.len() + tail.len()
     }
 
-    /// Writes a stream of its own, whose content is the window, the content of the blocks, and that of `tail`, a stream
+    /// Writes a complete stream, whose content is the window, the content of the blocks, and that of `tail`, a stream
     /// without stored blocks.
     pub(crate) fn write(&self, tail: &[u8], out: &mut [u8]) {
         let mut out = out;
@@ -234,7 +236,7 @@ impl Blocks<'_> {
         let mut filler = bits.to_le_bytes();
         let filler = &mut filler[..len.div_ceil(8) as usize];
         if let Some(last) = filler.last_mut() {
-            *last |= self.held.byte;
+            *last |= self.pending.byte;
         }
         put(&mut out, filler);
         if self.surplus == 0 {

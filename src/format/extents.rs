@@ -1,4 +1,4 @@
-//! Logical to physical offsets over many pieces, most of them alike.
+//! Logical to physical offsets over many payloads, most of them alike.
 //!
 //! Base64 lines and BER segments are the same thing here: payloads with something between them.
 //!
@@ -10,12 +10,12 @@
 
 use crate::error::{Error, Kind, Result};
 
-/// More runs than this (40 bytes each) come from no real producer; they would only eat memory.
-const MAX_RUNS: usize = 1 << 18;
+/// More series than this (40 bytes each) come from no real producer and would only take memory.
+const MAX_SERIES: usize = 1 << 18;
 
 /// `count` payloads of `len` bytes each, `stride` bytes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
+struct Series {
     logical: u64,
     physical: u64,
     len: u64,
@@ -23,7 +23,7 @@ struct Run {
     count: u64,
 }
 
-impl Run {
+impl Series {
     fn logical_end(&self) -> u64 {
         self.logical + self.len * self.count
     }
@@ -31,37 +31,37 @@ impl Run {
 
 /// A stretch of payload that is contiguous in both numberings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub struct Extent {
     pub physical: u64,
     pub len: u64,
-    /// Index of the run that the piece belongs to.
-    pub(crate) run: usize,
-    /// Physical position of the beginning of the payload that the piece is part of.
+    /// Index of the series that the extent belongs to.
+    pub(crate) series: usize,
+    /// Physical position of the beginning of the payload that the extent is part of.
     pub(crate) payload: u64,
 }
 
-/// The map; payloads are added in order.
+/// The map from logical to physical offsets; payloads are added in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extents {
-    runs: Vec<Run>,
+    series: Vec<Series>,
 }
 
 impl Extents {
-    /// One run of equal payloads.
+    /// One series of equal payloads.
     pub(crate) fn regular(physical: u64, len: u64, stride: u64, count: u64) -> Result<Extents> {
         let payloads = len.checked_mul(count);
         let end = stride.checked_mul(count).and_then(|all| all.checked_add(physical));
         if payloads.is_none() || end.is_none() {
             return Err(Error::damaged("lines or segments that would end beyond 2^64"));
         }
-        let runs = match payloads {
+        let series = match payloads {
             Some(0) => Vec::new(),
-            _ => vec![Run { logical: 0, physical, len, stride, count }],
+            _ => vec![Series { logical: 0, physical, len, stride, count }],
         };
-        Ok(Extents { runs })
+        Ok(Extents { series })
     }
 
-    /// Adds the next payload, which begins behind the last one; empty ones are left out.
+    /// Adds the next payload, which begins after the last one; empty ones are left out.
     pub(crate) fn push(&mut self, physical: u64, len: u64) -> Result<()> {
         if len == 0 {
             return Ok(());
@@ -69,56 +69,56 @@ impl Extents {
         if physical.checked_add(len).is_none() || self.len().checked_add(len).is_none() {
             return Err(Error::damaged("lines or segments that would end beyond 2^64"));
         }
-        if let Some(run) = self.runs.last_mut().filter(|run| run.len == len) {
-            let last = run.physical + run.stride * (run.count - 1);
+        if let Some(series) = self.series.last_mut().filter(|series| series.len == len) {
+            let last = series.physical + series.stride * (series.count - 1);
             let Some(step) = physical.checked_sub(last) else {
                 return Err(Error::damaged("lines or segments that overlap"));
             };
-            if run.count == 1 || run.stride == step {
-                run.stride = step;
-                run.count += 1;
+            if series.count == 1 || series.stride == step {
+                series.stride = step;
+                series.count += 1;
                 return Ok(());
             }
         }
-        if self.runs.len() == MAX_RUNS {
+        if self.series.len() == MAX_SERIES {
             return Err(Error::new(
                 Kind::Unsupported,
-                format!("more than {MAX_RUNS} changes of line or segment length"),
+                format!("more than {MAX_SERIES} changes of line or segment length"),
             ));
         }
         let logical = self.len();
-        self.runs.push(Run { logical, physical, len, stride: len, count: 1 });
+        self.series.push(Series { logical, physical, len, stride: len, count: 1 });
         Ok(())
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that the map takes.
     pub(crate) fn memory(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>()
+        self.series.capacity() * size_of::<Series>()
     }
 
-    /// Returns the sum of all payloads.
+    /// Returns the length of all payloads together.
     pub(crate) fn len(&self) -> u64 {
-        self.runs.last().map_or(0, Run::logical_end)
+        self.series.last().map_or(0, Series::logical_end)
     }
 
-    /// Returns the pieces that make up the logical range, in order; the range is cut off at the end.
-    pub fn pieces(&self, offset: u64, len: u64) -> impl Iterator<Item = Piece> + '_ {
+    /// Returns the extents that make up the logical range, in order; the range is cut off at the end.
+    pub fn range(&self, offset: u64, len: u64) -> impl Iterator<Item = Extent> + '_ {
         let end = offset.saturating_add(len).min(self.len());
         let mut at = offset;
-        let mut i = self.runs.partition_point(|run| run.logical_end() <= offset);
+        let mut i = self.series.partition_point(|series| series.logical_end() <= offset);
         std::iter::from_fn(move || {
             if at >= end {
                 return None;
             }
-            if self.runs[i].logical_end() <= at {
+            if self.series[i].logical_end() <= at {
                 i += 1;
             }
-            let run = &self.runs[i];
-            let (nth, within) = ((at - run.logical) / run.len, (at - run.logical) % run.len);
-            let payload = run.physical + nth * run.stride;
-            let len = (run.len - within).min(end - at);
+            let series = &self.series[i];
+            let (nth, within) = ((at - series.logical) / series.len, (at - series.logical) % series.len);
+            let payload = series.physical + nth * series.stride;
+            let len = (series.len - within).min(end - at);
             at += len;
-            Some(Piece { physical: payload + within, len, run: i, payload })
+            Some(Extent { physical: payload + within, len, series: i, payload })
         })
     }
 }
@@ -135,7 +135,7 @@ mod tests {
             extents.push(4 + i * 1004, 1000).unwrap();
         }
         extents.push(4 + 1000 * 1004, 17).unwrap();
-        assert_eq!(extents.runs.len(), 2);
+        assert_eq!(extents.series.len(), 2);
         assert_eq!(extents.len(), 1_000_017);
     }
 
@@ -151,7 +151,7 @@ mod tests {
                 at += len;
             }
             prop_assert_eq!(extents.len(), naive.len() as u64);
-            let got: Vec<u64> = extents.pieces(offset, len).flat_map(|p| p.physical..p.physical + p.len).collect();
+            let got: Vec<u64> = extents.range(offset, len).flat_map(|p| p.physical..p.physical + p.len).collect();
             let from = (offset as usize).min(naive.len());
             let to = (from + len as usize).min(naive.len());
             prop_assert_eq!(got, &naive[from..to]);

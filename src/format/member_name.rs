@@ -16,7 +16,7 @@ const UNICODE_PATH: u16 = 0x7075;
 /// A member's place in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemberPath {
-    /// Safe components; there is at least one, but for directories that are the root itself.
+    /// Safe components, at least one, except for a directory that is the root itself.
     pub(crate) components: Vec<String>,
     pub(crate) is_dir: bool,
     /// True if a component had to be written differently.
@@ -45,8 +45,8 @@ fn unicode_path(entry: &Entry<'_>) -> Option<String> {
         .flatten()
 }
 
-/// Returns the place of a member with this name.
-pub(crate) fn place(name: &str) -> MemberPath {
+/// Returns the path at which a member with this name is shown.
+pub(crate) fn safe_path(name: &str) -> MemberPath {
     let is_dir = name.ends_with('/');
     let mut changed = name.starts_with('/');
     let mut components: Vec<String> = Vec::new();
@@ -94,25 +94,25 @@ fn fit(name: String, max: usize) -> String {
     format!("{}~{}", &name[..keep], &hash[..16])
 }
 
-/// Returns what stands before the number of [`numbered`].
+/// Returns the beginning of a name that [`numbered`] keeps.
 pub(crate) fn numbering_base(name: &str) -> &str {
-    /// A tilde, and as many digits as there are of members.
+    /// A tilde, and as many digits as the number of members can have.
     const LONGEST_NUMBER: usize = 11;
     &name[..name.floor_char_boundary(NAME_MAX - LONGEST_NUMBER)]
 }
 
-/// Returns the name under which an earlier one of several members with one name is shown.
+/// Returns the name under which an earlier one of several members with the same name is shown.
 pub(crate) fn numbered(name: &str, nth: usize) -> String {
     format!("{}~{nth}", numbering_base(name))
 }
 
-/// Returns the name under which a symbolic link is shown that is no link here, but a text: whoever looks for a file of the
-/// link's name is not to take that for it.
+/// Returns the name for a symbolic link that is shown as a text. It differs from the link's own name, so that the text
+/// is not taken for the file that the link stands for.
 pub(crate) fn of_link_as_text(name: &str) -> String {
     format!("{}.link", numbering_base(name))
 }
 
-/// The character set of the first PCs, which is what a name without any mark is in (APPNOTE appendix D).
+/// The character set of the first PCs, which names without any mark are in (APPNOTE appendix D).
 fn cp437(byte: u8) -> char {
     const UPPER: [char; 128] = [
         'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô',
@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn shown(name: &str) -> String {
-        place(name).components.join("/")
+        safe_path(name).components.join("/")
     }
 
     #[test]
@@ -154,21 +154,21 @@ mod tests {
         for (name, expected) in table {
             assert_eq!(shown(name), expected, "{name:?}");
         }
-        assert!(place("d/").is_dir && !place("d").is_dir);
-        assert!(!place("a/b").changed && place("..").changed && place("/a").changed);
+        assert!(safe_path("d/").is_dir && !safe_path("d").is_dir);
+        assert!(!safe_path("a/b").changed && safe_path("..").changed && safe_path("/a").changed);
     }
 
     #[test]
     fn long_names_are_cut_but_stay_different() {
         let (a, b) = (shown(&"ä".repeat(200)), shown(&("ä".repeat(199) + "b")));
         assert!(a.len() <= NAME_MAX && b.len() <= NAME_MAX && a != b);
-        assert_eq!(place(&"d/".repeat(3000)).components.len(), MAX_DEPTH);
+        assert_eq!(safe_path(&"d/".repeat(3000)).components.len(), MAX_DEPTH);
     }
 
     proptest! {
         #[test]
         fn every_name_is_safe(name in ".{0,300}") {
-            for component in place(&name).components {
+            for component in safe_path(&name).components {
                 prop_assert!(!component.is_empty() && component != "." && component != "..");
                 prop_assert!(component.len() <= NAME_MAX && !component.contains('/'));
                 prop_assert!(!component.chars().any(char::is_control));

@@ -3,13 +3,13 @@
 
 use super::base64;
 
-/// A header block of an outer message longer than this is not one.
+/// Longest header block of an outer message, in octets.
 pub const MAX_OUTER_HEADER: usize = 64 << 10;
 /// The same for the entity inside the encryption.
 pub const MAX_INNER_HEADER: usize = 16 << 10;
-/// As many body parts of a multipart entity are looked at.
+/// Body parts of a multipart entity that are looked at, at most.
 const MAX_BODY_PARTS: usize = 64;
-/// How much of the end [`armour`] and [`entity`] want to see.
+/// Octets at the end that [`armour`] and [`entity`] are given.
 pub const TAIL: usize = 4 << 10;
 
 /// The header block of a part as `openssl smime -encrypt` writes it; base64 lines follow, then an empty line.
@@ -103,7 +103,7 @@ pub struct Body {
     pub coding: Coding,
 }
 
-/// Why there is no message, or none that is read.
+/// Why no message is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoBody {
     /// What the file looks like instead.
@@ -111,7 +111,8 @@ pub enum NoBody {
     Unsupported(String),
 }
 
-/// Finds the encrypted message in a file of `len` octets, from the first [`MAX_OUTER_HEADER`] and the last [`TAIL`] of it.
+/// Finds the encrypted message in a file of `len` octets, from the first [`MAX_OUTER_HEADER`] and the last [`TAIL`] of
+/// it.
 pub fn armour(head: &[u8], tail: &[u8], len: u64) -> Result<Body, NoBody> {
     let skipped = leading(head);
     let text = &head[skipped..];
@@ -194,8 +195,8 @@ pub fn may_be_entity(head: &[u8]) -> bool {
 /// Finds the zip octets inside a decrypted part of `len` octets, from the first [`MAX_INNER_HEADER`] and the last
 /// [`TAIL`] of it.
 ///
-/// The senders' headers may lie about the encoding, so the body is looked at first. A middle part of a split zip
-/// begins with arbitrary octets: only a whole, printable header block with a content type counts as one.
+/// The header may lie about the encoding, so the body is looked at first. A middle part of a split zip begins with
+/// arbitrary octets: only a whole, printable header block with a content type counts as one.
 pub fn entity(head: &[u8], tail: &[u8], len: u64) -> Result<Body, NoBody> {
     let raw = Body { start: 0, end: len, coding: Coding::Binary };
     if is_zip(head) {
@@ -215,7 +216,7 @@ pub fn entity(head: &[u8], tail: &[u8], len: u64) -> Result<Body, NoBody> {
     body_of(&part, &head[start..], start as u64, end)
 }
 
-/// Finds the first body part that is no text, and where its body begins. It is taken to be the last one, too.
+/// Finds the first body part that is no text, and where its body begins. That part is taken to be the last one, too.
 fn first_attachment(head: &[u8], from: usize, boundary: &str) -> Result<(Headers, usize), NoBody> {
     let delimiter = format!("--{boundary}");
     for at in memchr::memmem::find_iter(&head[from..], delimiter.as_bytes()).take(MAX_BODY_PARTS) {

@@ -1,4 +1,4 @@
-//! Object identifiers that occur in encrypted messages, by their dotted names.
+//! Object identifiers that occur in encrypted messages, by their dotted forms.
 
 /// Content types (RFC 5652, RFC 5083, RFC 3274).
 pub(crate) const DATA: &str = "1.2.840.113549.1.7.1";
@@ -62,8 +62,8 @@ pub(crate) fn octets(dotted: &str) -> Vec<u8> {
     out
 }
 
-/// Returns a name for people, where there is one, with the dotted form.
-pub(crate) fn describe(dotted: &str) -> String {
+/// Returns the dotted form behind the name of the identifier, or alone where that is not known.
+pub(crate) fn with_name(dotted: &str) -> String {
     let name = match dotted {
         DATA => "data",
         SIGNED_DATA => "signedData",

@@ -64,19 +64,19 @@ pub(crate) fn is_encrypted(file_name: &str) -> bool {
     strip_suffix(file_name, ".smime").is_some_and(|stem| !stem.is_empty())
 }
 
-/// What browsers append to the name of a download that is under way: Firefox, Chromium, Safari.
+/// Suffixes of downloads that are under way: Firefox, Chromium, Safari.
 const UNFINISHED: [&str; 3] = [".part", ".crdownload", ".download"];
 
 /// A part that is being downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedPart {
     pub(crate) stem: String,
     pub(crate) ordinal: Ordinal,
 }
 
-/// Returns the parts that an unfinished download of this name may be of. Firefox puts a word of its own before the
-/// last extension, or before the one before it.
-pub(crate) fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + use<> {
+/// Returns the parts that an unfinished download of this name may become. Firefox inserts a random word before the last
+/// extension or before the one in front of that.
+pub(crate) fn unfinished(file_name: &str) -> impl Iterator<Item = UnfinishedPart> + use<> {
     let name = UNFINISHED.iter().find_map(|suffix| strip_suffix(file_name, suffix)).unwrap_or_default();
     let mut names = vec![name.to_string()];
     let dots: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
@@ -85,16 +85,16 @@ pub(crate) fn unfinished(file_name: &str) -> impl Iterator<Item = Unfinished> + 
         names.push(format!("{}{}", &name[..pair[0]], &name[pair[1]..]));
     }
     names.into_iter().filter_map(|name| {
-        parse(&name).map(|part| Unfinished { stem: part.stem.to_string(), ordinal: part.ordinal })
+        parse(&name).map(|part| UnfinishedPart { stem: part.stem.to_string(), ordinal: part.ordinal })
     })
 }
 
-/// Returns true for names that tell something of a set: of parts, other encrypted files, and unfinished downloads.
+/// Returns true for the names of parts, of other encrypted files, and of unfinished downloads.
 pub(crate) fn concerns_a_set(file_name: &str) -> bool {
     parse(file_name).is_some() || is_encrypted(file_name) || is_unfinished(file_name)
 }
 
-/// Returns true for a name that unfinished downloads have.
+/// Returns true for the name of an unfinished download.
 pub(crate) fn is_unfinished(file_name: &str) -> bool {
     UNFINISHED.iter().any(|suffix| strip_suffix(file_name, suffix).is_some())
 }
@@ -106,13 +106,13 @@ const MAX_STEM: usize = 255 - 15;
 /// as names inside zips are ([`member_name`]).
 pub(crate) fn shown(stem: &str) -> String {
     match stem {
-        // Inside zips it is left out: it says nothing there.
+        // Inside zips a component `.` is dropped: it has no meaning there.
         "." => "%2E".into(),
         _ => member_name::component(stem, MAX_STEM),
     }
 }
 
-/// Returns another stem, for a set whose stem is shown as that of another one.
+/// Returns another stem for a set whose shown stem is already taken.
 pub(crate) fn numbered(shown: &str, nth: usize) -> String {
     let keep = shown.floor_char_boundary(MAX_STEM - 20);
     member_name::numbered(&shown[..keep.min(shown.len())], nth)
@@ -123,7 +123,7 @@ fn strip_suffix<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
     (name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(suffix)).then(|| &name[..at])
 }
 
-/// Strips what wget puts behind a name that is already there: `.1`; and what browsers do: ` (1)`, `(1)`.
+/// Strips what is appended to a name that is already taken: `.1` by wget, ` (1)` or `(1)` by browsers.
 fn strip_number(name: &str) -> (&str, bool) {
     if let (stripped, true) = strip_copy_mark(name) {
         return (stripped, true);

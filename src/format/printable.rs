@@ -1,5 +1,5 @@
-//! Texts from outside as they may be shown to people: nothing in them steers a terminal, begins a line of its own or turns
-//! the order of what is read around.
+//! Texts from outside as they may be shown to people: nothing in them steers a terminal, begins a line of its own or
+//! reverses the order in which it is read.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ fn is_harmful(c: char) -> bool {
         || matches!(c,
             // Line and paragraph separators; what embeds, overrides and isolates directions; marks of direction.
             '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
-            // What is not seen at all.
+            // What is invisible.
             | '\u{feff}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{3164}'
             | '\u{ffa0}' | '\u{180b}'..='\u{180f}' | '\u{e0000}'..='\u{e01ef}')
 }
@@ -22,7 +22,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 
 /// The same for a text that is JSON, which stays what it is.
 pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
-    // Line ends and tabs are between values only.
+    // Line ends and tabs stand only between values.
     let is_harmful = |c| !matches!(c, '\n' | '\r' | '\t') && is_harmful(c);
     escaped(text, is_harmful, |out, c| {
         for unit in c.encode_utf16(&mut [0; 2]) {

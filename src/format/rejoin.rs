@@ -10,8 +10,8 @@
 //! where a value needs them and nowhere else. Names, times, attributes and comments are copied.
 
 use super::zip::{
-    CENTRAL_HEADER_LEN, END_RECORD, End, Entry, ZIP64_EXTRA, ZIP64_LOCATOR, ZIP64_RECORD, ZIP64_RECORD_LEN,
-    extra_fields, push_field, u16_at,
+    CENTRAL_HEADER_LEN, END_RECORD, EndRecord, Entry, ZIP64_EXTRA, ZIP64_LOCATOR, ZIP64_RECORD,
+    ZIP64_RECORD_LEN, extra_fields, push_field, u16_at,
 };
 
 const SATURATED_32: u64 = 0xFFFF_FFFF;
@@ -37,7 +37,7 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, offset: u64) {
         push_field(&mut extra, ZIP64_EXTRA, &zip64);
     }
     for (id, data) in extra_fields(entry.extra).filter(|(id, _)| *id != ZIP64_EXTRA) {
-        // Beside a zip64 field that was not there before, the others may no longer all have room.
+        // Beside a new zip64 field there may be no room for all the others.
         if extra.len() + 4 + data.len() <= usize::from(u16::MAX) {
             push_field(&mut extra, id, data);
         }
@@ -65,7 +65,7 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, offset: u64) {
 }
 
 /// Appends the end records to `tail`, which holds the whole directory that begins at `directory_offset` of the result.
-pub fn write_end(tail: &mut Vec<u8>, end: &End, entries: u64, directory_offset: u64) {
+pub fn write_end(tail: &mut Vec<u8>, end: &EndRecord, entries: u64, directory_offset: u64) {
     let size = tail.len() as u64;
     if entries >= 0xFFFF || directory_offset >= SATURATED_32 || size >= SATURATED_32 {
         tail.extend(ZIP64_RECORD);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn many_entries_need_zip64_end_records() {
-        let end = End {
+        let end = EndRecord {
             disk: 3,
             directory_disk: 3,
             entries: 0xFFFF,
@@ -161,7 +161,7 @@ mod tests {
         let mut tail = vec![0; 10];
         write_end(&mut tail, &end, 70_000, 1000);
         let at = zip::end_candidates(&tail)[0];
-        let mut back = End::parse(&tail[at..]).unwrap();
+        let mut back = EndRecord::parse(&tail[at..]).unwrap();
         back.widen(tail[10..10 + ZIP64_RECORD_LEN].try_into().unwrap());
         assert_eq!(
             (back.disk, back.entries, back.directory_size, back.directory_offset),

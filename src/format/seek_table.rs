@@ -1,4 +1,5 @@
-//! Where reading can begin in a deflated member that we wrote: a private extra field of its central directory header.
+//! Seek tables: where reading can begin in a deflated member that we wrote. They are a private extra field of its
+//! central directory header.
 //!
 //! The content is cut into blocks of equal size (the last may be shorter); each was deflated by itself, so that an
 //! inflater can begin at any of them with an empty window. So that the field stays small whatever the size of the
@@ -24,13 +25,13 @@ const ID: u16 = 0x4443;
 const MARK: [u8; 5] = *b"seek\x01";
 /// Bytes of the field before the groups.
 const HEAD: usize = MARK.len() + 2;
-/// Binary logarithms of the sizes of a block that are believed.
+/// Binary logarithms of the block sizes that are accepted.
 const BLOCK_BITS: std::ops::RangeInclusive<u32> = 12..=30;
 const MAX_GROUP_BITS: u32 = 30;
-/// At five to eight bytes each, the field is of 32 KiB at most for all but terabytes, and always below 64 KiB.
+/// At five to eight bytes each the field takes at most 32 KiB for all but terabytes, and always less than 64 KiB.
 const MAX_GROUPS: usize = 4000;
 
-/// Some blocks that follow one another.
+/// Consecutive blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Group {
     /// Bytes of compressed data.
@@ -77,7 +78,7 @@ impl SeekTable {
         rest.is_empty().then_some(SeekTable { group_size, groups })
     }
 
-    /// Returns the CRC-32 of all groups, one behind the other.
+    /// Returns the CRC-32 of the content of all groups.
     fn crc(&self, size: u64) -> u32 {
         let mut all = crc32fast::Hasher::new();
         let mut left = size;
@@ -91,7 +92,7 @@ impl SeekTable {
 }
 
 /// Makes the table of a member, block after block, in bounded memory.
-pub(crate) struct Builder {
+pub(crate) struct SeekTableBuilder {
     block_bits: u32,
     group_bits: u32,
     groups: Vec<Group>,
@@ -99,11 +100,11 @@ pub(crate) struct Builder {
     in_last: u64,
 }
 
-impl Builder {
+impl SeekTableBuilder {
     /// Blocks will be of `block` bytes of content, a power of two.
-    pub(crate) fn new(block: usize) -> Builder {
+    pub(crate) fn new(block: usize) -> SeekTableBuilder {
         debug_assert!(block.is_power_of_two() && BLOCK_BITS.contains(&block.ilog2()));
-        Builder { block_bits: block.ilog2(), group_bits: 0, groups: Vec::new(), in_last: 0 }
+        SeekTableBuilder { block_bits: block.ilog2(), group_bits: 0, groups: Vec::new(), in_last: 0 }
     }
 
     /// Adds a block with `size` bytes of content.
@@ -124,7 +125,7 @@ impl Builder {
         }
     }
 
-    /// Makes one group of every two; all of them are full.
+    /// Merges the groups two by two; all of them are full.
     fn widen(&mut self) {
         let size = 1u64 << (self.block_bits + self.group_bits);
         self.groups = self.groups.chunks(2).map(|pair| joined(pair[0], pair[1], size)).collect();
@@ -147,7 +148,7 @@ impl Builder {
     }
 }
 
-/// `size` is that of the second one's content.
+/// Merges two groups; `size` is that of the second one's content.
 fn joined(first: Group, second: Group, size: u64) -> Group {
     let mut crc = crc32fast::Hasher::new_with_initial(first.crc);
     crc.combine(&crc32fast::Hasher::new_with_initial_len(second.crc, size));
@@ -164,7 +165,7 @@ fn push_varint(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Takes a number of at most 63 bits: seven of them in each byte, the lowest first, of which all but the last have the
-/// highest bit set. So xz has them, too.
+/// highest bit set. The same as in xz.
 pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-/// Returns the URI of a database that nobody changes, for which SQLite makes no files beside it.
+/// Returns the URI of a database that is taken to be immutable: SQLite makes no files beside it.
 pub(crate) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     // RFC 3986 section 2.1.

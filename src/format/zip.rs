@@ -31,7 +31,7 @@ pub(crate) const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
 pub const END_RECORD: [u8; 4] = *b"PK\x05\x06";
 pub const ZIP64_RECORD: [u8; 4] = *b"PK\x06\x06";
 pub const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
-/// What a split zip begins with, and what may be left of it in a set of one part (APPNOTE section 8.5.3, 8.5.4).
+/// What a split zip begins with, and what may be left of it in a set of one part (APPNOTE sections 8.5.3, 8.5.4).
 pub const SPANNING_MARKERS: [[u8; 4]; 2] = [*b"PK\x07\x08", *b"PK00"];
 
 pub(crate) const LOCAL_HEADER_LEN: usize = 30;
@@ -64,7 +64,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// The end records, with the zip64 ones already taken into account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct EndRecord {
     /// Number of the disk that the end record is on, counted from 0.
     pub disk: u32,
     pub directory_disk: u32,
@@ -76,14 +76,14 @@ pub struct End {
     pub(crate) is_zip64: bool,
 }
 
-impl End {
+impl EndRecord {
     /// Reads an end record without its zip64 records; `None` where it is cut off.
-    pub fn parse(bytes: &[u8]) -> Option<End> {
+    pub fn parse(bytes: &[u8]) -> Option<EndRecord> {
         if bytes.len() < END_RECORD_LEN || !bytes.starts_with(&END_RECORD) {
             return None;
         }
         let comment = bytes.get(END_RECORD_LEN..END_RECORD_LEN + usize::from(u16_at(bytes, 20)))?;
-        Some(End {
+        Some(EndRecord {
             disk: u16_at(bytes, 4).into(),
             directory_disk: u16_at(bytes, 6).into(),
             entries: u16_at(bytes, 10).into(),
@@ -118,7 +118,7 @@ pub(crate) fn counts_agree(said: u64, is_zip64: bool, found: u64) -> bool {
     said == found || (!is_zip64 && found > 0xFFFF && said == found & 0xFFFF)
 }
 
-/// Where the zip64 record is.
+/// Position of the zip64 record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Locator {
     pub(crate) disk: u32,
@@ -316,7 +316,7 @@ mod tests {
             }
             prop_assert!(entries(&bytes).count() <= bytes.len() / CENTRAL_HEADER_LEN + 1);
             for at in end_candidates(&bytes) {
-                prop_assert!(End::parse(&bytes[at..]).is_some());
+                prop_assert!(EndRecord::parse(&bytes[at..]).is_some());
             }
         }
     }

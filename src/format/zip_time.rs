@@ -1,4 +1,5 @@
-//! When a member was last changed, both ways: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the header.
+//! When a member was last changed, both ways: Info-ZIP and NTFS extra fields in UTC, or else the DOS time of the
+//! header.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +32,7 @@ pub(crate) fn modified(entry: &Entry<'_>) -> SystemTime {
         }
         _ => None,
     });
-    precise.unwrap_or_else(|| dos(u16_at(entry.fixed, 14), u16_at(entry.fixed, 12)))
+    precise.unwrap_or_else(|| from_dos(u16_at(entry.fixed, 14), u16_at(entry.fixed, 12)))
 }
 
 /// Returns the DOS date and time of an instant, in UTC, to the two seconds; years outside 1980 to 2107 are moved to
@@ -75,7 +76,7 @@ fn date_of(days: u64) -> (u64, u64, u64) {
 }
 
 /// Impossible dates are moved to the nearest possible one.
-fn dos(date: u16, time: u16) -> SystemTime {
+fn from_dos(date: u16, time: u16) -> SystemTime {
     let (year, month, day) = (1980 + u64::from(date >> 9), u64::from(date >> 5 & 15), u64::from(date & 31));
     let (hour, minute, second) = (u64::from(time >> 11), u64::from(time >> 5 & 63), u64::from(time & 31) * 2);
     let (month, day) = (month.clamp(1, 12), day.max(1));
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn dos_times() {
-        let seconds = |date, time| dos(date, time).duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let seconds = |date, time| from_dos(date, time).duration_since(UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(seconds(0x56A1, 0), 1_682_899_200);
         assert_eq!(seconds((44 << 9) | (2 << 5) | 29, (23 << 11) | (59 << 5) | 29), 1_709_251_198);
         assert_eq!(seconds(0, 0), 315_532_800);
@@ -112,7 +113,7 @@ mod tests {
         for day in (3652..50_404).step_by(13) {
             let instant = UNIX_EPOCH + Duration::from_secs(day * DAY + day % DAY / 2 * 2);
             let (date, time) = to_dos(instant);
-            assert_eq!(dos(date, time), instant);
+            assert_eq!(from_dos(date, time), instant);
         }
         assert_eq!(to_dos(UNIX_EPOCH), ((1 << 5) | 1, 0));
         assert_eq!(to_dos(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 2)).0 >> 9, 127);

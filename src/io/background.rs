@@ -1,5 +1,5 @@
-//! Threads that live beside requests. There is one kind: a panic is logged and does not end it, and nothing that it
-//! waits for keeps the process alive.
+//! Background threads. A panic in one is logged and does not end it, and the process can end whatever its threads wait
+//! for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use parking_lot::{Condvar, Mutex};
 use super::Cancel;
 use crate::error::Result;
 
-/// How long a thread that was told to end is waited for; after that it is left to itself.
+/// How long to wait for a thread that was told to end; after that it is left to itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a thread rests after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// When the next step is to follow. Whoever wakes the thread has it follow at once.
+/// When the next step is due. Waking the thread makes it due at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     After(Duration),
@@ -48,50 +48,50 @@ pub struct Background {
     stop: Cancel,
 }
 
-/// Has the next step follow at once. Its clones wake the same thread.
+/// Makes the next step of a thread due at once. Its clones wake the same thread.
 #[derive(Clone, Default)]
 pub struct Waker(Arc<Signals>);
 
 #[derive(Default)]
 struct Signals {
-    state: Mutex<State>,
+    flags: Mutex<Flags>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Flags {
     is_woken: bool,
     has_ended: bool,
 }
 
 impl Waker {
     pub(crate) fn wake(&self) {
-        self.0.state.lock().is_woken = true;
+        self.0.flags.lock().is_woken = true;
         self.0.changed.notify_all();
     }
 
-    /// Waits for the next step; false if there is none.
+    /// Waits until the next step is due; returns false if the thread is to end.
     fn wait(&self, next: Next, stop: &Cancel) -> bool {
         let until = match next {
-            // What does not fit into an instant is never.
+            // A time that is too far away for an `Instant` never comes.
             Next::After(time) => Instant::now().checked_add(time),
             Next::WhenWoken => None,
         };
-        let mut state = self.0.state.lock();
-        while !state.is_woken && !stop.is_cancelled() {
+        let mut flags = self.0.flags.lock();
+        while !flags.is_woken && !stop.is_cancelled() {
             match until {
                 Some(until) if Instant::now() >= until => break,
-                Some(until) => drop(self.0.changed.wait_until(&mut state, until)),
-                None => self.0.changed.wait(&mut state),
+                Some(until) => drop(self.0.changed.wait_until(&mut flags, until)),
+                None => self.0.changed.wait(&mut flags),
             }
         }
-        state.is_woken = false;
+        flags.is_woken = false;
         !stop.is_cancelled()
     }
 }
 
 impl Background {
-    /// Starts a thread; its first step follows as `first` says.
+    /// Starts a thread whose first step is due as `first` says.
     pub(crate) fn start(name: &str, first: Next, task: impl Task) -> Result<Background> {
         let (waker, stop) = (Waker::default(), Cancel::new());
         let thread = Thread { name: name.into(), waker: waker.clone(), stop: stop.clone(), task };
@@ -103,13 +103,13 @@ impl Background {
         self.waker.clone()
     }
 
-    /// Tells it to end, and does not wait for that.
+    /// Tells the thread to end, without waiting for it.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
         self.waker.wake();
     }
 
-    /// Tells all of them to end and waits for them together, for a bounded time.
+    /// Tells all threads to end and waits for them together, for a bounded time.
     pub(crate) fn end_all(threads: impl IntoIterator<Item = Background>) {
         let threads: Vec<Background> = threads.into_iter().collect();
         threads.iter().for_each(Background::stop);
@@ -118,9 +118,9 @@ impl Background {
     }
 
     fn wait_until(&self, until: Instant) {
-        let mut state = self.waker.0.state.lock();
-        while !state.has_ended && Instant::now() < until {
-            self.waker.0.changed.wait_until(&mut state, until);
+        let mut flags = self.waker.0.flags.lock();
+        while !flags.has_ended && Instant::now() < until {
+            self.waker.0.changed.wait_until(&mut flags, until);
         }
     }
 }
@@ -155,9 +155,9 @@ impl<T: Task> Thread<T> {
             log::error!("{}: ended with a panic (see above)", self.name);
         }
         let waker = self.waker.clone();
-        // What the task holds is gone when whoever waits is told.
+        // The task is dropped before those who wait are told.
         drop(self);
-        waker.0.state.lock().has_ended = true;
+        waker.0.flags.lock().has_ended = true;
         waker.0.changed.notify_all();
     }
 }

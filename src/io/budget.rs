@@ -1,14 +1,14 @@
-//! A number of bytes that several things may take in memory together.
+//! A limit for the memory that several users hold together.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Gives back something that is only kept; false where there is nothing more.
+/// Frees some memory that is only cached; returns false if there is none.
 type Reclaim = dyn Fn() -> bool + Send + Sync;
 
-/// How often who waits looks again whether something can be reclaimed.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time between two attempts of a waiting share to reclaim memory.
+const RETRY: Duration = Duration::from_millis(5);
 
 pub struct Budget {
     limit: usize,
@@ -17,20 +17,20 @@ pub struct Budget {
     reclaim: Box<Reclaim>,
 }
 
-/// Bytes out of a budget, given back when it is dropped.
+/// Bytes taken from a budget, given back on drop.
 pub struct Share {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Budget {
-    /// `reclaim` is called, without a lock, where bytes are wanted and none are left.
+    /// `reclaim` is called, with no lock held, when bytes are wanted and too few are left.
     pub(crate) fn new(limit: usize, reclaim: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Budget> {
         let (held, given_back) = Default::default();
         Arc::new(Budget { limit, held, given_back, reclaim: Box::new(reclaim) })
     }
 
-    /// One without a limit.
+    /// Returns a budget without a limit.
     pub fn unlimited() -> Arc<Budget> {
         Budget::new(usize::MAX, || false)
     }
@@ -68,7 +68,7 @@ impl Share {
         self.bytes
     }
 
-    /// Makes it one of so many bytes, if they are left; nothing is reclaimed for them.
+    /// Changes its size if the budget has room; nothing is reclaimed.
     pub(crate) fn try_resize(&mut self, bytes: usize) -> bool {
         let done = self.budget.replace(self.bytes, bytes);
         if done {
@@ -77,8 +77,8 @@ impl Share {
         done
     }
 
-    /// Makes it one of so many bytes. For as long as there are not enough, what is only kept is reclaimed, and others may
-    /// give some back; false after `patience`.
+    /// Changes its size. As long as the budget lacks room, cached memory is reclaimed, and other shares may give some
+    /// back; returns false after `patience`.
     pub(crate) fn resize(&mut self, bytes: usize, patience: Duration) -> bool {
         let started = Instant::now();
         loop {
@@ -92,9 +92,9 @@ impl Share {
             if bytes > self.budget.limit || (!reclaimed && started.elapsed() >= patience) {
                 return false;
             }
-            // What is reclaimed from a thread comes when that ends.
+            // Memory that a thread holds is given back only when the thread ends.
             let mut held = self.budget.held.lock();
-            self.budget.given_back.wait_for(&mut held, LOOK);
+            self.budget.given_back.wait_for(&mut held, RETRY);
         }
     }
 }

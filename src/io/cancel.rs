@@ -1,4 +1,4 @@
-//! Ending work that another thread does.
+//! Cancelling the work of another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,36 +8,29 @@ use std::path::Path;
 use super::{Cancel, FileVersion, ReadAt, available, regular};
 use crate::error::{At, Error, Kind, Result};
 
-/// How much is read between two looks at the flag that ends the work.
+/// Bytes that are read between two checks of the cancel flag.
 const STEP: usize = 256 << 10;
 
-/// A file of the store, opened once. Reads fail once it holds other bytes than at that moment.
+/// A stored file, opened once. Reads fail once its bytes have changed since then.
 pub struct FileReader {
     file: File,
     version: FileVersion,
     stop: Cancel,
 }
 
-/// What is known of a file before it is opened.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    pub(crate) version: FileVersion,
-    /// Reads fail once this is raised.
-    pub(crate) stop: Cancel,
-}
-
 impl FileReader {
-    /// Opens a regular file (`regular` says what else is).
+    /// Opens a regular file; `regular` says which links are followed.
     pub fn open(path: &Path) -> Result<FileReader> {
         let (file, version) = regular::open(path).at(name_of(path))?;
         Ok(FileReader { file, version, stop: Cancel::new() })
     }
 
-    /// Opens a file that has been looked at; fails with [`Kind::Stale`] if it is another one by now.
-    pub(crate) fn open_seen(path: &Path, seen: &Seen) -> Result<FileReader> {
-        seen.stop.check()?;
-        let opened = FileReader { stop: seen.stop.clone(), ..FileReader::open(path)? };
-        if !opened.version.is_same(&seen.version) {
+    /// Opens a file that must still have this version; otherwise fails with [`Kind::Stale`]. Reads fail once `stop` is
+    /// raised.
+    pub(crate) fn open_version(path: &Path, version: &FileVersion, stop: &Cancel) -> Result<FileReader> {
+        stop.check()?;
+        let opened = FileReader { stop: stop.clone(), ..FileReader::open(path)? };
+        if !opened.version.is_same(version) {
             return Err(
                 Error::new(Kind::Stale, "it has been changed since it was looked at").at(name_of(path))
             );
@@ -51,15 +44,15 @@ impl FileReader {
         Ok(identity(&self.file)? == identity(&other.file)?)
     }
 
-    /// Returns where data begins at that position or behind it; a hole reads as zeros.
+    /// Returns the first position from `at` on that is not in a hole; holes read as zeros.
     pub(crate) fn next_data(&self, at: u64) -> Result<u64> {
         let Ok(offset) = libc::off_t::try_from(at) else { return Ok(self.len()) };
-        // SAFETY: no memory is passed. Reads do not go by the position that this sets.
+        // SAFETY: no memory is passed. Reads do not use the file position that this sets.
         let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset, libc::SEEK_DATA) };
         match (u64::try_from(found), nix::errno::Errno::last()) {
             (Ok(found), _) => Ok(found.min(self.len())),
             (Err(_), nix::errno::Errno::ENXIO) => Ok(self.len()),
-            // A filesystem that knows no holes.
+            // The filesystem does not report holes.
             (Err(_), _) => Ok(at),
         }
     }
@@ -104,8 +97,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn seen(path: &Path) -> Seen {
-        Seen { version: regular::look_at(path).unwrap(), stop: Cancel::new() }
+    fn version(path: &Path) -> FileVersion {
+        regular::version_of(path).unwrap()
     }
 
     #[test]
@@ -113,17 +106,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("x"), dir.path().join("y"));
         fs::write(&path, "one").unwrap();
-        let before = seen(&path);
-        assert_eq!(FileReader::open_seen(&path, &before).unwrap().read_vec(0, 9).unwrap(), b"one");
+        let (before, stop) = (version(&path), Cancel::new());
+        let reader = FileReader::open_version(&path, &before, &stop).unwrap();
+        assert_eq!(reader.read_vec(0, 9).unwrap(), b"one");
         // The same size and the same time.
         fs::write(&other, "two").unwrap();
-        let times = fs::FileTimes::new().set_modified(before.version.mtime());
+        let times = fs::FileTimes::new().set_modified(before.mtime());
         File::options().write(true).open(&other).unwrap().set_times(times).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::rename(&other, &path).unwrap();
-        let error = FileReader::open_seen(&path, &before).err().unwrap();
+        let error = FileReader::open_version(&path, &before, &stop).err().unwrap();
         assert_eq!(error.kind(), Kind::Stale, "{error}");
-        assert!(FileReader::open_seen(&path, &seen(&path)).is_ok());
+        assert!(FileReader::open_version(&path, &version(&path), &stop).is_ok());
     }
 
     #[test]
@@ -131,11 +125,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, vec![7; 3 * STEP]).unwrap();
-        let seen = seen(&path);
-        let reader = FileReader::open_seen(&path, &seen).unwrap();
+        let (version, stop) = (version(&path), Cancel::new());
+        let reader = FileReader::open_version(&path, &version, &stop).unwrap();
         assert_eq!(reader.read_vec(0, 3 * STEP).unwrap(), vec![7; 3 * STEP]);
-        seen.stop.cancel();
+        stop.cancel();
         assert_eq!(reader.read_vec(0, 1).unwrap_err().kind(), Kind::Cancelled);
-        assert_eq!(FileReader::open_seen(&path, &seen).err().unwrap().kind(), Kind::Cancelled);
+        let error = FileReader::open_version(&path, &version, &stop).err().unwrap();
+        assert_eq!(error.kind(), Kind::Cancelled);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Fails if they are longer together than a position can say.
+    /// Fails if a 64-bit position cannot reach the end of them.
     pub(crate) fn new(pieces: Vec<Reader>) -> Result<Joined> {
         let mut ends = Vec::with_capacity(pieces.len());
         let mut end = 0u64;

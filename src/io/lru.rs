@@ -1,23 +1,23 @@
-//! Things that were used lately, bounded by what they cost together.
+//! A cache of values that were used lately, bounded by what they cost together.
 
 use std::hash::Hash;
 
 use hashlink::LinkedHashMap;
 use parking_lot::Mutex;
 
-/// Keeps the last used of its values, as many as the limit allows; the newest stays whatever it costs.
+/// Keeps the most recently used values, as many as the limit allows; the newest stays whatever it costs.
 pub(crate) struct Lru<K, V> {
     limit: usize,
-    state: Mutex<State<K, V>>,
+    by_use: Mutex<ByUse<K, V>>,
 }
 
-struct State<K, V> {
-    /// With what each costs, the last used at the back.
+struct ByUse<K, V> {
+    /// Each value with its cost, the last used at the back.
     values: LinkedHashMap<K, (V, usize)>,
     cost: usize,
 }
 
-impl<K: Eq + Hash, V> State<K, V> {
+impl<K: Eq + Hash, V> ByUse<K, V> {
     fn take_oldest(&mut self) -> Option<(K, V)> {
         let (key, (value, cost)) = self.values.pop_front()?;
         self.cost -= cost;
@@ -25,42 +25,42 @@ impl<K: Eq + Hash, V> State<K, V> {
     }
 }
 
-/// What goes is dropped without the lock: that may close files.
+/// Values are dropped after the lock is released, because that may close files.
 impl<K: Eq + Hash, V: Clone> Lru<K, V> {
     pub(crate) fn new(limit: usize) -> Lru<K, V> {
-        Lru { limit, state: Mutex::new(State { values: LinkedHashMap::new(), cost: 0 }) }
+        Lru { limit, by_use: Mutex::new(ByUse { values: LinkedHashMap::new(), cost: 0 }) }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
-        self.state.lock().values.to_back(key).map(|(value, _)| value.clone())
+        self.by_use.lock().values.to_back(key).map(|(value, _)| value.clone())
     }
 
     pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
         let mut dropped = Vec::new();
-        let mut state = self.state.lock();
-        let replaced = state.values.insert(key, (value, cost));
-        state.cost -= replaced.as_ref().map_or(0, |(_, cost)| *cost);
-        state.cost += cost;
-        while state.cost > self.limit && state.values.len() > 1 {
-            dropped.extend(state.take_oldest());
+        let mut by_use = self.by_use.lock();
+        let replaced = by_use.values.insert(key, (value, cost));
+        by_use.cost -= replaced.as_ref().map_or(0, |(_, cost)| *cost);
+        by_use.cost += cost;
+        while by_use.cost > self.limit && by_use.values.len() > 1 {
+            dropped.extend(by_use.take_oldest());
         }
-        drop(state);
+        drop(by_use);
     }
 
-    /// Drops the value that was not used for the longest time; false if there is none.
+    /// Drops the least recently used value; returns false if there is none.
     pub(crate) fn drop_oldest(&self) -> bool {
-        let oldest = self.state.lock().take_oldest();
+        let oldest = self.by_use.lock().take_oldest();
         oldest.is_some()
     }
 
     /// Keeps only values whose key passes.
     pub(crate) fn retain(&self, keep: impl Fn(&K) -> bool) {
-        let mut state = self.state.lock();
-        let all = std::mem::take(&mut state.values).into_iter();
+        let mut by_use = self.by_use.lock();
+        let all = std::mem::take(&mut by_use.values).into_iter();
         let (kept, dropped): (LinkedHashMap<_, _>, LinkedHashMap<_, _>) = all.partition(|(key, _)| keep(key));
-        state.cost = kept.values().map(|(_, cost)| cost).sum();
-        state.values = kept;
-        drop(state);
+        by_use.cost = kept.values().map(|(_, cost)| cost).sum();
+        by_use.values = kept;
+        drop(by_use);
         drop(dropped);
     }
 }

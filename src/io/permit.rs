@@ -1,8 +1,8 @@
-//! Whether a change that was asked for may still be made.
+//! Permits: whether a change that was asked for may still be made.
 //!
-//! Whoever asks waits for a bounded time. What changes something takes the permit at the last moment, just before the
-//! change counts; whoever answers that time is up revokes it. Exactly one of the two succeeds: what was refused is never
-//! done.
+//! A request waits for a bounded time. Whatever makes the change takes the permit at the last moment, just before the
+//! change counts; whatever answers that time is up revokes it. Exactly one of the two succeeds, so that what was
+//! refused is never done.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const REVOKED: u8 = 2;
 pub(crate) struct Permit(AtomicU8);
 
 thread_local! {
-    /// Of the request that this thread works for.
+    /// The permit of the request that this thread works for.
     static CURRENT: RefCell<Option<Arc<Permit>>> = const { RefCell::new(None) };
 }
 
@@ -40,9 +40,9 @@ impl Permit {
     }
 }
 
-/// Calls `work` with this permit, or with none: then everything may be done.
+/// Calls `work` under this permit; without one everything may be done.
 pub(crate) fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there before, whatever becomes of the work.
+    /// Restores the permit that was there before, even if the work panics.
     struct Before(Option<Arc<Permit>>);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -53,12 +53,12 @@ pub(crate) fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() ->
     work()
 }
 
-/// Fails if nobody waits any more for what this thread does.
+/// Fails if nobody waits for this thread's work any more.
 pub(crate) fn check_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| !permit.is_revoked())))
 }
 
-/// Takes the permit of this thread; from now on its work is done.
+/// Takes the permit of this thread: from now on its change can no longer be refused.
 pub(crate) fn take_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| permit.take())))
 }

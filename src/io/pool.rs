@@ -1,18 +1,18 @@
-//! Large buffers that are used again: fresh memory would have to be cleared, and asked of the system, every time.
+//! Large buffers that are reused: fresh memory would have to be requested from the system and cleared every time.
 
 use parking_lot::Mutex;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// Buffers that nobody uses at the moment.
+/// Buffers that are not in use.
 pub(crate) struct Pool {
-    /// Bytes that are kept, unless one buffer is larger.
+    /// Bytes that are kept at most, unless a single buffer is larger.
     limit: usize,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A buffer that goes back to its pool in the end.
+/// A buffer that returns to its pool on drop.
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
@@ -33,7 +33,7 @@ impl Pool {
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
-        // Small ones are soon made, and would be many.
+        // Small buffers are cheap to make, and there would be many.
         if bytes.len() < self.limit / 64 {
             return;
         }

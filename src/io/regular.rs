@@ -1,10 +1,10 @@
-//! Opening files in a directory that strangers may write to: what is opened is a regular file, and opening it neither
-//! waits nor leads anywhere that whoever mounts has not chosen.
+//! Opening files in a directory that strangers may write to: only regular files are opened, opening one never waits,
+//! and it never leads to a place that whoever mounts has not chosen.
 //!
 //! A symbolic link is followed only where it, every further link on the way, and its target belong to whoever mounts
-//! (the effective user); links among the directories of a target may be root's too. So that nobody else can put
-//! another link or file in its place, the directories that names are looked up in, that of the link first, must be of
-//! those two and not writable for others, unless they are sticky.
+//! (the effective user); links among the directories of a target may be root's too. So that nobody else can put another
+//! link or file in its place, every directory in which a name is looked up, that of the link first, must belong to one
+//! of those two and not be writable by others, unless it is sticky.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -23,22 +23,23 @@ use nix::unistd::geteuid;
 use super::FileVersion;
 use crate::error::{Error, Kind, Result};
 
-/// As many links in a row as Linux follows (path_resolution(7)).
+/// Links that are followed in a row, as many as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// The device of the mount that this process serves; 0 is none. Whoever had a file of it open would never end.
+/// The device of the mount that this process serves; 0 for none. A process that has a file of its own mount open never
+/// ends.
 static OWN_DEVICE: AtomicU64 = AtomicU64::new(0);
 
-/// Says which device is that of the mount that this process serves, as (major, minor).
+/// Sets the device of the mount that this process serves, as (major, minor).
 pub(crate) fn set_own_device(major: u32, minor: u32) {
     OWN_DEVICE.store(nix::libc::makedev(major, minor), Ordering::Relaxed);
 }
 
 /// Opens a regular file.
 pub(crate) fn open(path: &Path) -> Result<(File, FileVersion)> {
-    let place = follow(path)?;
+    let resolved = follow(path)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = openat(&place.dir, &place.name, flags, Mode::empty()).map_err(|errno| match errno {
+    let file = openat(&resolved.dir, &resolved.name, flags, Mode::empty()).map_err(|errno| match errno {
         // It has become a link, or a socket, since it was looked at.
         Errno::ELOOP | Errno::ENXIO => changed(),
         other => failed(other),
@@ -46,42 +47,43 @@ pub(crate) fn open(path: &Path) -> Result<(File, FileVersion)> {
     let file = File::from(file);
     let meta = file.metadata()?;
     check_is_regular(&meta)?;
-    if place.is_target {
+    if resolved.is_target {
         check_owner(&meta, "the target of a symbolic link")?;
     }
     Ok((file, FileVersion::of(&meta)))
 }
 
 /// Returns the version of a regular file, without opening it.
-pub(crate) fn look_at(path: &Path) -> Result<FileVersion> {
+pub(crate) fn version_of(path: &Path) -> Result<FileVersion> {
     Ok(FileVersion::of(&follow(path)?.meta))
 }
 
 /// Where a file is once all links are followed.
-struct Place {
+struct Resolved {
     dir: File,
     name: PathBuf,
     meta: Metadata,
-    /// Links have led there.
+    /// True if links have led there.
     is_target: bool,
 }
 
-fn follow(path: &Path) -> Result<Place> {
+fn follow(path: &Path) -> Result<Resolved> {
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = directory_as_named(parent)?;
     let name = Path::new(path.file_name().ok_or_else(|| not_regular("a directory"))?);
-    let (found, meta) = look(dir.as_fd(), name)?;
+    let (found, meta) = path_handle(dir.as_fd(), name)?;
     if !meta.is_symlink() {
         check_is_regular(&meta)?;
-        return Ok(Place { dir, name: name.into(), meta, is_target: false });
+        return Ok(Resolved { dir, name: name.into(), meta, is_target: false });
     }
     check_owner(&meta, "a symbolic link")?;
     check_directory(&dir)?;
     resolve(dir, &target_of(&found)?)
 }
 
-/// Opens a directory by its absolute path, which was canonical when it was chosen: somebody who may write to a directory on
-/// the way must not put a link there that leads elsewhere.
+/// Opens a directory by its absolute path, which was canonical when it was chosen. No link on the way is followed,
+/// where the kernel can refuse that: somebody who can write to one of the directories could have put it there to lead
+/// elsewhere.
 pub(crate) fn directory_as_named(path: &Path) -> Result<File> {
     if !path.is_absolute() {
         return directory(AT_FDCWD, path);
@@ -98,18 +100,18 @@ pub(crate) fn directory_as_named(path: &Path) -> Result<File> {
 }
 
 /// Walks from a directory to the target of a link.
-fn resolve(start: File, target: &OsStr) -> Result<Place> {
+fn resolve(start: File, target: &OsStr) -> Result<Resolved> {
     let (mut dir, mut left, mut links) = (start, VecDeque::new(), 1);
     push_front(&mut left, target);
     while let Some(name) = left.pop_front() {
         let name = Path::new(&name);
-        // What these mean nobody else can change.
+        // Nobody else can change what these mean.
         if matches!(name.as_os_str().as_bytes(), b"/" | b"..") {
             dir = directory(dir.as_fd(), name)?;
             continue;
         }
         check_directory(&dir)?;
-        let (found, meta) = look(dir.as_fd(), name)?;
+        let (found, meta) = path_handle(dir.as_fd(), name)?;
         if meta.is_symlink() {
             links += 1;
             if links > MAX_LINKS {
@@ -122,7 +124,7 @@ fn resolve(start: File, target: &OsStr) -> Result<Place> {
         } else if left.is_empty() {
             check_is_regular(&meta)?;
             check_owner(&meta, "the target of a symbolic link")?;
-            return Ok(Place { dir, name: name.into(), meta, is_target: true });
+            return Ok(Resolved { dir, name: name.into(), meta, is_target: true });
         } else {
             dir = found;
         }
@@ -136,8 +138,8 @@ fn push_front(left: &mut VecDeque<OsString>, target: &OsStr) {
     }
 }
 
-/// Takes hold of what a name is, be it a link, without opening it.
-fn look(dir: BorrowedFd<'_>, name: &Path) -> Result<(File, Metadata)> {
+/// Returns a handle (O_PATH) to what a name stands for, be it a link, without opening it.
+fn path_handle(dir: BorrowedFd<'_>, name: &Path) -> Result<(File, Metadata)> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = File::from(openat(dir, name, flags, Mode::empty()).map_err(failed)?);
     let meta = found.metadata()?;
@@ -187,7 +189,7 @@ fn check_owner(meta: &Metadata, what: &str) -> Result<()> {
     )))
 }
 
-/// Fails for a directory in which others could put another file in a name's place.
+/// Fails for a directory in which others could replace a file.
 fn check_directory(dir: &File) -> Result<()> {
     let meta = dir.metadata()?;
     let others_write = meta.mode() & (libc::S_IWGRP | libc::S_IWOTH) != 0 && meta.mode() & libc::S_ISVTX == 0;

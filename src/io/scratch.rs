@@ -13,7 +13,7 @@ thread_local! {
 pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buf = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buf.capacity() == 0 {
-        // Memory that nobody has touched costs nothing yet, and a read may wait long for what is to be in it.
+        // Zeroed memory costs nothing until it is touched, and a read may wait long before it fills it.
         buf = vec![0; len];
     } else if buf.len() < len {
         buf.resize(len, 0);

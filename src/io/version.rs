@@ -4,12 +4,12 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Identity, size and times of a file: another one whenever the file may hold other bytes.
+/// Identity, size and times of a file: it differs whenever the file may hold other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileVersion {
     inode: u64,
     size: u64,
-    /// Nanoseconds since 1970. Beyond the year 2262 they begin anew, and still tell times apart.
+    /// Nanoseconds since 1970. They wrap around after the year 2262, and still tell times apart.
     mtime: i64,
     ctime: i64,
 }
@@ -34,7 +34,7 @@ impl FileVersion {
         if self.mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
     }
 
-    /// Inode, size and times, each with its lowest byte first.
+    /// Returns inode, size and times, each in little-endian order.
     pub(crate) fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         let fields = [self.inode, self.size, self.mtime as u64, self.ctime as u64];
@@ -44,7 +44,7 @@ impl FileVersion {
         bytes
     }
 
-    /// Takes apart what [`FileVersion::to_bytes`] has made.
+    /// Reads what [`FileVersion::to_bytes`] has written; `None` for anything else.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<FileVersion> {
         let (fields, rest) = bytes.as_chunks::<8>();
         let [inode, size, mtime, ctime] = *fields else { return None };
@@ -58,14 +58,14 @@ impl FileVersion {
         rest.is_empty().then_some(version)
     }
 
-    /// Returns true for the same file with the same bytes. Inode numbers may be made up anew at every look, and the change
-    /// time is also changed by a link to the file: one of them decides.
+    /// Returns true for the same file with the same bytes. Some filesystems make up a new inode number at every lookup,
+    /// and a new hard link changes the change time: it is enough that one of them agrees.
     pub(super) fn is_same(&self, other: &FileVersion) -> bool {
         self.has_same_bytes(other) && (self.inode == other.inode || self.ctime == other.ctime)
     }
 
-    /// Returns true for a file whose bytes have not been changed since. (The change time also changes when a file is
-    /// deleted.)
+    /// Returns true if the bytes have not changed. The change time is not compared: it also changes when a file is
+    /// deleted.
     pub(super) fn has_same_bytes(&self, other: &FileVersion) -> bool {
         (self.size, self.mtime) == (other.size, other.mtime)
     }

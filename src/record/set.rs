@@ -10,8 +10,8 @@ use crate::export::parts::part_files;
 use crate::format::text::Instant;
 use crate::store::catalogue::Status;
 use crate::store::names::id_of;
-use crate::store::plain::StoredSet;
 use crate::store::retention::Retention;
+use crate::store::sets::StoredSet;
 
 /// What a set of parts is.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Writes a file that only its owner can read. Whoever looks finds all of the old one or all of the new one; that the
-/// name survives a loss of power, the directory's fsync has to see to.
+/// Writes a file that only its owner can read. Readers find all of the old file or all of the new one. For the name to
+/// survive a loss of power the directory has to be synced, too.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
     let mut file =

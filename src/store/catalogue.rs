@@ -6,9 +6,9 @@
 //! sqlite     both, in one file of the store's directory
 //! ```
 //!
-//! Nothing above [`crate::store`] knows which kind it has. Several processes may have a store open; what one of them commits,
-//! the others see at their next query ([`Catalogue::changes`] tells that something has changed). What was committed
-//! survives a loss of power.
+//! Nothing above [`crate::store`] knows which kind it has. Several processes may have a store open; what one of them
+//! commits, the others see at their next query ([`Catalogue::changes`] tells that something has changed). What was
+//! committed survives a loss of power.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -33,18 +33,18 @@ pub use refusals::{Refusals, RefusedSpec};
 pub use runs::{Progress, Run, Runs};
 pub use status::Status;
 
-/// State of a catalogue. Only that two of them differ means something.
+/// State of a catalogue, for comparison: only that two of them differ means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// Of a number that is another one after each change. For whoever implements a catalogue.
+    /// Makes a revision of a number that differs after each change. For implementations of a catalogue.
     pub fn of(number: i64) -> Revision {
         Revision(number as u64)
     }
 }
 
-/// What a store has one text of.
+/// A setting of a store, which is one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Setting {
     Retention,
@@ -56,7 +56,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// What the catalogue calls it.
+    /// Returns its name in the catalogue.
     pub fn name(self) -> &'static str {
         match self {
             Setting::Retention => "retention_days",
@@ -67,7 +67,8 @@ impl Setting {
         }
     }
 
-    /// False for what changes all the time and shows nowhere: [`Catalogue::epoch`] stays the same.
+    /// Returns false for a setting that changes all the time and is shown nowhere: it does not change
+    /// [`Catalogue::epoch`].
     pub fn is_shown(self) -> bool {
         self != Setting::ConfirmedClock
     }
@@ -77,20 +78,20 @@ impl Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificates {
     pub pem: Vec<u8>,
-    /// What errors call the place that they are in.
+    /// The name of the place where they are kept, for errors.
     pub place: String,
 }
 
-/// What a managed store knows. All methods may wait for others that write; one that fails has changed nothing, unless its
-/// commit's answer was lost.
+/// What a managed store knows. All methods may wait for other writers. A method that fails has changed nothing, unless
+/// the answer to its commit was lost.
 pub trait Catalogue: Jobs + Runs + Artifacts + Refusals {
     /// Returns true if nothing of it can be changed.
     fn is_read_only(&self) -> bool;
 
-    /// Returns a value that is another one after anything has changed, whoever has changed it.
+    /// Returns a value that differs after every change, whoever has made it.
     fn changes(&self) -> Result<Revision>;
 
-    /// Returns a value that is another one after every change but progress: of jobs, runs, artifacts and settings.
+    /// Returns a value that differs after every change of jobs, runs, artifacts and settings, except progress.
     fn epoch(&self) -> Result<Revision>;
 
     fn setting(&self, setting: Setting) -> Result<Option<String>>;
@@ -100,10 +101,10 @@ pub trait Catalogue: Jobs + Runs + Artifacts + Refusals {
     /// Returns what new exports are encrypted to; the error says where it should be.
     fn certificates(&self) -> Result<Certificates>;
 
-    /// Replaces them, as PEM, in one step.
+    /// Replaces the certificates, as PEM, in one step.
     fn set_certificates(&self, pem: &[u8]) -> Result<()>;
 
-    /// Makes a plain copy of the catalogue's storage complete, where it is not so anyway.
+    /// Makes sure that a plain copy of the catalogue's storage is complete.
     fn checkpoint(&self) -> Result<()>;
 
     /// Copies the catalogue as it is at one moment to a new SQLite database, whatever kind it is.
@@ -153,12 +154,12 @@ impl dyn Catalogue {
         Ok(self.setting(Setting::ConfirmedClock)?.and_then(|ms| from_ms(ms.parse().ok()?)))
     }
 
-    /// Writes down that the time of day is believed.
+    /// Records a time of day that is believed.
     pub fn confirm_clock(&self, now: SystemTime) -> Result<()> {
         self.set(Setting::ConfirmedClock, &to_ms(now).to_string())
     }
 
-    /// Returns the jobs that have no run to come and none under way. A run that cannot be read is none.
+    /// Returns the jobs that have no run to come and none under way. A run that cannot be read does not count.
     pub fn jobs_without_a_run(&self) -> Result<Vec<Job>> {
         let mut jobs = self.jobs()?;
         let mut busy = HashSet::new();
@@ -169,7 +170,7 @@ impl dyn Catalogue {
         Ok(jobs)
     }
 
-    /// Returns the artifacts whose days are not over.
+    /// Returns the artifacts that have not expired.
     pub fn artifacts_at(&self, now: SystemTime) -> Result<Vec<StoredArtifact>> {
         let retention = self.retention()?;
         let mut artifacts = self.artifacts()?;
@@ -177,11 +178,11 @@ impl dyn Catalogue {
         Ok(artifacts)
     }
 
-    /// Returns the artifacts whose days are over, and that are there all the same.
+    /// Returns the artifacts that have expired but are still there.
     pub fn expired_at(&self, now: SystemTime) -> Result<Vec<StoredArtifact>> {
         let retention = self.retention()?;
         let is_over = |made: SystemTime| retention.has_expired(made, now);
-        // Mostly nothing has expired, and the oldest tells it.
+        // Mostly nothing has expired, which the oldest one shows.
         if !self.oldest_artifact()?.is_some_and(is_over) {
             return Ok(Vec::new());
         }

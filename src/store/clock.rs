@@ -39,7 +39,7 @@ pub(crate) fn to_ms(instant: SystemTime) -> i64 {
     }
 }
 
-/// Returns an instant; `None` for one that is out of any calendar (the years -9999 to 9999).
+/// Returns an instant; `None` for one outside of the calendar (the years -9999 to 9999).
 pub(crate) fn from_ms(ms: i64) -> Option<SystemTime> {
     jiff::Timestamp::from_millisecond(ms).ok().map(SystemTime::from)
 }

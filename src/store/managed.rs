@@ -20,9 +20,9 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::atomic::sync_dir;
 use super::catalogue::sqlite::Sqlite;
 use super::catalogue::{Catalogue, Queue};
+use super::log_once::LogOnce;
 use super::parts::Parts;
 use super::parts::local::Local;
-use super::said::Said;
 use crate::error::{At, Error, Kind, Result};
 
 mod backup;
@@ -30,37 +30,37 @@ mod layout;
 mod probe;
 
 use layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK, private_dir};
-pub(crate) use probe::{Found, probe};
+pub(crate) use probe::{DirectoryKind, probe};
 
-/// What a managed store knows, what is to be done in it, and where its parts are.
+/// A managed store: what it knows, what is to be done in it, and where its parts are.
 pub struct Managed {
     dir: PathBuf,
     pub catalogue: Arc<dyn Catalogue>,
     pub queue: Arc<dyn Queue>,
     pub parts: Arc<dyn Parts>,
-    said: Said,
+    log_once: LogOnce,
 }
 
 impl Managed {
     /// Makes a store, or opens the one that is there.
     pub fn init(dir: &Path) -> Result<Managed> {
         let is_new = match probe(dir) {
-            Found::Managed => false,
-            Found::Plain | Found::Unfinished => true,
-            // Another's files are not to be made a store of by adding to them.
-            Found::Refused(why) => return Err(why),
+            DirectoryKind::Managed => false,
+            DirectoryKind::Plain | DirectoryKind::Unfinished => true,
+            // A directory of somebody else must not become a store.
+            DirectoryKind::Refused(why) => return Err(why),
         };
         if is_new {
             refuse_what_is_not_empty(dir)?;
             private_dir(dir).at(dir.display())?;
         }
         let artifacts = dir.join(ARTIFACTS);
-        // Before the catalogue: where that is, a store is complete.
+        // Made before the catalogue, whose presence says that the store is complete.
         private_dir(&artifacts).at(artifacts.display())?;
         let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?);
         sync_dir(dir).at(dir.display())?;
         if is_new {
-            // Whoever makes a store is there, and sees what is said of dates.
+            // Whoever makes a store is present, and sees the dates that are printed.
             store.catalogue.confirm_clock(SystemTime::now())?;
         }
         Ok(store)
@@ -87,19 +87,19 @@ impl Managed {
         Managed::of(dir, catalogue.clone(), catalogue, Arc::new(Local::new(&dir.join(ARTIFACTS))))
     }
 
-    /// Puts a store together. `dir` is what it was opened by.
+    /// Puts a store together. `dir` is the path that it was opened by.
     pub fn of(
         dir: &Path,
         catalogue: Arc<dyn Catalogue>,
         queue: Arc<dyn Queue>,
         parts: Arc<dyn Parts>,
     ) -> Managed {
-        Managed { dir: dir.to_path_buf(), catalogue, queue, parts, said: Said::default() }
+        Managed { dir: dir.to_path_buf(), catalogue, queue, parts, log_once: LogOnce::default() }
     }
 
-    /// Says what is wrong with what is in the store, once.
-    pub(crate) fn say_once(&self, text: &str) {
-        self.said.once(text);
+    /// Logs what is wrong with the content of the store, once.
+    pub(crate) fn log_once(&self, text: &str) {
+        self.log_once.error(text);
     }
 
     /// Returns true if nothing of it can be changed.
@@ -107,25 +107,25 @@ impl Managed {
         self.catalogue.is_read_only()
     }
 
-    /// What it was opened by.
+    /// The path that it was opened by.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The directory with the parts, for whoever looks at it from outside.
+    /// The directory with the parts, for access from outside.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join(ARTIFACTS)
     }
 
-    /// The file with the certificate, for whoever looks at it from outside.
+    /// The file with the certificate, for access from outside.
     pub fn certificate_path(&self) -> PathBuf {
         self.dir.join(CERTIFICATE)
     }
 }
 
-/// A store is not made around what somebody else keeps there, above all not around a plain store.
+/// Refuses to make a store around other files, above all around a plain store.
 fn refuse_what_is_not_empty(dir: &Path) -> Result<()> {
-    // What is there of a store whose making was interrupted.
+    // Files that may be left of a store whose making was interrupted.
     let ours = [CATALOGUE, "cddsfs.db-wal", "cddsfs.db-shm", ARTIFACTS, CERTIFICATE, LOCK];
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -169,6 +169,6 @@ mod tests {
         fs::write(dir.path().join("holiday.jpg"), "").unwrap();
         let error = Managed::init(dir.path()).err().unwrap();
         assert!(error.to_string().contains("holiday.jpg"), "{error}");
-        assert!(matches!(probe(dir.path()), Found::Plain));
+        assert!(matches!(probe(dir.path()), DirectoryKind::Plain));
     }
 }

@@ -1,5 +1,6 @@
-//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and in a directory `.export-<uuid>.<fence>.<n>.tmp`
-//! while they are written. A name from a catalogue or a directory is used only if it is one of these.
+//! What the files of a run are called: `export-<uuid>.z01.smime` and so on, and in a directory
+//! `.export-<uuid>.<fence>.<n>.tmp` while they are written. A name from a catalogue or a directory is used only if it
+//! is one of these.
 
 use super::parts::Key;
 use crate::error::Result;
@@ -8,7 +9,7 @@ use crate::format::part_name::{self, Ordinal, file_name};
 const PREFIX: &str = "export-";
 const UNFINISHED: &str = ".tmp";
 
-/// Returns what the names of the files of the run of that id begin with.
+/// Returns what the names of a run's files begin with.
 pub fn stem_of(id: &str) -> String {
     format!("{PREFIX}{id}")
 }
@@ -23,7 +24,7 @@ pub(crate) fn unfinished(of: &str) -> String {
     format!(".{PREFIX}{of}{UNFINISHED}")
 }
 
-/// One attempt at a run: what its parts are called, and reached by while they are made.
+/// One attempt at a run: what its parts are called, and by which keys they are reached while they are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     run: String,
@@ -60,7 +61,7 @@ pub(crate) fn is_run_id(id: &str) -> bool {
     uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id)
 }
 
-/// Returns the part that a file of a run is, if that is exactly what it is called.
+/// Returns which part of a run a file is, if it has exactly the name of that part.
 pub(crate) fn part_of(id: &str, file: &str) -> Option<Ordinal> {
     let part = part_name::parse(file)?;
     let is_ours = is_run_id(id) && file == file_name(&stem_of(id), part.ordinal);
@@ -70,11 +71,11 @@ pub(crate) fn part_of(id: &str, file: &str) -> Option<Ordinal> {
 /// A file that some run has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RunFile<'a> {
-    /// The run.
+    /// The id of the run.
     pub(crate) id: &'a str,
-    /// It has not got its name yet.
+    /// True if it does not have its final name yet.
     pub(crate) is_unfinished: bool,
-    /// Of the attempt that has made it, where its name tells.
+    /// The fence of the attempt that has made it, if its name has it.
     pub(crate) fence: Option<u32>,
 }
 

@@ -1,7 +1,7 @@
-//! Where the parts of a store are: a location.
+//! Locations: where the parts of a store are.
 //!
-//! A part is reached by its key, and shown by its name: in a directory they are mostly the same, in other locations nothing can be
-//! renamed. Which bytes are meant a version says, that only the location understands.
+//! A part is reached by its key, and shown by its name: in a directory they are mostly the same, in other locations
+//! nothing can be renamed. A version says which bytes are meant; only the location understands it.
 //!
 //! Nothing above [`crate::store`] knows which kind it has.
 
@@ -21,15 +21,15 @@ pub mod local;
 #[cfg(feature = "object-store")]
 pub mod object;
 
-/// What a part is reached by within its location: names with `/` between them.
+/// The key by which a part is reached within its location: names with `/` between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
 
-/// As long as object stores take.
+/// The longest that object stores take.
 const MAX_KEY: usize = 1024;
 
 impl Key {
-    /// Takes what leads nowhere else.
+    /// Takes a key that does not lead out of the location.
     pub fn new(text: impl Into<String>) -> Result<Key> {
         let text = text.into();
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
@@ -50,7 +50,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Which bytes a part has: another one whenever they may be others. Only the location that it is of reads it.
+/// Which bytes a part has: it differs whenever they may differ. Only the location that has made it can read it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version(Box<[u8]>);
 
@@ -72,7 +72,7 @@ impl Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartRef {
     pub key: Key,
-    /// What it is shown as.
+    /// The name that it is shown with.
     pub name: String,
     pub size: u64,
     pub version: Version,
@@ -82,11 +82,11 @@ pub struct PartRef {
 /// What a location holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Whatever is encrypted, by its name.
+    /// All encrypted files, as far as their names tell.
     pub parts: Vec<PartRef>,
-    /// Names of parts that are on their way, as programs that download them have made them.
+    /// Names of unfinished downloads of parts, as the downloading programs have made them.
     pub unfinished: Vec<String>,
-    /// Names that are those of encrypted files, and why they are not taken.
+    /// Names of encrypted files that are not taken, and why.
     pub refused: BTreeMap<String, String>,
     /// When anything was last added or removed, as far as the location knows.
     pub mtime: SystemTime,
@@ -98,16 +98,16 @@ pub struct Left {
     pub key: Key,
     pub name: String,
     pub size: u64,
-    /// The run.
+    /// The id of the run.
     pub run: String,
-    /// Of the attempt that has made it, where that is known.
+    /// The fence of the attempt that has made it, if that is known.
     pub fence: Option<u32>,
-    /// It is no part of an artifact, unless a catalogue has its key. (A file that was given its name may be one of a catalogue that
-    /// was lost.)
+    /// True if it does not belong to an artifact unless a catalogue has its key. (A file that has its final name may
+    /// belong to a catalogue that was lost.)
     pub is_unfinished: bool,
 }
 
-/// How much room there is, as statvfs(3) counts it.
+/// Room on the filesystem, as statvfs(3) counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Space {
     /// Bytes.
@@ -121,7 +121,7 @@ pub struct Space {
     pub name_max: u64,
 }
 
-/// How a part came to be in another place.
+/// The way in which a part was saved in another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
     Copied,
@@ -129,13 +129,13 @@ pub enum Saved {
     Linked,
 }
 
-/// A location of parts. All calls block; what is waited for in vain fails with [`Kind::TimedOut`].
+/// A location of parts. All calls block; one that waits for too long fails with [`Kind::TimedOut`].
 pub trait Parts: Send + Sync {
-    /// Returns what is there, of a store without a catalogue. It fails once `stop` is raised.
+    /// Returns what there is in a store without a catalogue. Fails once `stop` is raised.
     fn list(&self, stop: &Cancel) -> Result<Listing>;
 
-    /// Looks at parts of which a catalogue says that they are there, and returns at least those of them that are. Where looking
-    /// is a request for each, they are returned as they were recorded.
+    /// Looks at parts that are there according to a catalogue, and returns at least those that really are. Where this
+    /// would take a request for each, they are returned as they were recorded.
     fn look(&self, recorded: &[PartRef], stop: &Cancel) -> Result<Listing>;
 
     /// Looks at one part; `None` if it is not there.
@@ -145,8 +145,9 @@ pub trait Parts: Send + Sync {
     /// together. Nothing has to be, and nothing fails here.
     fn warm(&self, _parts: &[PartRef]) {}
 
-    /// Opens a part for reading. It is pinned: opening and reading fail with [`Kind::Stale`] once it is not of that version any
-    /// more; it reads to its end if it is deleted meanwhile, where the location can do that. Reads fail once `stop` is raised.
+    /// Opens a part for reading. The version is pinned: opening and reading fail with [`Kind::Stale`] once the part has
+    /// another one. A part that is deleted meanwhile can be read to its end, where the location can do that. Reads fail
+    /// once `stop` is raised.
     fn open(&self, part: &PartRef, stop: &Cancel) -> Result<Reader>;
 
     /// Returns true if two parts have the same bytes.
@@ -164,19 +165,19 @@ pub trait Parts: Send + Sync {
         Ok(a.len() == b.len())
     }
 
-    /// Begins a part. What an earlier attempt has left under its key goes.
+    /// Begins a part. What an earlier attempt has left under its key is deleted.
     fn create(&self, key: &Key) -> Result<Box<dyn PartSink>>;
 
-    /// Gives finished parts their names and their time, durably, and returns the keys that they have then. Where names are no
-    /// matter of the location, nothing is done, and the keys stay. It may fail half done: whoever asked deletes what the run
+    /// Gives finished parts their names and their time, durably, and returns the keys that they have then. A location
+    /// that has no names does nothing, and the keys stay. This may fail half done: then the caller deletes what the run
     /// has left.
     fn publish(&self, parts: &[(Key, String)], made: SystemTime) -> Result<Vec<Key>>;
 
-    /// Deletes parts, durably; one that is not there is fine. What fails does not keep the others; the first error is
-    /// returned.
+    /// Deletes parts, durably; one that is not there is fine. A failure does not keep the others from being deleted;
+    /// the first error is returned.
     fn delete(&self, keys: &[Key]) -> Result<()>;
 
-    /// Returns what a run has left, or all of them: whoever asks compares it with the catalogue.
+    /// Returns what a run has left, or what all runs have. The caller compares it with the catalogue.
     fn left(&self, run: Option<&str>) -> Result<Vec<Left>>;
 
     /// Calls `changed` soon after something has changed that concerns a set of parts.
@@ -184,12 +185,12 @@ pub trait Parts: Send + Sync {
 
     fn space(&self) -> Result<Space>;
 
-    /// Puts a part into a new file. Fails with [`Kind::Stale`] if it is not what was looked at any more.
+    /// Puts a part into a new file. Fails with [`Kind::Stale`] if it has changed since it was looked at.
     fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
         copy(&self.open(part, &Cancel::new())?, part, to).map(|()| Saved::Copied)
     }
 
-    /// The directory of this machine that it is in, if it is in one.
+    /// Returns the directory of this machine that the location is, if it is one.
     fn dir(&self) -> Option<PathBuf> {
         None
     }
@@ -199,7 +200,7 @@ pub trait Parts: Send + Sync {
 pub trait PartSink: Send {
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Returns once it is durable. From then on it is the caller's, under its key.
+    /// Returns once the part is durable. From then on it belongs to the caller, under its key.
     fn finish(self: Box<Self>) -> Result<()>;
 }
 

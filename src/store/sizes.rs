@@ -1,13 +1,13 @@
 //! Sizes of artifacts and when they were made, remembered between mounts so that listing a plain store does not unwrap
 //! every key again.
 //!
-//! What is kept is a hash of a set's files against the length of its zip and an instant: no name, no key, no plaintext.
+//! A hash of a set's files is kept with the length of its zip and an instant: no name, no key, no plaintext.
 //!
 //! ```json
 //! {"version": 2, "sets": {"<32 hexadecimal digits>": [1048576, 1769824800000]}}
 //! ```
 //!
-//! Instants are milliseconds since 1970, `null` where nothing inside tells. A file of another version is not believed.
+//! Instants are milliseconds since 1970, `null` where nothing in the zip tells. A file of another version is ignored.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,20 +22,20 @@ use super::atomic::write_atomically;
 use crate::error::{At, Result};
 
 /// The sizes of one store, as seen with one set of keys.
-pub(crate) struct Sizes {
+pub(crate) struct SizeCache {
     path: Option<PathBuf>,
-    state: Mutex<State>,
+    known_sets: Mutex<KnownSets>,
     /// Held while the file is written: there is one unfinished file.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
-    known: HashMap<Digest, Known>,
+struct KnownSets {
+    known: HashMap<SetDigest, Known>,
     changed: bool,
 }
 
-/// What is remembered of a set that is whole.
+/// Length and time of a whole set, as they are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known(pub u64, Option<i64>);
 
@@ -57,7 +57,7 @@ impl Known {
 
 /// The file as it is written.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct CacheFile {
     version: u32,
     sets: BTreeMap<String, Known>,
 }
@@ -65,19 +65,19 @@ struct Saved {
 const VERSION: u32 = 2;
 
 /// Hash of a set's files.
-type Digest = [u8; 16];
+type SetDigest = [u8; 16];
 
-fn to_hex(digest: &Digest) -> String {
+fn to_hex(digest: &SetDigest) -> String {
     format!("{:032x}", u128::from_be_bytes(*digest))
 }
 
-fn from_hex(text: &str) -> Option<Digest> {
+fn from_hex(text: &str) -> Option<SetDigest> {
     u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }
 
-impl Sizes {
+impl SizeCache {
     /// Loads what was remembered for a store; nothing is kept where there is no cache directory.
-    pub(crate) fn load(cache_dir: Option<&Path>, store: &Path, keys: &[[u8; 32]]) -> Sizes {
+    pub(crate) fn load(cache_dir: Option<&Path>, store: &Path, keys: &[[u8; 32]]) -> SizeCache {
         let path = cache_dir.map(|dir| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(store.as_os_str().as_encoded_bytes());
@@ -89,50 +89,54 @@ impl Sizes {
         });
         let text = path.as_ref().and_then(|path| fs::read(path).ok());
         // What cannot be read is worked out again.
-        let saved: Option<Saved> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let saved: Option<CacheFile> = text.and_then(|text| serde_json::from_slice(&text).ok());
         let sets = saved.filter(|saved| saved.version == VERSION).map(|saved| saved.sets).unwrap_or_default();
         let known = sets.iter().filter_map(|(digest, known)| Some((from_hex(digest)?, *known))).collect();
-        Sizes { path, state: Mutex::new(State { known, changed: false }), saving: Mutex::default() }
+        SizeCache {
+            path,
+            known_sets: Mutex::new(KnownSets { known, changed: false }),
+            saving: Mutex::default(),
+        }
     }
 
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Known> {
-        self.state.lock().known.get(digest).copied()
+    pub(crate) fn get(&self, digest: &SetDigest) -> Option<Known> {
+        self.known_sets.lock().known.get(digest).copied()
     }
 
-    pub(crate) fn put(&self, digest: &Digest, known: Known) {
-        let mut state = self.state.lock();
-        state.changed |= state.known.insert(*digest, known) != Some(known);
+    pub(crate) fn put(&self, digest: &SetDigest, known: Known) {
+        let mut known_sets = self.known_sets.lock();
+        known_sets.changed |= known_sets.known.insert(*digest, known) != Some(known);
     }
 
-    /// Forgets what that turned out to be wrong.
-    pub(crate) fn forget(&self, digest: &Digest) {
-        let mut state = self.state.lock();
-        state.changed |= state.known.remove(digest).is_some();
+    /// Forgets what turned out to be wrong.
+    pub(crate) fn forget(&self, digest: &SetDigest) {
+        let mut known_sets = self.known_sets.lock();
+        known_sets.changed |= known_sets.known.remove(digest).is_some();
     }
 
     /// Returns true if there is something to write down.
     pub(crate) fn have_changed(&self) -> bool {
-        self.state.lock().changed
+        self.known_sets.lock().changed
     }
 
     /// Writes down what has changed, without the sets that are gone.
-    pub(crate) fn save(&self, present: &HashSet<Digest>) -> Result<()> {
+    pub(crate) fn save(&self, present: &HashSet<SetDigest>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let _one_at_a_time = self.saving.lock();
         let json = {
-            let mut state = self.state.lock();
-            if !std::mem::take(&mut state.changed) {
+            let mut known_sets = self.known_sets.lock();
+            if !std::mem::take(&mut known_sets.changed) {
                 return Ok(());
             }
-            state.known.retain(|digest, _| present.contains(digest));
-            let sets = state.known.iter().map(|(digest, known)| (to_hex(digest), *known)).collect();
-            serde_json::to_vec(&Saved { version: VERSION, sets }).unwrap_or_default()
+            known_sets.known.retain(|digest, _| present.contains(digest));
+            let sets = known_sets.known.iter().map(|(digest, known)| (to_hex(digest), *known)).collect();
+            serde_json::to_vec(&CacheFile { version: VERSION, sets }).unwrap_or_default()
         };
         let dir = path.parent().unwrap_or(Path::new("."));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir.display());
         let written = made.and_then(|()| write_atomically(path, &json).at(path.display()));
-        // What could not be written is still to be.
-        self.state.lock().changed |= written.is_err();
+        // What could not be written still has to be.
+        self.known_sets.lock().changed |= written.is_err();
         written
     }
 }
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn sizes_survive_and_those_of_gone_sets_do_not() {
         let dir = tempfile::tempdir().unwrap();
-        let load = |keys: &[[u8; 32]]| Sizes::load(Some(dir.path()), Path::new("/store"), keys);
+        let load = |keys: &[[u8; 32]]| SizeCache::load(Some(dir.path()), Path::new("/store"), keys);
         let sizes = load(&[[1; 32]]);
         let made = UNIX_EPOCH + Duration::from_millis(1_769_824_800_123);
         sizes.put(&[1; 16], Known::new(100, Some(made)));
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
-        let sizes = Sizes::load(Some(dir.path()), Path::new("/s"), &[]);
+        let sizes = SizeCache::load(Some(dir.path()), Path::new("/s"), &[]);
         sizes.put(&[1; 16], Known::new(1, None));
         sizes.save(&HashSet::from([[1; 16]])).unwrap();
         let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
@@ -171,7 +175,7 @@ mod tests {
             &format!("{{\"version\":3,\"sets\":{{\"{digest}\":[7,null]}}}}"),
         ] {
             fs::write(&file, text).unwrap();
-            assert_eq!(Sizes::load(Some(dir.path()), Path::new("/s"), &[]).get(&[1; 16]), None, "{text}");
+            assert_eq!(SizeCache::load(Some(dir.path()), Path::new("/s"), &[]).get(&[1; 16]), None, "{text}");
         }
     }
 
@@ -179,7 +183,7 @@ mod tests {
     fn what_could_not_be_written_down_is_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("cache");
-        let sizes = Sizes::load(Some(&cache), Path::new("/s"), &[]);
+        let sizes = SizeCache::load(Some(&cache), Path::new("/s"), &[]);
         sizes.put(&[1; 16], Known::new(1, None));
         // A file is where the directory should be.
         fs::write(&cache, "").unwrap();
@@ -187,6 +191,6 @@ mod tests {
         fs::remove_file(&cache).unwrap();
         sizes.save(&HashSet::from([[1; 16]])).unwrap();
         assert!(!sizes.have_changed());
-        assert!(Sizes::load(Some(&cache), Path::new("/s"), &[]).get(&[1; 16]).is_some());
+        assert!(SizeCache::load(Some(&cache), Path::new("/s"), &[]).get(&[1; 16]).is_some());
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::catalogue::{PART_BLOCK_HASHES, Revision, Run, StoredArtifact};
-use super::managed::{Found, Managed, probe};
+use super::managed::{DirectoryKind, Managed, probe};
 use super::names::stem_of;
 use super::parts::local::Local;
 use super::parts::{PartRef, Parts, Version};
-use super::plain::{Origin, StoredFile, StoredSet, Written, group};
 use super::retention::Retention;
+use super::sets::{Origin, StoredFile, StoredSet, Written, group};
 use super::verified::BlockHashes;
 use crate::error::{At, Result};
 use crate::io::Cancel;
@@ -37,11 +37,11 @@ pub struct StoreSnapshot {
     pub sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
-    /// How long its artifacts are kept.
+    /// Retention of its artifacts.
     pub(crate) retention: Retention,
     /// The runs of a managed store, by the stem of their artifacts' names.
     pub(crate) runs: BTreeMap<String, Arc<Run>>,
-    /// Names that are those of encrypted files, and why they are not taken.
+    /// Names of encrypted files that are not taken, and why.
     pub(crate) refused: BTreeMap<String, String>,
     pub(crate) mtime: SystemTime,
     pub(crate) is_managed: bool,
@@ -55,17 +55,17 @@ impl Store {
         // From now on nothing on the way to it may be a link.
         let dir = &fs::canonicalize(dir).at(dir.display())?;
         let store = match probe(dir) {
-            Found::Managed if writable => Managed::open(dir)?,
-            Found::Managed => Managed::open_read_only(dir)?,
-            Found::Plain => return Ok(Store::plain(dir)),
-            Found::Unfinished => {
+            DirectoryKind::Managed if writable => Managed::open(dir)?,
+            DirectoryKind::Managed => Managed::open_read_only(dir)?,
+            DirectoryKind::Plain => return Ok(Store::plain(dir)),
+            DirectoryKind::Unfinished => {
                 log::warn!(
                     "{}: the making of a store was interrupted there: cddsfs init finishes it",
                     dir.display()
                 );
                 return Ok(Store::plain(dir));
             }
-            Found::Refused(why) => {
+            DirectoryKind::Refused(why) => {
                 log::warn!("{why}: {}", why.hint().unwrap_or_default());
                 return Ok(Store::plain(dir));
             }
@@ -73,12 +73,12 @@ impl Store {
         Ok(Store::Managed(Arc::new(store)))
     }
 
-    /// A directory as a plain store, whatever is in it.
+    /// Returns a directory as a plain store, whatever is in it.
     pub fn plain(dir: &Path) -> Store {
         Store::Plain(Plain { place: dir.to_path_buf(), parts: Arc::new(Local::new(dir)) })
     }
 
-    /// What it was opened by: another store has another place.
+    /// Returns the path that it was opened by, which tells stores apart.
     pub(crate) fn place(&self) -> &Path {
         match self {
             Store::Plain(store) => &store.place,
@@ -86,7 +86,7 @@ impl Store {
         }
     }
 
-    /// Where its parts are.
+    /// Returns the location of its parts.
     pub(crate) fn parts(&self) -> &Arc<dyn Parts> {
         match self {
             Store::Plain(store) => &store.parts,
@@ -104,9 +104,9 @@ impl Store {
     /// Looks at the store. In a managed one, what has expired or has no completed run is left out. Reading its files
     /// fails once `stop` is raised.
     pub fn snapshot(&self, now: SystemTime, stop: &Cancel) -> Result<StoreSnapshot> {
-        // An artifact's files are there before the catalogue says so, and until it says that they are gone: so what it
-        // says has to be the same on both sides of the scan, or else what it says on both.
-        let before = self.managed().map(artifacts_at).transpose()?;
+        // An artifact's files are there before the catalogue has it, and until the catalogue has dropped it: so only
+        // artifacts that it has both before and after the scan are taken.
+        let before = self.managed().map(artifacts_with_epoch).transpose()?;
         let (listing, origin) = match &before {
             None => (self.parts().list(stop)?, Origin::Downloads),
             Some((_, artifacts)) => (self.parts().look(&recorded(artifacts), stop)?, Origin::Exports),
@@ -137,7 +137,9 @@ impl Store {
         };
         let after = match store.catalogue.epoch()? == epoch {
             true => None,
-            false => Some(artifacts_at(store)?.1.into_iter().map(|a| a.run).collect::<HashSet<String>>()),
+            false => {
+                Some(artifacts_with_epoch(store)?.1.into_iter().map(|a| a.run).collect::<HashSet<String>>())
+            }
         };
         let is_there = |run: &String| after.as_ref().is_none_or(|after| after.contains(run));
         for artifact in before.into_iter().filter(|artifact| is_there(&artifact.run)) {
@@ -175,8 +177,8 @@ impl Store {
     }
 }
 
-/// Returns the artifacts that are there, and an epoch that is not later.
-fn artifacts_at(store: &Arc<Managed>) -> Result<(Revision, Vec<StoredArtifact>)> {
+/// Returns the artifacts, and the epoch from before they were read.
+fn artifacts_with_epoch(store: &Arc<Managed>) -> Result<(Revision, Vec<StoredArtifact>)> {
     let epoch = store.catalogue.epoch()?;
     Ok((epoch, store.catalogue.artifacts()?))
 }
@@ -200,7 +202,7 @@ fn recorded(artifacts: &[StoredArtifact]) -> Vec<PartRef> {
 struct CatalogueHashes {
     store: Arc<Managed>,
     run: String,
-    /// From 1.
+    /// Number of the part, from 1.
     number: u32,
 }
 

@@ -4,26 +4,26 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::block_hashes::{self, BLOCK, Hash};
+use crate::format::block_hashes::{self, BLOCK, BlockHash};
 use crate::io::{ReadAt, Reader, available, with_scratch};
 
-/// Rows of hashes that are kept, each as long as the source gives them.
+/// Rows of hashes that are kept, each as long as [`BlockHashes::around`] returns it.
 const KEPT: usize = 4;
 
-/// Hashes of blocks in a row, with the number of the first.
-type Run = (u64, Arc<Vec<Hash>>);
+/// Hashes of consecutive blocks, with the number of the first.
+type HashRow = (u64, Arc<Vec<BlockHash>>);
 
 /// The hashes that the blocks of a stored file must have.
 pub(crate) trait BlockHashes: Send + Sync {
-    /// Returns hashes of blocks in a row, and the number of the first of them; that of `block` is among them, unless
-    /// there is none.
-    fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)>;
+    /// Returns the hashes of consecutive blocks, and the number of the first; that of `block` is among them, if there
+    /// is one.
+    fn around(&self, block: u64) -> Result<(u64, Vec<BlockHash>)>;
 }
 
 pub(crate) struct Verified {
     file: Reader,
     hashes: Arc<dyn BlockHashes>,
-    kept: RwLock<Vec<Run>>,
+    kept: RwLock<Vec<HashRow>>,
 }
 
 impl Verified {
@@ -36,20 +36,21 @@ impl Verified {
         Ok(Verified { file, hashes, kept: RwLock::default() })
     }
 
-    fn hash(&self, block: u64) -> Result<Hash> {
-        let of =
-            |(first, hashes): &Run| hashes.get(usize::try_from(block.checked_sub(*first)?).ok()?).copied();
+    fn hash(&self, block: u64) -> Result<BlockHash> {
+        let of = |(first, hashes): &HashRow| {
+            hashes.get(usize::try_from(block.checked_sub(*first)?).ok()?).copied()
+        };
         if let Some(hash) = self.kept.read().iter().find_map(of) {
             return Ok(hash);
         }
         let (first, hashes) = self.hashes.around(block)?;
-        let run = (first, Arc::new(hashes));
-        let hash = of(&run).ok_or_else(|| Error::damaged(format!("there is no hash of block {block}")))?;
+        let row = (first, Arc::new(hashes));
+        let hash = of(&row).ok_or_else(|| Error::damaged(format!("there is no hash of block {block}")))?;
         let mut kept = self.kept.write();
         if kept.len() == KEPT {
             kept.remove(0);
         }
-        kept.push(run);
+        kept.push(row);
         Ok(hash)
     }
 }
@@ -90,11 +91,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    struct Fixed(Vec<Hash>);
+    struct Fixed(Vec<BlockHash>);
 
     impl BlockHashes for Fixed {
         /// In rows of two.
-        fn around(&self, block: u64) -> Result<(u64, Vec<Hash>)> {
+        fn around(&self, block: u64) -> Result<(u64, Vec<BlockHash>)> {
             let first = block / 2 * 2;
             Ok((first, self.0.iter().skip(first as usize).take(2).copied().collect()))
         }

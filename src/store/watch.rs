@@ -1,4 +1,4 @@
-//! Telling that a location has changed: as soon as it says so, or by looking now and then.
+//! Noticing that a location has changed: as soon as that is announced, or by polling.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::io::{Background, Cancel, Next, Task, Waker};
 
-/// Changes that come in quick succession are told once. Together with a scan this has to stay below a second.
+/// Changes that come in quick succession are reported once. Together with a scan this has to stay below a second.
 const SETTLE: Duration = Duration::from_millis(100);
-/// While changes go on, as when a part is being written, they are told this often.
+/// While changes go on, as when a part is being written, they are reported this often at most.
 const AT_MOST_EVERY: Duration = Duration::from_millis(250);
-/// Where it takes long to look at everything, it is looked at for a tenth of the time at most, but for changes that would be
-/// told too late.
-const SHARE: u32 = 10;
-const RARELY: Duration = Duration::from_millis(700);
+/// A call that takes long is followed by a rest of this many times as long, so that it takes about a tenth of the time.
+const REST_FACTOR: u32 = 10;
+/// But the rest is no longer than this, so that a change is not reported too late.
+const LONGEST_REST: Duration = Duration::from_millis(700);
 
 /// Calls back until it is dropped.
 pub struct Watch {
@@ -40,8 +40,8 @@ impl Announcer {
 }
 
 impl Watch {
-    /// Calls `changed` soon after a change was announced. `announces` has something announce changes for as long as what it
-    /// returns lives; where it returns `None`, `changed` is called every `poll`.
+    /// Calls `changed` soon after a change was announced. `announces` has changes announced for as long as what it
+    /// returns lives; if it returns `None`, `changed` is called every `poll`.
     pub fn start(
         poll: Duration,
         announces: impl FnOnce(Announcer) -> Option<Box<dyn Send>>,
@@ -50,7 +50,7 @@ impl Watch {
         let announcer = Announcer::default();
         let announces = announces(announcer.clone());
         let polls = announces.is_none();
-        let task = Watching {
+        let task = WatchTask {
             woken: announcer.woken.clone(),
             poll: polls.then_some(poll),
             told: None,
@@ -60,7 +60,7 @@ impl Watch {
         };
         let thread = Background::start("watch", task.next(), task)?;
         let _ = announcer.waker.set(thread.waker());
-        // What was announced before there was a thread.
+        // Something may have been announced before there was a thread.
         thread.waker().wake();
         Ok(Watch { _thread: thread, announcer, polls, _announces: announces })
     }
@@ -70,44 +70,44 @@ impl Watch {
         self.polls
     }
 
-    /// Has the location looked at now.
+    /// Has `changed` called as if a change had been announced.
     pub fn trigger(&self) {
         self.announcer.announce();
     }
 }
 
 /// The thread that calls back.
-struct Watching {
-    /// Something has changed that was not told.
+struct WatchTask {
+    /// True if something has changed that was not reported yet.
     woken: Arc<AtomicBool>,
-    /// How often it is looked at, where nobody announces changes.
+    /// How often `changed` is called, where nothing announces changes.
     poll: Option<Duration>,
     told: Option<Instant>,
-    /// How long whoever was told took.
+    /// How long the last call took.
     took: Duration,
-    /// True after a call that ended with a panic.
+    /// True during a call, and after one that ended with a panic.
     is_telling: bool,
     changed: Box<dyn FnMut() + Send>,
 }
 
-impl Watching {
+impl WatchTask {
     fn next(&self) -> Next {
         self.poll.map_or(Next::WhenWoken, Next::After)
     }
 }
 
-impl Task for Watching {
+impl Task for WatchTask {
     fn step(&mut self, stop: &Cancel) -> Next {
         if self.poll.is_none() && !self.is_telling && !self.woken.load(Ordering::Relaxed) {
             return self.next();
         }
         if self.woken.load(Ordering::Relaxed) {
-            let rest = AT_MOST_EVERY.max(self.took * SHARE).min(RARELY);
+            let rest = AT_MOST_EVERY.max(self.took * REST_FACTOR).min(LONGEST_REST);
             let since = self.told.map_or(rest, |told| told.elapsed());
             thread::sleep(SETTLE.max(rest.saturating_sub(since)));
         }
         if !stop.is_cancelled() {
-            // What comes from now on is told by the next call.
+            // A change that comes from now on is reported by the next call.
             self.woken.store(false, Ordering::Relaxed);
             (self.is_telling, self.told) = (true, Some(Instant::now()));
             (self.changed)();

@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::store::catalogue::Revision;
 use crate::store::clock::Clock;
 use crate::store::managed::Managed;
-use crate::store::sizes::Sizes;
+use crate::store::sizes::SizeCache;
 
 /// How the tree presents itself.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) identities: Arc<[Identity]>,
-    pub(crate) sizes: Sizes,
+    pub(crate) sizes: SizeCache,
     pub(crate) recent: Recent,
     /// Raised when nobody asks any more: what is still being read then fails.
     pub(crate) stop: Cancel,

@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::view::View;
 use crate::error::Result;
 use crate::export::disposal::remove_part;
-use crate::store::plain::StoredFile;
+use crate::store::sets::StoredFile;
 
 const NAME: &str = "encrypted";
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::artifact::member::Shared;
+use crate::artifact::member::MemberResources;
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{MAX_OPEN, Zip};
 use crate::io::{self, Budget, Lru, Reader};
@@ -22,7 +22,7 @@ const MAX_MEMBERS: usize = 32;
 /// The latest of everything.
 pub(crate) struct Recent {
     kept: Arc<Kept>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<MemberResources>,
     /// Memory of archives.
     pub(crate) budget: Arc<Budget>,
 }
@@ -44,7 +44,7 @@ impl Recent {
         let reclaimed = kept.clone();
         Recent {
             kept,
-            shared: Arc::new(Shared::new(cache)),
+            shared: Arc::new(MemberResources::new(cache)),
             budget: Budget::new(MAX_OPEN, move || {
                 let Kept { zips, trees, members } = &*reclaimed;
                 trees.drop_oldest() || zips.drop_oldest() || members.drop_oldest()

@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 use crate::export::parts::{self, part_files};
 use crate::io::{ReadAt, Reader};
 use crate::record::{IncompleteSet, MadeAt, Record, SetState, artifact_name, may_be_whole};
-use crate::store::plain::StoredSet;
 use crate::store::retention::Retention;
+use crate::store::sets::StoredSet;
 use crate::store::sizes::Known;
 
 /// By so much times without a zone, and clocks that are wrong, may be ahead.

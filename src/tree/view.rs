@@ -10,8 +10,8 @@ use crate::format::part_name;
 use crate::store::StoreSnapshot;
 use crate::store::catalogue::Run;
 use crate::store::names::id_of;
-use crate::store::plain::{StoredFile, StoredSet};
 use crate::store::retention::Retention;
+use crate::store::sets::{StoredFile, StoredSet};
 
 /// Everything in it is in the order of its names.
 pub(crate) struct View {

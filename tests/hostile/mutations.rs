@@ -13,7 +13,7 @@ use crate::support::corpus;
 use crate::support::messages::{
     Cipher, Encoding, base64_lines, elements, encrypt, pem, segmented, smime_text, tlv,
 };
-use cddsfs::artifact::{Mode, Part};
+use cddsfs::artifact::{Addressing, PartReader};
 use cddsfs::crypto::Identity;
 use cddsfs::error::Result;
 use cddsfs::io::{ReadAt, Reader};
@@ -80,10 +80,10 @@ impl Random {
 fn cost(file: Vec<u8>, identities: &Arc<[Identity]>) -> (Result<Vec<u8>>, Duration, isize) {
     let (before, held) = (processor_time(), HELD.get());
     MOST.set(held);
-    let part = Part::open(
+    let part = PartReader::open(
         Arc::new(file) as Reader,
         identities.clone(),
-        Mode::Regular,
+        Addressing::Regular,
         &cddsfs::io::Budget::unlimited(),
     );
     let result = part.and_then(|part| corpus::read_all(&part));
@@ -167,10 +167,14 @@ static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
 });
 
 /// Opens a file and reads all of it, once in one piece and once in small ones from the back.
-fn read(file: Vec<u8>, mode: Mode) -> Result<Vec<u8>> {
+fn read(file: Vec<u8>, addressing: Addressing) -> Result<Vec<u8>> {
     const STEP: usize = 333;
-    let part =
-        Part::open(Arc::new(file) as Reader, IDENTITIES.clone(), mode, &cddsfs::io::Budget::unlimited())?;
+    let part = PartReader::open(
+        Arc::new(file) as Reader,
+        IDENTITIES.clone(),
+        addressing,
+        &cddsfs::io::Budget::unlimited(),
+    )?;
     let whole = corpus::read_all(&part)?;
     for start in (0..whole.len()).step_by(STEP).rev() {
         let piece = part.read_vec(start as u64, STEP)?;
@@ -181,17 +185,17 @@ fn read(file: Vec<u8>, mode: Mode) -> Result<Vec<u8>> {
 
 /// Reads a file in both modes within the limits; `must_be` is what it gives if it gives anything.
 fn check(file: &[u8], must_be: Option<&[u8]>, what: &dyn Fn() -> String) {
-    for mode in [Mode::Regular, Mode::Indexed] {
+    for addressing in [Addressing::Regular, Addressing::Indexed] {
         let file = file.to_vec();
         let (before, held) = (processor_time(), HELD.get());
         MOST.set(held);
-        let result = catch_unwind(AssertUnwindSafe(|| read(file, mode)));
+        let result = catch_unwind(AssertUnwindSafe(|| read(file, addressing)));
         let (took, used) = (processor_time() - before, MOST.get() - held);
-        assert!(took < MOST_TIME, "{} {mode:?}: {took:?}", what());
-        assert!(used < MOST_MEMORY, "{} {mode:?}: {used} bytes", what());
-        let Ok(result) = result else { panic!("{} {mode:?}: panics", what()) };
+        assert!(took < MOST_TIME, "{} {addressing:?}: {took:?}", what());
+        assert!(used < MOST_MEMORY, "{} {addressing:?}: {used} bytes", what());
+        let Ok(result) = result else { panic!("{} {addressing:?}: panics", what()) };
         if let (Ok(bytes), Some(wanted)) = (result, must_be) {
-            assert!(bytes == wanted, "{} {mode:?}: {} bytes that are others", what(), bytes.len());
+            assert!(bytes == wanted, "{} {addressing:?}: {} bytes that are others", what(), bytes.len());
         }
     }
 }
@@ -199,10 +203,10 @@ fn check(file: &[u8], must_be: Option<&[u8]>, what: &dyn Fn() -> String) {
 #[test]
 fn what_is_not_changed_is_read() {
     for message in MESSAGES.iter() {
-        for mode in [Mode::Regular, Mode::Indexed] {
-            let bytes =
-                read(message.file(), mode).unwrap_or_else(|e| panic!("{} {mode:?}: {e}", message.name));
-            assert!(bytes == *message.plain, "{} {mode:?}", message.name);
+        for addressing in [Addressing::Regular, Addressing::Indexed] {
+            let bytes = read(message.file(), addressing)
+                .unwrap_or_else(|e| panic!("{} {addressing:?}: {e}", message.name));
+            assert!(bytes == *message.plain, "{} {addressing:?}", message.name);
         }
     }
 }

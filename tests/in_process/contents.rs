@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::support::corpus;
-use cddsfs::artifact::member::Shared;
+use cddsfs::artifact::member::MemberResources;
 use cddsfs::artifact::members::{Members, NodeId, ROOT};
 use cddsfs::artifact::{self, OpenedSet};
 
@@ -31,7 +31,7 @@ fn every_member_of_every_set_has_its_size_and_bytes() {
         };
         let members =
             Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(MemberResources::default());
         // The mixed set has the parts of another, and no table of its own.
         let expected = if set == "mixed" { "z4-basic" } else { set };
         for member in corpus::table(&format!("expected/{expected}.tsv")) {
@@ -72,7 +72,7 @@ fn members_that_lie_in_parts_that_are_there_can_be_saved() {
         let zip = artifact::open_rest(&parts, &identities, false, &cddsfs::io::Budget::unlimited()).unwrap();
         let members =
             Members::open(Arc::new(zip), SystemTime::now(), &cddsfs::io::Budget::unlimited()).unwrap();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(MemberResources::default());
         let (mut saved, mut lost) = (0, 0);
         for member in corpus::table("expected/lite.tsv") {
             let id = find(&members, &member[0]).unwrap();

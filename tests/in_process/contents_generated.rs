@@ -11,7 +11,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use crate::support::corpus;
-use cddsfs::artifact::member::Shared;
+use cddsfs::artifact::member::MemberResources;
 use cddsfs::artifact::members::{MemberKind, Members, NodeId, ROOT};
 use cddsfs::artifact::{self, OpenedSet};
 use cddsfs::io::Reader;
@@ -140,7 +140,7 @@ fn one_archive(seed: u64) {
     members_of(&members, ROOT, "", &mut found);
     let names = |paths: Vec<&String>| paths.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(names(found.keys().collect()), names(expected.keys().collect()), "seed {seed}, {producer}");
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(MemberResources::default());
     for (name, id) in &found {
         let reader = members.open_member(*id, &shared).unwrap();
         slices_from_eight_threads(&reader, &expected[name], seed);

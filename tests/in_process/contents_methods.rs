@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::support::corpus;
-use cddsfs::artifact::member::Shared;
+use cddsfs::artifact::member::MemberResources;
 use cddsfs::artifact::members::{Members, ROOT};
 use cddsfs::artifact::{self, OpenedSet};
 use cddsfs::io::Reader;
@@ -24,7 +24,7 @@ fn content() -> Vec<u8> {
 }
 
 /// Encrypts a zip with OpenSSL and opens its first member.
-fn open_first_member(zip: &Path, shared: &Arc<Shared>) -> Reader {
+fn open_first_member(zip: &Path, shared: &Arc<MemberResources>) -> Reader {
     let dir = zip.parent().unwrap().join("store");
     fs::create_dir_all(&dir).unwrap();
     let status = Command::new("openssl")

@@ -4,15 +4,15 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::support::corpus;
-use cddsfs::artifact::{self, Mode, OpenedSet, Part};
+use cddsfs::artifact::{self, Addressing, OpenedSet, PartReader};
 use cddsfs::error::{Error, Kind};
 use cddsfs::io::FileReader;
 
-fn open_part(path: &std::path::Path, keys: &[&str], mode: Mode) -> Result<Part, Error> {
-    Part::open(
+fn open_part(path: &std::path::Path, keys: &[&str], addressing: Addressing) -> Result<PartReader, Error> {
+    PartReader::open(
         Arc::new(FileReader::open(path)?),
         corpus::identities(keys),
-        mode,
+        addressing,
         &cddsfs::io::Budget::unlimited(),
     )
 }
@@ -26,8 +26,8 @@ fn every_message_shape_decrypts_to_the_bytes_that_were_encrypted() {
         let path = corpus::dir().join("smime").join(name);
         let key =
             if name.starts_with("nss") || name.starts_with("gpgsm") { "kmail.pem" } else { "k1+c1.pem" };
-        for mode in [Mode::Regular, Mode::Indexed] {
-            let read = open_part(&path, &[key], mode).and_then(|part| corpus::read_all(&part));
+        for addressing in [Addressing::Regular, Addressing::Indexed] {
+            let read = open_part(&path, &[key], addressing).and_then(|part| corpus::read_all(&part));
             let want = match name.strip_prefix("len-").and_then(|n| n.split('-').next()) {
                 Some(len) => &one[..len.parse().unwrap()],
                 None => &one[..],
@@ -41,11 +41,13 @@ fn every_message_shape_decrypts_to_the_bytes_that_were_encrypted() {
                 // Destroyed before it was encrypted: it decrypts to what is left.
                 ("CORRUPT-INPUT", Ok(bytes)) if bytes != want => {}
                 (_, Ok(bytes)) => failures.push(format!(
-                    "{name} {mode:?} ({verdict}): {} bytes, {} wanted",
+                    "{name} {addressing:?} ({verdict}): {} bytes, {} wanted",
                     bytes.len(),
                     want.len()
                 )),
-                (_, Err(e)) => failures.push(format!("{name} {mode:?} ({verdict}): {:?} {e}", e.kind())),
+                (_, Err(e)) => {
+                    failures.push(format!("{name} {addressing:?} ({verdict}): {:?} {e}", e.kind()))
+                }
             }
         }
     }
@@ -87,7 +89,8 @@ fn every_odd_or_hostile_message_is_read_right_or_refused() {
             continue;
         }
         let file = corpus::dir().join("hostile").join(path);
-        let read = open_part(&file, &["k1+c1.pem"], Mode::Regular).and_then(|part| corpus::read_all(&part));
+        let read =
+            open_part(&file, &["k1+c1.pem"], Addressing::Regular).and_then(|part| corpus::read_all(&part));
         eprintln!(
             "{path} [{verdict}]: {}",
             match &read {

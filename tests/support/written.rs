@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cddsfs::artifact::member::Shared;
+use cddsfs::artifact::member::MemberResources;
 use cddsfs::artifact::members::{Members, ROOT};
 use cddsfs::artifact::{self, OpenedSet, PartFile, Zip};
 use cddsfs::crypto::{Certificate, Identity, KeyTransport};
@@ -149,7 +149,7 @@ impl Set {
 pub fn member(members: &Members, path: &str) -> Reader {
     let id = path.split('/').fold(ROOT, |id, name| members.child(id, name).unwrap().expect(path));
     assert_eq!(members.attr(id).unwrap().mtime, modified());
-    members.open_member(id, &Arc::new(Shared::default())).unwrap()
+    members.open_member(id, &Arc::new(MemberResources::default())).unwrap()
 }
 
 pub fn read_all(reader: &dyn ReadAt) -> Vec<u8> {

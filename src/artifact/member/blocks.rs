@@ -1,7 +1,7 @@
-//! Members that are decoded in blocks, and what was decoded lately: shared by the whole mount, bounded in bytes.
+//! Members that are decoded in blocks, and the cache of decoded blocks: shared by the whole mount, bounded in bytes.
 //!
-//! The kernel asks for a sequential reader's next stretches in any order and from several threads; without a memory
-//! of what was just decoded each of them would decode it again.
+//! The kernel asks for a sequential reader's next stretches in any order and from several threads; without the cache
+//! each of them would decode the same blocks again.
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::mem;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::Shared;
+use super::MemberResources;
 use crate::error::Result;
 use crate::io::{Buffer, Lru, ReadAt, available, with_scratch};
 
@@ -18,9 +18,9 @@ use crate::io::{Buffer, Lru, ReadAt, available, with_scratch};
 pub(crate) const BLOCK: u64 = 256 << 10;
 
 /// A decoded block.
-pub(crate) type Block = Arc<Buffer>;
-/// Blocks by member and number.
-pub(crate) type Blocks = Lru<(u64, u64), Block>;
+pub(crate) type DecodedBlock = Arc<Buffer>;
+/// Decoded blocks by member and number.
+pub(crate) type BlockCache = Lru<(u64, u64), DecodedBlock>;
 
 /// Something that decodes the blocks of a member.
 pub(crate) trait Decode: Send + Sync {
@@ -29,72 +29,72 @@ pub(crate) trait Decode: Send + Sync {
         BLOCK
     }
 
-    /// Blocks that are decoded at the same time, at the most.
+    /// Blocks that are decoded at the same time, at most.
     fn at_once(&self) -> usize {
         1
     }
 
     /// Returns block number `wanted`. Blocks that are decoded on the way to it, and may be wanted soon, are passed to
     /// `keep` with their numbers.
-    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block>;
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, DecodedBlock)) -> Result<DecodedBlock>;
 
-    /// Gives back memory that is of use only to a reader that reads on: there is none at the moment.
-    fn rest(&self) {}
+    /// Gives back memory that only a sequential reader needs, because there is none at the moment.
+    fn release_idle(&self) {}
 }
 
 /// A member that is read by decoding its blocks.
 ///
-/// For whoever reads on and on they are decoded in the background, while the last ones are on their way to the reader.
+/// For a sequential reader they are decoded in the background, while the last ones are on their way to it.
 pub(crate) struct Blockwise<D>(Arc<Inner<D>>);
 
 struct Inner<D> {
-    /// No other member has it.
+    /// Unique among the members.
     id: u64,
     len: u64,
-    shared: Arc<Shared>,
+    shared: Arc<MemberResources>,
     decoder: D,
-    state: Mutex<State>,
-    /// A block is done.
+    decoding: Mutex<Decoding>,
+    /// Signalled when a block is done.
     done: Condvar,
-    /// The reader has moved.
+    /// Signalled when the reader has moved.
     moved: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Decoding {
     /// Blocks that are being decoded.
     busy: Vec<u64>,
     /// Blocks that somebody waits for.
     wanted: Vec<u64>,
-    run: Run,
+    read_ahead: ReadAhead,
 }
 
-/// Where the member is being read, and how far it has been decoded ahead of that.
+/// Position of the reader, and of the decoding ahead of it.
 #[derive(Default)]
-struct Run {
+struct ReadAhead {
     /// The block that the reader has come to.
     next: u64,
-    /// Blocks that he has read one after the other.
+    /// Blocks that it has read one after the other.
     length: u64,
-    /// The block to be decoded next ahead of him.
+    /// The block to be decoded next ahead of it.
     ahead: u64,
     /// Threads that decode ahead.
     threads: usize,
 }
 
-/// Requests of one reader come in any order within so many bytes: the kernel has several under way.
+/// Requests of one reader come in any order within this many bytes: the kernel has several under way.
 const DISORDER: u64 = 2 << 20;
-/// A reader of so many blocks in a row will read on.
+/// A reader that has read this many blocks in a row will read on.
 const LONG: u64 = 3;
-/// Members that are decoded ahead at the same time, at the most.
+/// Members that are decoded ahead at the same time, at most.
 const MAX_AHEAD: usize = 2;
 /// How long a thread that is far enough ahead waits for the reader, unless it is at the end.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long it lets others go first, at the most.
+/// How long it lets others go first, at most.
 const TURN: Duration = Duration::from_millis(1);
 
 impl<D: Decode + 'static> Blockwise<D> {
-    pub(crate) fn new(len: u64, shared: Arc<Shared>, decoder: D) -> Blockwise<D> {
+    pub(crate) fn new(len: u64, shared: Arc<MemberResources>, decoder: D) -> Blockwise<D> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Blockwise(Arc::new(Inner {
@@ -102,7 +102,7 @@ impl<D: Decode + 'static> Blockwise<D> {
             len,
             shared,
             decoder,
-            state: Mutex::default(),
+            decoding: Mutex::default(),
             done: Condvar::new(),
             moved: Condvar::new(),
         }))
@@ -114,126 +114,128 @@ impl<D: Decode + 'static> Blockwise<D> {
     }
 }
 
-/// A block's place among those that are being decoded.
+/// The right to decode a block, which is busy until this is dropped.
 struct Turn<'a, D> {
     inner: &'a Inner<D>,
     block: u64,
 }
 
 impl<D> Turn<'_, D> {
-    fn end(self, state: &mut State) {
-        self.leave(state);
+    fn end(self, decoding: &mut Decoding) {
+        self.leave(decoding);
         mem::forget(self);
     }
 
-    fn leave(&self, state: &mut State) {
-        state.busy.retain(|&block| block != self.block);
-        state.wanted.retain(|&block| block != self.block);
+    fn leave(&self, decoding: &mut Decoding) {
+        decoding.busy.retain(|&block| block != self.block);
+        decoding.wanted.retain(|&block| block != self.block);
         self.inner.done.notify_all();
     }
 }
 
 impl<D> Drop for Turn<'_, D> {
     fn drop(&mut self) {
-        self.leave(&mut self.inner.state.lock());
+        self.leave(&mut self.inner.decoding.lock());
     }
 }
 
 impl<D: Decode + 'static> Inner<D> {
-    fn kept(&self, n: u64) -> Option<Block> {
+    fn cached(&self, n: u64) -> Option<DecodedBlock> {
         self.shared.blocks.get(&(self.id, n))
     }
 
-    fn keep(&self, n: u64, block: &Block) {
+    fn cache(&self, n: u64, block: &DecodedBlock) {
         self.shared.blocks.insert((self.id, n), block.clone(), block.len());
     }
 
     /// Returns a block that was decoded lately, or decodes it.
-    fn block(&self, n: u64) -> Result<Block> {
+    fn block(&self, n: u64) -> Result<DecodedBlock> {
         loop {
-            if let Some(block) = self.kept(n) {
+            if let Some(block) = self.cached(n) {
                 return Ok(block);
             }
-            if let Some(_turn) = self.turn(self.state.lock(), n) {
+            if let Some(_turn) = self.turn(self.decoding.lock(), n) {
                 return self.decode(n);
             }
         }
     }
 
     /// Waits until a block can be decoded; `None` if somebody else has done so.
-    fn turn(&self, mut state: MutexGuard<'_, State>, n: u64) -> Option<Turn<'_, D>> {
-        state.wanted.push(n);
+    fn turn(&self, mut decoding: MutexGuard<'_, Decoding>, n: u64) -> Option<Turn<'_, D>> {
+        decoding.wanted.push(n);
         let mine = loop {
-            if self.kept(n).is_some() {
+            if self.cached(n).is_some() {
                 break None;
             }
-            if !state.busy.contains(&n) && state.busy.len() < self.decoder.at_once() {
-                break Some(self.take_turn(&mut state, n));
+            if !decoding.busy.contains(&n) && decoding.busy.len() < self.decoder.at_once() {
+                break Some(self.take_turn(&mut decoding, n));
             }
-            self.done.wait(&mut state);
+            self.done.wait(&mut decoding);
         };
-        if let Some(at) = state.wanted.iter().position(|&wanted| wanted == n) {
-            state.wanted.swap_remove(at);
+        if let Some(at) = decoding.wanted.iter().position(|&wanted| wanted == n) {
+            decoding.wanted.swap_remove(at);
         }
         mine
     }
 
-    fn take_turn(&self, state: &mut State, n: u64) -> Turn<'_, D> {
-        state.busy.push(n);
+    fn take_turn(&self, decoding: &mut Decoding, n: u64) -> Turn<'_, D> {
+        decoding.busy.push(n);
         Turn { inner: self, block: n }
     }
 
-    /// Says whether somebody waits for a block that nobody decodes, nor will who goes ahead from `n` on.
-    fn others_want(&self, state: &State, n: u64) -> bool {
+    /// Returns true if somebody waits for a block that nobody decodes and that decoding ahead from `n` on will not
+    /// reach soon.
+    fn others_want(&self, decoding: &Decoding, n: u64) -> bool {
         let soon = n..n + self.blocks_ahead();
-        let is_left = |n: &u64| !soon.contains(n) && !state.busy.contains(n) && self.kept(*n).is_none();
-        state.wanted.iter().any(is_left)
+        let is_left = |n: &u64| !soon.contains(n) && !decoding.busy.contains(n) && self.cached(*n).is_none();
+        decoding.wanted.iter().any(is_left)
     }
 
-    fn decode(&self, n: u64) -> Result<Block> {
-        let block = self.decoder.decode(n, &mut |n, block| self.keep(n, &block))?;
-        self.keep(n, &block);
+    fn decode(&self, n: u64) -> Result<DecodedBlock> {
+        let block = self.decoder.decode(n, &mut |n, block| self.cache(n, &block))?;
+        self.cache(n, &block);
         Ok(block)
     }
 
     /// Returns the block that has the byte at `offset`, and where in it.
-    fn read(self: &Arc<Self>, offset: u64) -> Result<(Block, usize)> {
+    fn read(self: &Arc<Self>, offset: u64) -> Result<(DecodedBlock, usize)> {
         let size = self.decoder.block_size();
         let block = self.block(offset / size)?;
-        self.go_on(offset / size);
+        self.after_read(offset / size);
         Ok((block, (offset % size) as usize))
     }
 
-    /// Takes notice of a read, and has the next blocks decoded for a reader that will read on.
-    fn go_on(self: &Arc<Self>, n: u64) {
-        let mut state = self.state.lock();
-        let run = &mut state.run;
-        let is_near = n.abs_diff(run.next) <= (DISORDER / self.decoder.block_size()).max(1);
-        let next = if is_near { run.next.max(n + 1) } else { n + 1 };
-        run.length = if is_near { run.length + u64::from(next > run.next) } else { 1 };
-        run.next = next;
-        run.ahead = if is_near { run.ahead.max(next) } else { next };
-        // By halves, so that threads are not woken for each block.
-        let is_far_ahead = run.ahead >= next + self.blocks_ahead().div_ceil(2);
-        if is_far_ahead || self.wanted_ahead(&state).is_none() {
+    /// Records a read, and has the next blocks decoded if the reader will read on.
+    fn after_read(self: &Arc<Self>, n: u64) {
+        let mut decoding = self.decoding.lock();
+        let read_ahead = &mut decoding.read_ahead;
+        let is_near = n.abs_diff(read_ahead.next) <= (DISORDER / self.decoder.block_size()).max(1);
+        let next = if is_near { read_ahead.next.max(n + 1) } else { n + 1 };
+        read_ahead.length = if is_near { read_ahead.length + u64::from(next > read_ahead.next) } else { 1 };
+        read_ahead.next = next;
+        read_ahead.ahead = if is_near { read_ahead.ahead.max(next) } else { next };
+        // Threads are woken only when they are less than half as far ahead as they may be, not for each block.
+        let is_far_ahead = read_ahead.ahead >= next + self.blocks_ahead().div_ceil(2);
+        if is_far_ahead || self.wanted_ahead(&decoding).is_none() {
             return;
         }
         self.moved.notify_all();
-        while state.run.threads < self.decoder.at_once() && self.start_ahead(&state.run) {
-            state.run.threads += 1;
+        while decoding.read_ahead.threads < self.decoder.at_once() && self.start_ahead(&decoding.read_ahead) {
+            decoding.read_ahead.threads += 1;
         }
     }
 
-    /// Starts a thread that decodes ahead, unless too many members are; without it the reader decodes for himself.
-    fn start_ahead(self: &Arc<Self>, run: &Run) -> bool {
+    /// Starts a thread that decodes ahead, unless that is done for too many members; without it the reader decodes for
+    /// itself.
+    fn start_ahead(self: &Arc<Self>, read_ahead: &ReadAhead) -> bool {
         let members = &self.shared.members_ahead;
-        if run.threads == 0 && members.fetch_add(1, Ordering::Relaxed) >= MAX_AHEAD {
+        if read_ahead.threads == 0 && members.fetch_add(1, Ordering::Relaxed) >= MAX_AHEAD {
             members.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         let inner = self.clone();
         let started = thread::Builder::new().name("ahead".into()).spawn(move || Ahead(&inner).decode());
-        if started.is_err() && run.threads == 0 {
+        if started.is_err() && read_ahead.threads == 0 {
             members.fetch_sub(1, Ordering::Relaxed);
         }
         started.is_ok()
@@ -247,11 +249,11 @@ impl<D: Decode + 'static> Inner<D> {
         (self.shared.bytes_ahead / self.decoder.block_size()).max(1)
     }
 
-    /// Returns the block that is to be decoded next ahead of the reader, if he will want it soon.
-    fn wanted_ahead(&self, State { busy, run, .. }: &State) -> Option<u64> {
-        let end = (run.next + self.blocks_ahead()).min(self.blocks());
-        let mut ahead = run.ahead..if run.length >= LONG { end } else { 0 };
-        ahead.find(|&n| !busy.contains(&n) && self.kept(n).is_none())
+    /// Returns the block to be decoded next ahead of the reader, if it will be wanted soon.
+    fn wanted_ahead(&self, Decoding { busy, read_ahead, .. }: &Decoding) -> Option<u64> {
+        let end = (read_ahead.next + self.blocks_ahead()).min(self.blocks());
+        let mut ahead = read_ahead.ahead..if read_ahead.length >= LONG { end } else { 0 };
+        ahead.find(|&n| !busy.contains(&n) && self.cached(n).is_none())
     }
 }
 
@@ -261,41 +263,41 @@ struct Ahead<'a, D: Decode + 'static>(&'a Inner<D>);
 impl<D: Decode + 'static> Ahead<'_, D> {
     fn decode(&self) {
         let inner = self.0;
-        let mut state = inner.state.lock();
+        let mut decoding = inner.decoding.lock();
         let mut has_decoded = false;
         loop {
-            let Some(n) = inner.wanted_ahead(&state) else {
-                let is_at_end = state.run.next + inner.blocks_ahead() >= inner.blocks();
+            let Some(n) = inner.wanted_ahead(&decoding) else {
+                let is_at_end = decoding.read_ahead.next + inner.blocks_ahead() >= inner.blocks();
                 let patience = if is_at_end { Duration::ZERO } else { PATIENCE };
-                let waited = inner.moved.wait_for(&mut state, patience);
-                if waited.timed_out() && inner.wanted_ahead(&state).is_none() {
-                    drop(state);
-                    inner.decoder.rest();
+                let waited = inner.moved.wait_for(&mut decoding, patience);
+                if waited.timed_out() && inner.wanted_ahead(&decoding).is_none() {
+                    drop(decoding);
+                    inner.decoder.release_idle();
                     return;
                 }
                 continue;
             };
-            // Whoever wants something else goes first, and the reader may move meanwhile: it is asked anew for what to do.
-            if state.busy.len() >= inner.decoder.at_once() {
-                inner.done.wait(&mut state);
+            // Requests for other blocks go first, and the reader may move meanwhile: so the next block is chosen anew.
+            if decoding.busy.len() >= inner.decoder.at_once() {
+                inner.done.wait(&mut decoding);
                 continue;
             }
-            if has_decoded && inner.others_want(&state, n) {
-                inner.done.wait_for(&mut state, TURN);
+            if has_decoded && inner.others_want(&decoding, n) {
+                inner.done.wait_for(&mut decoding, TURN);
                 has_decoded = false;
                 continue;
             }
             has_decoded = true;
-            state.run.ahead = n + 1;
-            let turn = inner.take_turn(&mut state, n);
-            drop(state);
+            decoding.read_ahead.ahead = n + 1;
+            let turn = inner.take_turn(&mut decoding, n);
+            drop(decoding);
             let is_bad = inner.decode(n).is_err();
-            state = inner.state.lock();
-            // Goes on before those can who wait for what comes next: to go from thread to thread takes time.
-            turn.end(&mut state);
+            decoding = inner.decoding.lock();
+            // This thread goes on before one that waits for the next block can start: switching threads takes time.
+            turn.end(&mut decoding);
             if is_bad {
-                // It is told to whoever reads the block.
-                state.run.length = 0;
+                // Whoever reads the block gets the error.
+                decoding.read_ahead.length = 0;
             }
         }
     }
@@ -303,9 +305,9 @@ impl<D: Decode + 'static> Ahead<'_, D> {
 
 impl<D: Decode + 'static> Drop for Ahead<'_, D> {
     fn drop(&mut self) {
-        let run = &mut self.0.state.lock().run;
-        run.threads -= 1;
-        if run.threads == 0 {
+        let read_ahead = &mut self.0.decoding.lock().read_ahead;
+        read_ahead.threads -= 1;
+        if read_ahead.threads == 0 {
             self.0.shared.members_ahead.fetch_sub(1, Ordering::Relaxed);
         }
     }

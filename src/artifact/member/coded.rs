@@ -1,5 +1,5 @@
-//! The methods that can only be decoded from the beginning on, and what memory each takes: that is looked at before a
-//! decoder is made, for what a header asks for is not to be believed.
+//! The methods that can only be decoded from the beginning on, and the memory that each takes. It is checked before a
+//! decoder is made, because what a header asks for cannot be trusted.
 //!
 //! | method | header of the data | window |
 //! |---|---|---|
@@ -25,18 +25,18 @@ const PPMD: u16 = 98;
 
 /// Decoders that look back further than this are refused: the default of 7-Zip, and twice that of zstd -19 and xz.
 pub(crate) const MAX_WINDOW: u64 = 32 << 20;
-/// What a decoder takes besides its window: tables, buffers. Those of LZMA grow with the properties.
+/// Memory of a decoder besides its window: tables, buffers. Those of LZMA grow with the properties.
 const TABLES: u64 = 512 << 10;
-/// How much of the data [`Coded::learn`] looks at.
+/// Bytes of the data that [`Coded::learn`] looks at.
 pub(crate) const HEAD: usize = 64;
 
-/// A method and what its data says of itself.
+/// A method, and what its data says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Coded {
     method: u16,
     /// Bytes of content.
     size: u64,
-    /// How far back it looks.
+    /// Bytes that it looks back.
     window: u64,
     tables: u64,
 }
@@ -59,8 +59,8 @@ fn name(method: u16) -> Option<&'static str> {
 }
 
 impl Coded {
-    /// `head` is the beginning of the data; `size` is that of the content. What is no header of the method is left to its
-    /// decoder to refuse.
+    /// `head` is the beginning of the data; `size` is that of the content. A malformed header is left to the decoder to
+    /// refuse.
     pub(crate) fn learn(method: u16, head: &[u8], size: u64) -> Result<Coded> {
         let mut tables = TABLES;
         let window = match method {
@@ -105,7 +105,7 @@ impl Coded {
                 let limit = lzma_rust2::lzma2_get_memory_usage(self.window as u32);
                 Ok(Box::new(lzma_rust2::XzReader::new_mem_limit(data, false, limit)))
             }
-            _ => take(&mut data).and_then(|header: [u8; 2]| {
+            _ => read_array(&mut data).and_then(|header: [u8; 2]| {
                 let header = u32::from(u16::from_le_bytes(header));
                 let (order, restoration) = ((header & 15) + 1, (header >> 12) as u8);
                 ppmd_rust::Ppmd8Decoder::new(data, order, self.window as u32, restoration.into())
@@ -117,7 +117,7 @@ impl Coded {
     }
 
     fn lzma(&self, mut data: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
-        let header: [u8; 9] = take(&mut data)?;
+        let header: [u8; 9] = read_array(&mut data)?;
         if header[2..4] != [5, 0] {
             return Err(io::Error::other("other properties than LZMA has"));
         }
@@ -129,7 +129,7 @@ impl Coded {
     pub(crate) fn failed(&self, error: io::Error) -> Error {
         match error.downcast::<Error>() {
             Ok(error) => error,
-            // Of zstd, and of xz: a later frame or block wants more than the first.
+            // From zstd and xz: a later frame or block wants more than the first.
             Err(error)
                 if error.kind() == io::ErrorKind::OutOfMemory
                     || error.to_string().contains("too much memory") =>
@@ -146,7 +146,7 @@ fn too_large(method: u16, what: &str) -> Error {
     Error::unsupported(format!("{name} with {what}: no more than {} MiB are read", MAX_WINDOW >> 20))
 }
 
-fn take<const N: usize>(data: &mut impl Read) -> io::Result<[u8; N]> {
+fn read_array<const N: usize>(data: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     data.read_exact(&mut bytes)?;
     Ok(bytes)

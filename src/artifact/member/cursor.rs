@@ -1,34 +1,35 @@
 //! A decoder on its way through a deflated member.
 //!
-//! zlib-rs can stop and be copied anywhere. libdeflate, made for speed, takes whole streams only. For a reader that goes
-//! on and on the compressed data is cut where a block seems to begin (see [`super::input`]), and what lies between two
-//! cuts becomes a stream of its own, for libdeflate. A text that nobody else knows, with codes of its own, is put at its
-//! end: where a block does not begin at the cut something else comes out, and zlib-rs goes on from where it was.
+//! zlib-rs can stop and be copied anywhere. libdeflate, made for speed, takes whole streams only. For a sequential
+//! reader the compressed data is cut where a block seems to begin (see [`super::input`]), and what lies between two
+//! cuts becomes a stream of its own, for libdeflate. A secret text, compressed with codes of its own, is put at its
+//! end: if no block begins at the cut, something else comes out, and zlib-rs goes on from where it was.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
-use super::Shared;
-use super::blocks::{BLOCK, Block};
+use super::MemberResources;
+use super::blocks::{BLOCK, DecodedBlock};
 use super::inflate::Inflate;
 use super::input::Input;
 use crate::error::{Error, Result};
-use crate::format::deflate::{Blocks, Held, WINDOW};
+use crate::format::deflate::{Excerpt, PendingBits, WINDOW};
 use crate::io::{Buffer, Reader, available, with_scratch};
 
 /// Less compressed data is not worth a stream of its own.
 const MIN_LEAP: usize = 64 << 10;
-/// Content of one at the most, with the window before it. What grows more than that is decoded fast by zlib-rs too.
+/// Content of such a stream at most, with the window before it. Data that grows to more is decoded fast by zlib-rs,
+/// too.
 pub(crate) const MAX_LEAP: usize = 3 << 20;
 
-/// What is decoded.
-pub(crate) struct Source {
+/// The member that is decoded.
+pub(crate) struct CompressedMember {
     pub(crate) compressed: Reader,
     pub(crate) len: u64,
     pub(crate) crc: u32,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<MemberResources>,
 }
 
 pub(crate) struct Cursor {
@@ -37,14 +38,14 @@ pub(crate) struct Cursor {
     at: u64,
     /// CRC-32 of everything before.
     crc: crc32fast::Hasher,
-    /// Known if a block of the stream begins here.
-    held: Option<Held>,
+    /// Known if a deflate block begins here.
+    pending: Option<PendingBits>,
     input: Input,
     /// The block of content that `at` is in, up to there.
-    partial: Option<Partial>,
+    partial: Option<PartialBlock>,
 }
 
-struct Partial {
+struct PartialBlock {
     content: Buffer,
     filled: usize,
     /// False if the decoder began in the middle of it.
@@ -57,7 +58,7 @@ impl Cursor {
             inflate: Inflate::new()?,
             at: 0,
             crc: crc32fast::Hasher::new(),
-            held: Some(Held::default()),
+            pending: Some(PendingBits::default()),
             input: Input::default(),
             partial: None,
         })
@@ -69,7 +70,7 @@ impl Cursor {
             inflate: self.inflate.copy()?,
             at: self.at,
             crc: self.crc.clone(),
-            held: self.held,
+            pending: self.pending,
             input: self.input.copy(),
             partial: None,
         })
@@ -80,7 +81,7 @@ impl Cursor {
         self.at
     }
 
-    /// Returns the place from which on it gives content.
+    /// Returns the first position of the content that it can still give.
     pub(crate) fn gives_from(&self) -> u64 {
         match &self.partial {
             Some(partial) if partial.is_whole => self.at - partial.filled as u64,
@@ -100,34 +101,38 @@ impl Cursor {
     }
 
     /// Decodes on, and passes blocks of content that are complete to `emit`, with their numbers.
-    pub(crate) fn advance(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
-        self.input.fill(&source.compressed)?;
-        if !self.may_leap(source) || !self.leap(source, emit)? {
-            self.walk(source, emit)?;
+    pub(crate) fn advance(
+        &mut self,
+        member: &CompressedMember,
+        emit: &mut dyn FnMut(u64, DecodedBlock),
+    ) -> Result<()> {
+        self.input.fill(&member.compressed)?;
+        if !self.may_leap(member) || !self.leap(member, emit)? {
+            self.walk(member, emit)?;
         }
         Ok(())
     }
 
-    /// Says whether it would be worth while, if it is possible.
-    fn may_leap(&self, source: &Source) -> bool {
-        let is_wanted = source.shared.bytes_ahead >= MAX_LEAP as u64;
+    /// Returns true if a leap is worth trying.
+    fn may_leap(&self, member: &CompressedMember) -> bool {
+        let is_wanted = member.shared.bytes_ahead >= MAX_LEAP as u64;
         is_wanted && self.input.surplus().is_some() && self.input.bytes().len() >= MIN_LEAP
     }
 
-    /// Decodes to the end of the block of content, or of one of the stream if from there on leaping is possible.
-    fn walk(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<()> {
-        let stop = self.may_leap(source);
-        let mut partial = self.partial(source);
+    /// Decodes to the end of the block of content, or only of a deflate block if a leap may be possible from there.
+    fn walk(&mut self, member: &CompressedMember, emit: &mut dyn FnMut(u64, DecodedBlock)) -> Result<()> {
+        let stop = self.may_leap(member);
+        let mut partial = self.partial(member);
         while partial.filled < partial.content.len() {
-            self.input.fill(&source.compressed)?;
+            self.input.fill(&member.compressed)?;
             let out = &mut partial.content[partial.filled..];
             let step = self.inflate.step(self.input.bytes(), out, stop)?;
             self.crc.update(&out[..step.produced]);
             self.input.consume(step.consumed);
             self.at += step.produced as u64;
             partial.filled += step.produced;
-            self.held = step.held;
-            if stop && self.held.is_some() {
+            self.pending = step.pending;
+            if stop && self.pending.is_some() {
                 break;
             }
             let is_stuck = step.ended || (step.produced == 0 && step.consumed == 0);
@@ -135,39 +140,39 @@ impl Cursor {
                 return Err(Error::damaged("the member is shorter than the directory says"));
             }
         }
-        if self.at == source.len {
-            self.finish(source)?;
+        if self.at == member.len {
+            self.finish(member)?;
         }
         self.pass_on(partial, emit);
         Ok(())
     }
 
-    /// Decodes all of the input at once; false if that is not possible.
-    fn leap(&mut self, source: &Source, emit: &mut dyn FnMut(u64, Block)) -> Result<bool> {
-        let (Some(held), Some(surplus)) = (self.held, self.input.surplus()) else { return Ok(false) };
+    /// Decodes all of the input at once; returns false if that is not possible.
+    fn leap(&mut self, member: &CompressedMember, emit: &mut dyn FnMut(u64, DecodedBlock)) -> Result<bool> {
+        let (Some(pending), Some(surplus)) = (self.pending, self.input.surplus()) else { return Ok(false) };
         let Some(window) = self.inflate.window() else { return Ok(false) };
         let Some(secret) = Secret::of_this_process() else { return Ok(false) };
         let data = self.input.bytes();
-        let next = Held::of(data[data.len() - 1], surplus);
-        let blocks = Blocks { window: &window, held, data, surplus };
-        let mut content = source.shared.leaps.take(MAX_LEAP);
+        let next = PendingBits::of(data[data.len() - 1], surplus);
+        let blocks = Excerpt { window: &window, pending, data, surplus };
+        let mut content = member.shared.leaps.take(MAX_LEAP);
         let decoded = with_scratch(blocks.stream_len(&secret.stream), |stream| {
             blocks.write(&secret.stream, stream);
             Decompressor::new().deflate_decompress(stream, &mut content).ok()
         });
         let all = decoded.and_then(|len| content[..len].strip_suffix(&*secret.text)).unwrap_or_default();
-        // Where the member should end there is more to check.
-        let fits = |content: &&[u8]| self.at + (content.len() as u64) < source.len;
+        // At the end of the member there is more to check.
+        let fits = |content: &&[u8]| self.at + (content.len() as u64) < member.len;
         let Some(mut content) = all.get(window.len()..).filter(fits) else {
             self.input.forget_cut();
             return Ok(false);
         };
         self.inflate = Inflate::behind(&all[all.len().saturating_sub(WINDOW)..], next)?;
-        self.held = Some(next);
+        self.pending = Some(next);
         self.input.consume(data.len());
         self.crc.update(content);
         while !content.is_empty() {
-            let mut partial = self.partial(source);
+            let mut partial = self.partial(member);
             let rest = &mut partial.content[partial.filled..];
             let (now, later) = content.split_at(rest.len().min(content.len()));
             rest[..now.len()].copy_from_slice(now);
@@ -179,16 +184,16 @@ impl Cursor {
         Ok(true)
     }
 
-    fn partial(&mut self, source: &Source) -> Partial {
+    fn partial(&mut self, member: &CompressedMember) -> PartialBlock {
         self.partial.take().unwrap_or_else(|| {
             let filled = (self.at % BLOCK) as usize;
-            let len = available(source.len, self.at - filled as u64, BLOCK as usize);
-            Partial { content: source.shared.pool.take(len), filled, is_whole: filled == 0 }
+            let len = available(member.len, self.at - filled as u64, BLOCK as usize);
+            PartialBlock { content: member.shared.pool.take(len), filled, is_whole: filled == 0 }
         })
     }
 
     /// Passes the block that ends here on if it is complete.
-    fn pass_on(&mut self, partial: Partial, emit: &mut dyn FnMut(u64, Block)) {
+    fn pass_on(&mut self, partial: PartialBlock, emit: &mut dyn FnMut(u64, DecodedBlock)) {
         if partial.filled < partial.content.len() {
             self.partial = Some(partial);
         } else if partial.is_whole {
@@ -197,9 +202,9 @@ impl Cursor {
     }
 
     /// Checks that nothing comes after the last byte, and the CRC-32 of them all.
-    fn finish(&mut self, source: &Source) -> Result<()> {
+    fn finish(&mut self, member: &CompressedMember) -> Result<()> {
         loop {
-            self.input.fill(&source.compressed)?;
+            self.input.fill(&member.compressed)?;
             let step = self.inflate.step(self.input.bytes(), &mut [0], false)?;
             self.input.consume(step.consumed);
             if step.produced > 0 {
@@ -212,17 +217,18 @@ impl Cursor {
                 return Err(Error::damaged("the compressed data breaks off"));
             }
         }
-        if self.crc.clone().finalize() == source.crc {
+        if self.crc.clone().finalize() == member.crc {
             return Ok(());
         }
         Err(Error::damaged("the CRC-32 of the member is wrong"))
     }
 }
 
-/// What is put behind a cut. Whoever takes it for the rest of a block of another kind, or of other codes, gets another text.
+/// What is put behind a cut. Decoded as the rest of a block of another kind, or with other codes, it gives another
+/// text.
 struct Secret {
     text: Vec<u8>,
-    /// One block with codes of its own, which are as secret.
+    /// One block with codes of its own, which are secret, too.
     stream: Vec<u8>,
 }
 
@@ -254,15 +260,20 @@ mod tests {
     use crate::format::deflate::find_block;
     use crate::format::deflate::tests::{deflate, text};
 
-    /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the error.
+    /// Decodes all of a member; returns what came out before an error, how often more than a step was made, and the
+    /// error.
     fn decoded(compressed: Vec<u8>, len: usize, crc: u32) -> (Vec<u8>, usize, Option<Error>) {
-        let source =
-            Source { compressed: Arc::new(compressed), len: len as u64, crc, shared: Arc::default() };
+        let member = CompressedMember {
+            compressed: Arc::new(compressed),
+            len: len as u64,
+            crc,
+            shared: Arc::default(),
+        };
         let (mut content, mut leaps) = (Vec::new(), 0);
         let mut cursor = Cursor::new().unwrap();
         while content.len() < len {
             let mut count = 0;
-            let result = cursor.advance(&source, &mut |n, block| {
+            let result = cursor.advance(&member, &mut |n, block| {
                 assert_eq!(n * BLOCK, content.len() as u64);
                 content.extend_from_slice(&block);
                 count += 1;
@@ -303,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_block_inside_of_another_is_none() {
-        // What is deflated already is stored, and in there are beginnings of blocks.
+        // Deflated data is stored when it is deflated again, and it has beginnings of blocks inside.
         let content = deflate(&text(1, 24 << 20), 6);
         let compressed = deflate(&content, 6);
         assert!(compressed.len() > content.len());

@@ -1,7 +1,6 @@
-//! Decoders that are kept for the next read, of all members: one budget for them, those at work included.
+//! Decoders of all members that are kept for the next read. One budget covers them and those at work.
 //!
-//! Where bytes are wanted and none are left, decoders go that nobody uses at the moment, then every other seek point of
-//! deflated members.
+//! When it is used up, idle decoders are dropped, then every other seek point of deflated members.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -12,44 +11,44 @@ use std::time::{Duration, Instant};
 use super::stream::Stream;
 use crate::io::Budget;
 
-/// Something that keeps more than it needs.
+/// Something that holds more memory than it needs.
 pub(crate) trait Yield: Send + Sync {
-    /// Gives some of it back, if it is not in use; false if there is nothing.
+    /// Gives some of it back, if it is not in use; returns false if there is none.
     fn yield_some(&self) -> bool;
 }
 
-/// The number of a member that is open; no other one has it.
+/// The unique number of an open member.
 pub(crate) type MemberId = u64;
 
 pub(crate) struct Decoders {
     pub(crate) budget: Arc<Budget>,
-    kept: Arc<Kept>,
+    reclaimable: Arc<Reclaimable>,
 }
 
 /// A decoder that its reader has left, and when.
-struct Left {
+struct IdleDecoder {
     member: MemberId,
     stream: Stream,
     at: Instant,
 }
 
-/// A decoder is not taken from a reader who comes back this soon,
+/// How long after a read a decoder is reserved for its reader.
 const PAUSE: Duration = Duration::from_millis(10);
-/// until he has had it for so long.
+/// How long after its start a decoder is reserved for its reader, at most.
 const TURN: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
-struct Kept {
+struct Reclaimable {
     /// The last used at the back.
-    idle: Mutex<VecDeque<Left>>,
+    idle: Mutex<VecDeque<IdleDecoder>>,
     yielding: Mutex<Vec<Weak<dyn Yield>>>,
 }
 
 impl Decoders {
     pub(crate) fn new(bytes: usize) -> Decoders {
-        let kept = Arc::<Kept>::default();
-        let reclaimed = kept.clone();
-        Decoders { budget: Budget::new(bytes, move || reclaimed.reclaim()), kept }
+        let reclaimable = Arc::<Reclaimable>::default();
+        let shared = reclaimable.clone();
+        Decoders { budget: Budget::new(bytes, move || shared.reclaim()), reclaimable }
     }
 
     pub(crate) fn member_id() -> MemberId {
@@ -59,31 +58,32 @@ impl Decoders {
 
     /// Adds something that may be asked to yield for as long as it lives.
     pub(crate) fn add(&self, member: Weak<dyn Yield>) {
-        let mut yielding = self.kept.yielding.lock();
+        let mut yielding = self.reclaimable.yielding.lock();
         yielding.retain(|member| member.strong_count() > 0);
         yielding.push(member);
     }
 
     /// Takes the decoder that was left for a member.
     pub(crate) fn take(&self, member: MemberId) -> Option<Stream> {
-        let mut idle = self.kept.idle.lock();
+        let mut idle = self.reclaimable.idle.lock();
         let at = idle.iter().position(|left| left.member == member)?;
         idle.remove(at).map(|left| left.stream)
     }
 
-    /// Leaves a decoder for the next read of a member, which must take it back or drop it in the end.
+    /// Leaves a decoder for the next read of a member, which takes it back by the time that it is dropped.
     pub(crate) fn leave(&self, member: MemberId, stream: Stream) {
-        self.kept.idle.lock().push_back(Left { member, stream, at: Instant::now() });
+        self.reclaimable.idle.lock().push_back(IdleDecoder { member, stream, at: Instant::now() });
     }
 }
 
-impl Kept {
+impl Reclaimable {
     fn reclaim(&self) -> bool {
         let mut idle = self.idle.lock();
-        // Whoever reads on has a turn: to begin anew for each of his reads would take far longer.
-        let is_over = |left: &Left| left.at.elapsed() >= PAUSE || left.stream.started().elapsed() >= TURN;
+        // A sequential reader keeps its decoder for a while: to begin anew at each read would take far longer.
+        let is_over =
+            |left: &IdleDecoder| left.at.elapsed() >= PAUSE || left.stream.started().elapsed() >= TURN;
         if let Some(at) = idle.iter().position(is_over) {
-            // Ends its thread, and with that it gives its memory back.
+            // Dropping it ends its thread, and with that its memory is given back.
             let ended = idle.remove(at);
             drop(idle);
             return ended.is_some();

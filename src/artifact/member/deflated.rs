@@ -6,17 +6,17 @@
 //!                                         ^                    cursors: decoders that readers have left there
 //! ```
 //!
-//! Seek points are made as decoding goes. Where the memory for them is used up, every other one of this member is
-//! dropped, and they are made half as often from then on; so too where another member needs the memory.
+//! Seek points are made as decoding goes. When the memory for them is used up, or another member needs it, every other
+//! one of this member is dropped, and they are made half as often from then on.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::Shared;
-use super::blocks::{BLOCK, Block, Decode};
-use super::cursor::{Cursor, Source};
+use super::MemberResources;
+use super::blocks::{BLOCK, Decode, DecodedBlock};
+use super::cursor::{CompressedMember, Cursor};
 use super::decoders::Yield;
 use super::inflate::STATE_SIZE;
 use crate::error::Result;
@@ -31,8 +31,8 @@ const KEEP_BEFORE: u64 = 4;
 
 /// The decoder of a deflated member.
 pub(crate) struct Deflated {
-    source: Source,
-    /// By position in the content; never 0, because anybody can begin there.
+    member: CompressedMember,
+    /// By position in the content; never 0, because a new decoder begins there.
     points: BTreeMap<u64, Cursor>,
     spacing: u64,
     /// The last used at the back.
@@ -41,16 +41,16 @@ pub(crate) struct Deflated {
     share: Share,
 }
 
-/// What a decoder takes whose reader may go on: its state, a block that is not complete, and what it was given to decode.
+/// Memory of a decoder whose reader may go on: its state, a block that is not complete, and its input.
 const CURSOR_SIZE: usize = STATE_SIZE + BLOCK as usize + (64 << 10);
 
 impl Deflated {
-    /// Returns one that gives memory back when others need it.
+    /// Returns a decoder that gives memory back when others need it.
     pub(crate) fn shared(
         compressed: Reader,
         len: u64,
         crc: u32,
-        shared: Arc<Shared>,
+        shared: Arc<MemberResources>,
     ) -> Arc<Mutex<Deflated>> {
         let deflated = Arc::new(Mutex::new(Deflated::new(compressed, len, crc, shared.clone())));
         let weak: Weak<Mutex<Deflated>> = Arc::downgrade(&deflated);
@@ -58,26 +58,26 @@ impl Deflated {
         deflated
     }
 
-    fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<Shared>) -> Deflated {
+    fn new(compressed: Reader, len: u64, crc: u32, shared: Arc<MemberResources>) -> Deflated {
         let share = shared.decoders.budget.share();
-        let source = Source { compressed, len, crc, shared };
-        Deflated { source, points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new(), share }
+        let member = CompressedMember { compressed, len, crc, shared };
+        Deflated { member, points: BTreeMap::new(), spacing: SPACING, cursors: Vec::new(), share }
     }
 
-    /// Bytes of so many seek points and cursors; all but the latest of these are as small as points.
+    /// Returns the memory of so many seek points and cursors; all cursors but the latest are as small as points.
     fn cost(points: usize, cursors: usize) -> usize {
         (points + cursors.saturating_sub(1)) * STATE_SIZE + cursors.min(1) * CURSOR_SIZE
     }
 
     /// Gives back what is not needed any more.
-    fn settle(&mut self) {
+    fn release_unused(&mut self) {
         self.share.try_resize(Deflated::cost(self.points.len(), self.cursors.len()));
     }
 
     /// Drops every other seek point, and makes them half as often from now on.
     fn thin_out(&mut self) {
         if self.points.is_empty() {
-            return self.settle();
+            return self.release_unused();
         }
         self.spacing = self.spacing.saturating_mul(2);
         let (mut last, spacing) = (0u64, self.spacing);
@@ -86,13 +86,13 @@ impl Deflated {
             last = if is_kept { at } else { last };
             is_kept
         });
-        self.settle();
+        self.release_unused();
     }
 
     /// Keeps a seek point at the cursor if the last one is far enough back and there is memory for it.
     fn keep_point(&mut self, cursor: &Cursor) -> Result<()> {
         let last = self.points.last_key_value().map_or(0, |(&at, _)| at);
-        if cursor.at() < last.saturating_add(self.spacing) || cursor.at() == self.source.len {
+        if cursor.at() < last.saturating_add(self.spacing) || cursor.at() == self.member.len {
             return Ok(());
         }
         if self.share.try_resize(Deflated::cost(self.points.len() + 1, self.cursors.len())) {
@@ -120,7 +120,7 @@ impl Deflated {
 
     /// Leaves a decoder for the next reader, unless there is nothing more to decode.
     fn leave(&mut self, cursor: Cursor) {
-        if cursor.at() >= self.source.len {
+        if cursor.at() >= self.member.len {
             return;
         }
         if self.cursors.len() == MAX_CURSORS {
@@ -131,7 +131,7 @@ impl Deflated {
         let cost = |deflated: &Deflated| Deflated::cost(deflated.points.len(), deflated.cursors.len() + 1);
         while !self.share.resize(cost(self), Duration::ZERO) {
             if self.points.is_empty() && self.cursors.is_empty() {
-                // Others need all there is.
+                // Others use all the memory.
                 return;
             }
             self.cursors.clear();
@@ -152,18 +152,18 @@ impl Yield for Mutex<Deflated> {
 }
 
 impl Decode for Arc<Mutex<Deflated>> {
-    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, DecodedBlock)) -> Result<DecodedBlock> {
         let mut decoder = self.lock();
         let mut cursor = decoder.nearest(wanted * BLOCK)?;
         let mut found = None;
         loop {
             decoder.keep_point(&cursor)?;
             if let Some(found) = found {
-                decoder.settle();
+                decoder.release_unused();
                 decoder.leave(cursor);
                 return Ok(found);
             }
-            cursor.advance(&decoder.source, &mut |n, block| {
+            cursor.advance(&decoder.member, &mut |n, block| {
                 if n == wanted {
                     found = Some(block);
                 } else if n + KEEP_BEFORE >= wanted {
@@ -173,7 +173,7 @@ impl Decode for Arc<Mutex<Deflated>> {
         }
     }
 
-    fn rest(&self) {
+    fn release_idle(&self) {
         self.lock().cursors.iter_mut().for_each(Cursor::forget_input);
     }
 }
@@ -191,7 +191,12 @@ mod tests {
         sharing(content, crc, len, Arc::default())
     }
 
-    fn sharing(content: &[u8], crc: u32, len: u64, shared: Arc<Shared>) -> Blockwise<Arc<Mutex<Deflated>>> {
+    fn sharing(
+        content: &[u8],
+        crc: u32,
+        len: u64,
+        shared: Arc<MemberResources>,
+    ) -> Blockwise<Arc<Mutex<Deflated>>> {
         let compressed = deflate(content, 6);
         let decoder = Deflated::shared(Arc::new(compressed), len, crc, shared.clone());
         Blockwise::new(len, shared, decoder)
@@ -214,7 +219,10 @@ mod tests {
     #[test]
     fn seek_points_thin_out_when_memory_is_short() {
         let content = letters(40 * SPACING as usize);
-        let shared = Arc::new(Shared { decoders: Decoders::new(18 * STATE_SIZE), ..Shared::default() });
+        let shared = Arc::new(MemberResources {
+            decoders: Decoders::new(18 * STATE_SIZE),
+            ..MemberResources::default()
+        });
         let member = sharing(&content, crc32fast::hash(&content), content.len() as u64, shared.clone());
         assert!(member.read_vec(0, content.len()).unwrap() == content);
         let decoder = member.decoder().lock();

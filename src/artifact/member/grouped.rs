@@ -7,20 +7,20 @@ use std::thread;
 
 use libdeflater::Decompressor;
 
-use super::blocks::{BLOCK, Block, Decode};
+use super::blocks::{BLOCK, Decode, DecodedBlock};
 use crate::error::{Error, Result};
 use crate::format::seek_table::SeekTable;
 use crate::io::{Pool, Reader, with_scratch};
 
 /// Members with larger groups (those of more than 16 GB) are read as if they had no table.
 const MAX_GROUP: u64 = 4 << 20;
-/// Threads that one member is inflated by.
+/// Threads that inflate one member, at most.
 const MAX_THREADS: usize = 4;
 
 /// A group, ready to be inflated.
 #[derive(Debug, Clone, Copy)]
-struct Group {
-    /// Where its compressed data begins.
+struct PlacedGroup {
+    /// Position of its compressed data.
     start: u64,
     compressed: usize,
     size: usize,
@@ -31,13 +31,13 @@ struct Group {
 pub(crate) struct Grouped {
     compressed: Reader,
     group_size: u64,
-    groups: Vec<Group>,
+    groups: Vec<PlacedGroup>,
     threads: usize,
     pool: Arc<Pool>,
 }
 
 impl Grouped {
-    /// Takes a table that agrees with a member of `len` bytes; `None` if its groups are not such as we write.
+    /// Takes a table that agrees with a member of `len` bytes; `None` if its groups are not as we write them.
     pub(crate) fn new(compressed: Reader, len: u64, table: &SeekTable, pool: Arc<Pool>) -> Option<Grouped> {
         let group_size = table.group_size;
         if !group_size.is_multiple_of(BLOCK) || group_size > MAX_GROUP {
@@ -47,12 +47,12 @@ impl Grouped {
         let mut groups = Vec::with_capacity(table.groups.len());
         for group in &table.groups {
             let size = left.min(group_size);
-            // Deflate never needs that much; memory is not to depend on what a file says.
+            // Deflate never needs that much, and memory must not depend on what a file says.
             if size == 0 || group.compressed > 2 * group_size {
                 return None;
             }
             let (compressed, crc) = (group.compressed as usize, group.crc);
-            groups.push(Group { start, compressed, size: size as usize, crc });
+            groups.push(PlacedGroup { start, compressed, size: size as usize, crc });
             start += group.compressed;
             left -= size;
         }
@@ -61,7 +61,7 @@ impl Grouped {
     }
 }
 
-/// What follows the last block of a stream (RFC 1951 section 3.2.4): one that is final, stored, and empty.
+/// The end of a stream: a block that is final, stored and empty (RFC 1951 section 3.2.4).
 const END_OF_STREAM: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 
 impl Decode for Grouped {
@@ -73,7 +73,7 @@ impl Decode for Grouped {
         self.threads
     }
 
-    fn decode(&self, wanted: u64, _keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
+    fn decode(&self, wanted: u64, _keep: &mut dyn FnMut(u64, DecodedBlock)) -> Result<DecodedBlock> {
         let group = usize::try_from(wanted).ok().and_then(|n| self.groups.get(n));
         let group =
             group.ok_or_else(|| Error::damaged("a read behind the last group of the member's blocks"))?;
@@ -106,10 +106,10 @@ mod tests {
     use zlib_rs::{Deflate, DeflateFlush};
 
     use super::*;
-    use crate::artifact::member::Shared;
+    use crate::artifact::member::MemberResources;
     use crate::artifact::member::blocks::Blockwise;
     use crate::format::deflate::tests::letters;
-    use crate::format::seek_table::Group as Listed;
+    use crate::format::seek_table::Group;
     use crate::io::ReadAt;
 
     const GROUP: usize = 512 << 10;
@@ -125,13 +125,13 @@ mod tests {
             deflate.compress(group, &mut out, flush).unwrap();
             let compressed = deflate.total_out();
             all.extend_from_slice(&out[..compressed as usize]);
-            groups.push(Listed { compressed, crc: crc32fast::hash(group) });
+            groups.push(Group { compressed, crc: crc32fast::hash(group) });
         }
         (all, SeekTable { group_size: GROUP as u64, groups })
     }
 
     fn member(compressed: Vec<u8>, len: usize, table: &SeekTable) -> Blockwise<Grouped> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<MemberResources>::default();
         let grouped = Grouped::new(Arc::new(compressed), len as u64, table, shared.pool.clone()).unwrap();
         Blockwise::new(len as u64, shared, grouped)
     }

@@ -1,4 +1,5 @@
-//! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs by its C interface, which alone has that.
+//! A raw deflate decoder (RFC 1951) whose state can be copied: zlib-rs through its C interface, because the Rust one
+//! cannot do that.
 
 use std::ptr;
 
@@ -8,15 +9,15 @@ use libz_rs_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::format::deflate::{Held, WINDOW};
+use crate::format::deflate::{PendingBits, WINDOW};
 
-/// Memory of one decoder, about: a window of 32 KiB and its tables.
+/// Approximate memory of one decoder: a window of 32 KiB and its tables.
 pub(crate) const STATE_SIZE: usize = 48 << 10;
 
 /// Without header and check sum, with the largest window.
 const RAW_WINDOW_BITS: i32 = -15;
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) consumed: usize,
@@ -24,7 +25,7 @@ pub(crate) struct Step {
     /// True once the last block has been decoded.
     pub(crate) ended: bool,
     /// Known if another block begins here.
-    pub(crate) held: Option<Held>,
+    pub(crate) pending: Option<PendingBits>,
 }
 
 /// A decoder.
@@ -41,7 +42,7 @@ unsafe impl Send for Inflate {}
 impl Inflate {
     pub(crate) fn new() -> Result<Inflate> {
         let mut stream = Box::new(z_stream::default());
-        // One that has no output at all cannot be copied. Nothing is written there: avail_out is 0.
+        // A stream without an output pointer cannot be copied. Nothing is written there: avail_out is 0.
         stream.next_out = ptr::dangling_mut();
         let size = size_of::<z_stream>() as i32;
         // SAFETY: the stream is initialised memory of that size, with the default allocator.
@@ -50,10 +51,10 @@ impl Inflate {
     }
 
     /// Returns a decoder for the rest of a stream, from a block on that begins behind `window`.
-    pub(crate) fn behind(window: &[u8], held: Held) -> Result<Inflate> {
+    pub(crate) fn behind(window: &[u8], pending: PendingBits) -> Result<Inflate> {
         let mut new = Inflate::new()?;
         let stream = &mut *new.stream;
-        let (bits, value) = (i32::from(held.count()), i32::from(held.value()));
+        let (bits, value) = (i32::from(pending.count()), i32::from(pending.value()));
         // SAFETY: the stream was initialised; the window is that long, and zlib copies it.
         let codes = unsafe {
             [
@@ -98,7 +99,7 @@ impl Inflate {
             consumed,
             produced: (available_out - self.stream.avail_out) as usize,
             ended: code == Z_STREAM_END,
-            held: self.held(),
+            pending: self.pending(),
         };
         match code {
             Z_OK | Z_STREAM_END | Z_BUF_ERROR => Ok(step),
@@ -106,10 +107,10 @@ impl Inflate {
         }
     }
 
-    fn held(&self) -> Option<Held> {
+    fn pending(&self) -> Option<PendingBits> {
         // How many bits of the last byte are left, 64 in the last block, 128 at the end of one.
         match self.stream.data_type {
-            state @ 128..136 => Some(Held::of(self.last, (state - 128) as u8)),
+            state @ 128..136 => Some(PendingBits::of(self.last, (state - 128) as u8)),
             _ => None,
         }
     }

@@ -1,15 +1,15 @@
 //! Members of the methods of [`super::coded`]: decoded from the beginning on, in a thread of their own.
 //!
-//! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately
-//! are kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order; and so is the decoder, for
+//! There is no way into the middle of such a member but through what comes before. Blocks that were decoded lately are
+//! kept (see [`super::blocks`]), so that the kernel's reads may come a little out of order; and so is the decoder, for
 //! as long as others do not need its memory.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
-use super::blocks::{BLOCK, Block, Decode};
+use super::MemberResources;
+use super::blocks::{BLOCK, Decode, DecodedBlock};
 use super::coded::{self, Coded};
 use super::decoders::{Decoders, MemberId};
 use super::stream::{AHEAD, Stream};
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::zip::Entry;
 use crate::io::{Buffer, Pool, Reader, available};
 
-/// How long is waited for memory that others work with.
+/// How long to wait for memory that other decoders use.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The decoder of a member that can only be read from the beginning on.
@@ -27,12 +27,12 @@ pub(crate) struct Sequential {
     method: u16,
     size: u64,
     crc: u32,
-    shared: Arc<Shared>,
+    shared: Arc<MemberResources>,
 }
 
 impl Sequential {
     /// `compressed` is the data of the member that `entry` describes.
-    pub(crate) fn new(compressed: Reader, entry: &Entry<'_>, shared: Arc<Shared>) -> Sequential {
+    pub(crate) fn new(compressed: Reader, entry: &Entry<'_>, shared: Arc<MemberResources>) -> Sequential {
         let (method, size, crc) = (entry.method(), entry.size, entry.crc);
         Sequential { id: Decoders::member_id(), compressed, method, size, crc, shared }
     }
@@ -44,7 +44,7 @@ impl Sequential {
         let budget = &self.shared.decoders.budget;
         let memory = coded.memory().saturating_add((AHEAD + 1) * BLOCK as usize);
         let mut share = budget.share();
-        // One alone may take more than a small budget has.
+        // A single decoder may take more than a small budget has.
         if !share.resize(memory.min(budget.limit()), PATIENCE) {
             return Err(Error::new(
                 Kind::Os(libc::ENOMEM),
@@ -62,8 +62,8 @@ impl Sequential {
 }
 
 impl Decode for Sequential {
-    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, Block)) -> Result<Block> {
-        // Taken out for as long as it is worked with: after an error, or a panic, another one begins anew.
+    fn decode(&self, wanted: u64, keep: &mut dyn FnMut(u64, DecodedBlock)) -> Result<DecodedBlock> {
+        // The decoder is taken out for as long as it is used: after an error or a panic a new one begins.
         let mut kept = self.shared.decoders.take(self.id).filter(|stream| stream.next() <= wanted);
         loop {
             let was_kept = kept.is_some();
@@ -79,7 +79,7 @@ impl Decode for Sequential {
                 }
                 keep(n, block);
             }
-            // One that was kept may have waited in vain for too long.
+            // A decoder that was kept may have given up waiting.
             if !was_kept {
                 return Err(Error::damaged("the decoder has stopped"));
             }
@@ -101,7 +101,7 @@ fn decode(
     pool: &Arc<Pool>,
     take: &mut dyn FnMut(Buffer) -> bool,
 ) -> Result<()> {
-    let mut member = coded.decoder(Cursor { reader: compressed, at: 0 })?;
+    let mut member = coded.decoder(PositionedReader { reader: compressed, at: 0 })?;
     let mut sum = crc32fast::Hasher::new();
     let mut at = 0;
     while at < size {
@@ -125,12 +125,12 @@ fn decode(
 }
 
 /// A reader with a position.
-struct Cursor {
+struct PositionedReader {
     reader: Reader,
     at: u64,
 }
 
-impl Read for Cursor {
+impl Read for PositionedReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read_at(buf, self.at).map_err(io::Error::other)?;
         self.at += n as u64;

@@ -9,7 +9,7 @@ use crate::io::Buffer;
 
 /// Blocks that it decodes ahead of its reader.
 pub(crate) const AHEAD: usize = 1;
-/// How long it waits for him; then it ends and gives back its memory.
+/// How long it waits for its reader; then it ends and gives back its memory.
 const IDLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stream {
@@ -22,14 +22,14 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// `work` passes on one block after the other, for as long as that returns true.
+    /// `work` passes on one block after the other, for as long as its callback returns true.
     pub(crate) fn start(
         work: impl FnOnce(&mut dyn FnMut(Buffer) -> bool) -> Result<()> + Send + 'static,
     ) -> Result<Stream> {
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = thread::Builder::new().name("decoder".into()).spawn(move || {
             if let Err(error) = work(&mut |block| send(&sender, Ok(block))) {
-                // Nobody may be there to hear it.
+                // The receiver may be gone.
                 send(&sender, Err(error));
             }
         })?;
@@ -49,7 +49,7 @@ impl Stream {
         self.started
     }
 
-    /// Returns the next block and its number; `None` if the thread has ended, unasked.
+    /// Returns the next block and its number; `None` if the thread has ended by itself.
     pub(crate) fn block(&mut self) -> Option<(u64, Result<Buffer>)> {
         let block = self.blocks.as_ref()?.recv().ok()?;
         // There is room for one more.
@@ -66,7 +66,7 @@ impl Drop for Stream {
     }
 }
 
-/// Waits until there is room for a block; false if nobody wants it any more.
+/// Waits until there is room for a block; returns false if it is not wanted any more.
 fn send(sender: &SyncSender<Result<Buffer>>, block: Result<Buffer>) -> bool {
     let started = Instant::now();
     let mut block = block;

@@ -90,7 +90,7 @@ fn after_a_panic_or_an_interruption_on_the_way_no_method_gives_a_wrong_byte() {
 #[test]
 fn decoders_yield_their_memory_to_those_at_work_and_no_more_is_taken_than_the_budget() {
     let content = letters(3_000_000);
-    let shared = Arc::new(Shared { decoders: Decoders::new(1 << 20), ..Shared::default() });
+    let shared = Arc::new(MemberResources { decoders: Decoders::new(1 << 20), ..MemberResources::default() });
     let open = |method| {
         let bytes = archive(method, &content);
         let at = memchr::memmem::rfind(&bytes, &zip::CENTRAL_HEADER).unwrap();

@@ -1,4 +1,4 @@
-//! Makes a tree of the headers of a central directory, in time in proportion to them and in bounded memory.
+//! Makes a tree of the headers of a central directory, in time proportional to their number and in bounded memory.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,33 +10,33 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::MAX_TREE;
 use super::links::Links;
-use super::nodes::{MemberKind, Node, NodeId, Nodes, ROOT};
+use super::nodes::{MemberKind, MemberNode, NodeId, Nodes, ROOT};
 use crate::artifact::set::Zip;
 use crate::error::{Error, Kind, Result};
 use crate::format::member_name::{self, numbered, numbering_base};
 use crate::format::{zip, zip_time};
 use crate::io::{Budget, Share};
 
-/// More nodes than this have no inode numbers.
+/// There are inode numbers for no more nodes than this.
 const MAX_NODES: usize = 1 << 24;
 /// Memory is asked for in pieces of this size.
 const PIECE: usize = 256 << 10;
 /// Trees above this are built one at a time: two that are half done could wait for each other.
 const SMALL: usize = 2 * PIECE;
 static LARGE: Mutex<()> = Mutex::new(());
-/// How long is waited for memory that others work with.
+/// How long to wait for memory that is in use.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long for those whose tree is large to be done with theirs.
+/// How long to wait until another large tree is built.
 const TURN: Duration = Duration::from_secs(25);
 
-pub(crate) struct Builder<'a> {
+pub(crate) struct TreeBuilder<'a> {
     zip: &'a Arc<Zip>,
     nodes: Nodes,
     by_name: HashTable<NodeId>,
-    /// Not to be foreseen by whoever chooses the names.
+    /// Randomly seeded, so that names cannot be chosen to collide.
     hasher: RandomState,
-    /// The last number that was given to a name that occurs more than once, by a hash of what is left of it before a
-    /// number: should two have the same, one number is not given twice either.
+    /// The last number that was given to a repeated name, by a hash of its directory and its numbering base. Names
+    /// whose hashes collide share the count, and still no number is given twice.
     repeated: HashMap<u64, u32>,
     links: Links,
     mtime: SystemTime,
@@ -44,11 +44,11 @@ pub(crate) struct Builder<'a> {
     alone: Option<MutexGuard<'static, ()>>,
 }
 
-impl<'a> Builder<'a> {
-    pub(crate) fn new(zip: &'a Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> Builder<'a> {
-        Builder {
+impl<'a> TreeBuilder<'a> {
+    pub(crate) fn new(zip: &'a Arc<Zip>, mtime: SystemTime, budget: &Arc<Budget>) -> TreeBuilder<'a> {
+        TreeBuilder {
             zip,
-            nodes: Nodes::new(Node::directory(ROOT, mtime)),
+            nodes: Nodes::new(MemberNode::directory(ROOT, mtime)),
             by_name: HashTable::new(),
             hasher: RandomState::new(),
             repeated: HashMap::new(),
@@ -60,7 +60,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn add(&mut self, entry: &zip::Entry<'_>, position: u64) -> Result<()> {
-        let path = member_name::place(&member_name::decode(entry));
+        let path = member_name::safe_path(&member_name::decode(entry));
         let mtime = zip_time::modified(entry);
         let at = position.checked_sub(self.zip.directory().start).and_then(|at| u32::try_from(at).ok());
         let at = at.filter(|&at| at < u32::MAX).ok_or_else(too_much)?;
@@ -76,7 +76,7 @@ impl<'a> Builder<'a> {
             node.set_entry(at);
             return Ok(());
         }
-        let mut file = Node::file(parent, MemberKind::File, entry.size, mtime);
+        let mut file = MemberNode::file(parent, MemberKind::File, entry.size, mtime);
         file.renamed = path.changed;
         file.set_entry(at);
         let is_link = entry.unix_mode() & 0o170_000 == 0o120_000;
@@ -96,17 +96,17 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Returns the directory of that name, made if need be. A file of that name moves out of the way.
+    /// Returns the directory of that name, which is made if need be. A file of that name gets another one.
     fn directory(&mut self, parent: NodeId, name: &str) -> Result<NodeId> {
         let found = self.find(parent, name);
         match found.filter(|&id| self.nodes.at(id).kind == MemberKind::Directory) {
             Some(id) => Ok(id),
-            None => self.push(Node::directory(parent, self.mtime), name, found),
+            None => self.push(MemberNode::directory(parent, self.mtime), name, found),
         }
     }
 
     /// Adds a file. Of several with one name the last has it, as after unzip; the earlier ones get numbers.
-    fn file(&mut self, mut node: Node, name: &str) -> Result<NodeId> {
+    fn file(&mut self, mut node: MemberNode, name: &str) -> Result<NodeId> {
         match self.find(node.parent, name) {
             Some(id) if self.nodes.at(id).kind == MemberKind::Directory => {
                 node.renamed = true;
@@ -117,8 +117,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds a node. `old` is the one that has had its name, and gets another.
-    fn push(&mut self, node: Node, name: &str, old: Option<NodeId>) -> Result<NodeId> {
+    /// Adds a node. `old` is the node that has had the name until now; it gets another one.
+    fn push(&mut self, node: MemberNode, name: &str, old: Option<NodeId>) -> Result<NodeId> {
         if self.nodes.len() == MAX_NODES {
             return Err(too_much());
         }
@@ -146,7 +146,7 @@ impl<'a> Builder<'a> {
         self.by_name.find(self.hasher.hash_one((parent, name)), is_it).copied()
     }
 
-    /// Makes a node to be found by its name, in place of another one that had it.
+    /// Enters a node under its name, in place of `old` if that had the name.
     fn enter(&mut self, id: NodeId, old: Option<NodeId>) {
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         let hash_of = |&id: &NodeId| {
@@ -162,8 +162,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Numbers go on from the last one of all names that are alike up to there, so that they are not looked for again and
-    /// again.
+    /// Returns a name with a number that is free. The count goes on from the last number of all names with the same
+    /// base, so that it is found soon.
     fn free_name(&mut self, parent: NodeId, name: &str) -> String {
         let key = self.hasher.hash_one((parent, numbering_base(name)));
         let mut count = self.repeated.get(&key).copied().unwrap_or(0);
@@ -177,9 +177,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Sees to it that there is memory for one more node and one more name.
+    /// Makes sure that there is memory for one more node and one more name.
     fn take_memory(&mut self) -> Result<()> {
-        // A table that grows is there twice, the second time in twice the size.
+        // A table that grows exists twice for a while, once in twice the size.
         let needed = self.nodes.memory_with_one_more()
             + (self.nodes.len() + 1) * size_of::<NodeId>()
             + 3 * self.by_name.allocation_size()
@@ -212,7 +212,7 @@ impl<'a> Builder<'a> {
         if !lead_out.is_empty() {
             self.nodes.sort(&mut order);
         }
-        let Builder { mut nodes, by_name, repeated, mut share, alone, .. } = self;
+        let TreeBuilder { mut nodes, by_name, repeated, mut share, alone, .. } = self;
         drop((by_name, repeated));
         nodes.shrink();
         share.try_resize(nodes.memory() + order.len() * size_of::<NodeId>());
@@ -220,7 +220,7 @@ impl<'a> Builder<'a> {
         Ok((nodes, order, share))
     }
 
-    /// Makes a text of a link.
+    /// Turns a link into a text.
     fn show_as_text(&mut self, link: NodeId) -> Result<()> {
         self.take_memory()?;
         let node = self.nodes.at_mut(link);
@@ -231,7 +231,7 @@ impl<'a> Builder<'a> {
             name = self.free_name(parent, &name);
         }
         self.nodes.rename(link, &name);
-        // By its old name it is not found any more, because that is compared.
+        // It is not found by its old name any more, because names are compared.
         self.enter(link, None);
         Ok(())
     }

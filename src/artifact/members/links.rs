@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use super::nodes::{MemberKind, NodeId, Nodes, ROOT};
 use super::open_entry;
-use crate::artifact::member::{Shared, is_small_work};
+use crate::artifact::member::{MemberResources, is_small_work};
 use crate::artifact::set::Zip;
 use crate::error::Result;
 use crate::format::zip::Entry;
 use crate::io::Reader;
 
-/// A target that is longer is no link that Linux could follow.
+/// Longest target of a link that Linux can follow.
 pub(crate) const MAX_TARGET: u64 = 4095;
 /// Links of one zip that are looked at, and bytes of all their targets; the others are shown as texts.
 const MAX_LINKS: usize = 10_000;
 const MAX_TARGETS: usize = 1 << 20;
 /// Links that the kernel follows on one way (MAXSYMLINKS); it goes no further.
 const MAX_HOPS: usize = 40;
-/// Names on the way of one link.
+/// Names on the way of one link, at most.
 const MAX_STEPS: usize = 512;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(crate) struct Links {
     /// Links in the order of their numbers, and where their targets end.
     ends: Vec<(NodeId, usize)>,
     targets: Vec<u8>,
-    shared: Arc<Shared>,
+    shared: Arc<MemberResources>,
 }
 
 impl Links {
@@ -68,7 +68,7 @@ impl Links {
     }
 
     fn stays(&self, nodes: &Nodes, order: &[NodeId], link: NodeId) -> bool {
-        // Names that are still to be gone, the next one at the end.
+        // Names that are still to be followed, the next one last.
         let mut names: Vec<&[u8]> = Vec::new();
         let (mut at, mut hops, mut steps) = (link, 0, 0);
         // Names below `at` that do not exist.

@@ -18,18 +18,18 @@ pub enum MemberKind {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Node {
+pub(crate) struct MemberNode {
     pub(crate) mtime: SystemTime,
     /// Bytes of a file or link; of a directory its children in the order, `start << 32 | end`.
     content: u64,
     pub(crate) parent: NodeId,
     /// Position of its header in the central directory, or [`NO_ENTRY`].
     entry: u32,
-    /// Where its name begins among all.
+    /// Position of its name in `Nodes::names`.
     name: u32,
     name_len: u8,
     pub(crate) kind: MemberKind,
-    /// True if the name in the zip is another.
+    /// True if it has another name in the zip.
     pub(crate) renamed: bool,
     /// True for a symbolic link that is shown as a file.
     pub(crate) is_link_as_text: bool,
@@ -37,10 +37,10 @@ pub(crate) struct Node {
 
 const NO_ENTRY: u32 = u32::MAX;
 
-impl Node {
-    /// A directory that is only implied.
-    pub(crate) fn directory(parent: NodeId, mtime: SystemTime) -> Node {
-        Node {
+impl MemberNode {
+    /// Returns a directory that is only implied.
+    pub(crate) fn directory(parent: NodeId, mtime: SystemTime) -> MemberNode {
+        MemberNode {
             mtime,
             content: 0,
             parent,
@@ -53,8 +53,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn file(parent: NodeId, kind: MemberKind, size: u64, mtime: SystemTime) -> Node {
-        Node { content: size, kind, ..Node::directory(parent, mtime) }
+    pub(crate) fn file(parent: NodeId, kind: MemberKind, size: u64, mtime: SystemTime) -> MemberNode {
+        MemberNode { content: size, kind, ..MemberNode::directory(parent, mtime) }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -84,12 +84,12 @@ impl Node {
 
 /// Nodes and their names.
 pub(crate) struct Nodes {
-    nodes: Vec<Node>,
+    nodes: Vec<MemberNode>,
     names: Vec<u8>,
 }
 
 impl Nodes {
-    pub(crate) fn new(root: Node) -> Nodes {
+    pub(crate) fn new(root: MemberNode) -> Nodes {
         Nodes { nodes: vec![root], names: Vec::new() }
     }
 
@@ -97,38 +97,38 @@ impl Nodes {
         self.nodes.len()
     }
 
-    pub(crate) fn get(&self, id: NodeId) -> Result<&Node> {
+    pub(crate) fn get(&self, id: NodeId) -> Result<&MemberNode> {
         self.nodes.get(id as usize).ok_or_else(|| Error::new(Kind::Stale, "no such member"))
     }
 
-    /// The node of a number that is known to be one.
-    pub(crate) fn at(&self, id: NodeId) -> &Node {
+    /// Returns the node of a number that is known to exist.
+    pub(crate) fn at(&self, id: NodeId) -> &MemberNode {
         &self.nodes[id as usize]
     }
 
-    pub(crate) fn at_mut(&mut self, id: NodeId) -> &mut Node {
+    pub(crate) fn at_mut(&mut self, id: NodeId) -> &mut MemberNode {
         &mut self.nodes[id as usize]
     }
 
-    pub(crate) fn name(&self, node: &Node) -> &str {
+    pub(crate) fn name(&self, node: &MemberNode) -> &str {
         let start = node.name as usize;
-        // They come from texts.
+        // Names are copied from `str`s.
         std::str::from_utf8(&self.names[start..start + usize::from(node.name_len)]).unwrap_or_default()
     }
 
-    pub(crate) fn push(&mut self, node: Node, name: &str) -> NodeId {
+    pub(crate) fn push(&mut self, node: MemberNode, name: &str) -> NodeId {
         let id = self.push_unnamed(node);
         self.rename(id, name);
         id
     }
 
     /// Adds a node that has the name of another.
-    pub(crate) fn push_namesake(&mut self, node: Node, of: NodeId) -> NodeId {
-        let Node { name, name_len, .. } = *self.at(of);
-        self.push_unnamed(Node { name, name_len, ..node })
+    pub(crate) fn push_namesake(&mut self, node: MemberNode, of: NodeId) -> NodeId {
+        let MemberNode { name, name_len, .. } = *self.at(of);
+        self.push_unnamed(MemberNode { name, name_len, ..node })
     }
 
-    fn push_unnamed(&mut self, node: Node) -> NodeId {
+    fn push_unnamed(&mut self, node: MemberNode) -> NodeId {
         let id = self.nodes.len() as NodeId;
         if self.nodes.len() == self.nodes.capacity() {
             self.nodes.reserve_exact(step(self.nodes.len()));
@@ -148,18 +148,18 @@ impl Nodes {
         (node.name, node.name_len) = (at as u32, len as u8);
     }
 
-    /// Bytes that they take.
+    /// Returns the bytes that they take.
     pub(crate) fn memory(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.names.capacity()
+        self.nodes.capacity() * size_of::<MemberNode>() + self.names.capacity()
     }
 
-    /// Bytes that they will take, at the most, when one more has been added and one renamed.
+    /// Returns the bytes that they will take at most when one more has been added and one renamed.
     pub(crate) fn memory_with_one_more(&self) -> usize {
         let is_full = self.nodes.len() == self.nodes.capacity();
         let nodes = if is_full { step(self.nodes.len()) } else { 0 };
         let are_full = self.names.len() + 2 * 255 > self.names.capacity();
         let names = if are_full { step(self.names.len()) + 2 * 255 } else { 0 };
-        self.memory() + nodes * size_of::<Node>() + names
+        self.memory() + nodes * size_of::<MemberNode>() + names
     }
 
     pub(crate) fn shrink(&mut self) {
@@ -167,7 +167,7 @@ impl Nodes {
         self.names.shrink_to_fit();
     }
 
-    /// Puts all nodes in the order of their directories and names, and tells the directories what is theirs.
+    /// Sorts all nodes by directory and name, and gives each directory the range of its children.
     pub(crate) fn sort(&mut self, order: &mut [NodeId]) {
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (self.at(a), self.at(b));
@@ -190,7 +190,7 @@ impl Nodes {
     }
 }
 
-/// By how much something of that length grows: twice as much would be much of what a tree may take.
+/// Returns by how much a table of that length grows: doubling it would take too much of what a tree may have.
 fn step(len: usize) -> usize {
     (len / 16).max(64)
 }
@@ -201,6 +201,6 @@ mod tests {
 
     #[test]
     fn a_node_takes_forty_bytes() {
-        assert_eq!(size_of::<Node>(), 40);
+        assert_eq!(size_of::<MemberNode>(), 40);
     }
 }

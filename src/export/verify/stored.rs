@@ -3,7 +3,7 @@
 use super::{Watch, on_all_cores};
 use crate::crypto::Sha256;
 use crate::error::Result;
-use crate::format::block_hashes::{self, BLOCK, Hash};
+use crate::format::block_hashes::{self, BLOCK, BlockHash};
 use crate::format::text::hex;
 use crate::io::{Cancel, Reader};
 use crate::store::catalogue::{PART_BLOCK_HASHES, StoredPartRecord};
@@ -84,7 +84,7 @@ fn blocks(
     watch: &dyn Watch,
 ) -> Result<Option<String>> {
     let count = file.len().div_ceil(BLOCK as u64);
-    let mut written: Vec<Hash> = Vec::new();
+    let mut written: Vec<BlockHash> = Vec::new();
     for piece in 0..count.div_ceil(PART_BLOCK_HASHES as u64) {
         written.extend(store.catalogue.block_hashes(run, number, piece)?);
     }

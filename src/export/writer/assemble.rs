@@ -7,9 +7,10 @@ use super::deflate::{BLOCK, Block};
 use super::segments::Segments;
 use super::{Member, Staged};
 use crate::crypto::Sha256;
-use crate::format::seek_table;
+use crate::format::seek_table::SeekTableBuilder;
 use crate::format::zip::write::{
-    Directory, Listed, Place, Sizes, central_header, descriptor, end_records, local_header,
+    DiskPosition, Sizes, WrittenDirectory, WrittenMember, central_header, descriptor, end_records,
+    local_header,
 };
 
 /// What happens to the zip, in its order.
@@ -24,7 +25,7 @@ pub(crate) enum Event {
 pub(crate) struct Assembler {
     segments: Segments,
     modified: SystemTime,
-    listed: Vec<Listed>,
+    listed: Vec<WrittenMember>,
     member: Option<Open>,
     /// Where content goes that is not needed any more, for its memory.
     spare: Sender<Vec<u8>>,
@@ -35,13 +36,13 @@ pub(crate) struct Assembler {
 struct Open {
     name: Box<str>,
     /// Of its local header, which is written with the first block: if that is also the last, it has the sizes.
-    place: Option<Place>,
+    place: Option<DiskPosition>,
     descriptor: bool,
     compressed: u64,
     crc: crc32fast::Hasher,
     size: u64,
     sha256: Sha256,
-    seek_table: seek_table::Builder,
+    seek_table: SeekTableBuilder,
 }
 
 impl Open {
@@ -54,7 +55,7 @@ impl Open {
             crc: crc32fast::Hasher::new(),
             size: 0,
             sha256: Sha256::default(),
-            seek_table: seek_table::Builder::new(BLOCK),
+            seek_table: SeekTableBuilder::new(BLOCK),
         }
     }
 }
@@ -113,7 +114,7 @@ impl Assembler {
         }
         let mut extra = Vec::new();
         member.seek_table.write(&mut extra);
-        self.listed.push(Listed {
+        self.listed.push(WrittenMember {
             name: member.name.clone(),
             sizes,
             descriptor: member.descriptor,
@@ -135,7 +136,7 @@ impl Assembler {
             let less = self.segments.unsplit()?;
             self.listed.iter_mut().for_each(|member| member.place.offset -= less);
         }
-        let mut directory = Directory { start: self.segments.place(), ..Directory::default() };
+        let mut directory = WrittenDirectory { start: self.segments.place(), ..WrittenDirectory::default() };
         let mut disk = directory.start.disk;
         for member in &self.listed {
             self.scratch.clear();
@@ -165,7 +166,7 @@ impl Assembler {
 
     /// Returns the length of the directory and the end records, if they all come here and now.
     fn rest_len(&mut self) -> u64 {
-        let mut directory = Directory { start: self.segments.place(), ..Directory::default() };
+        let mut directory = WrittenDirectory { start: self.segments.place(), ..WrittenDirectory::default() };
         for member in &self.listed {
             self.scratch.clear();
             central_header(&mut self.scratch, member, self.modified);
@@ -176,7 +177,7 @@ impl Assembler {
     }
 }
 
-fn end_of(directory: &Directory, here: Place) -> Vec<u8> {
+fn end_of(directory: &WrittenDirectory, here: DiskPosition) -> Vec<u8> {
     let mut end = Vec::new();
     end_records(&mut end, directory, here);
     end

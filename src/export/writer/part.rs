@@ -6,7 +6,7 @@ use super::{Part, Settings};
 use crate::crypto::{EnvelopeWriter, Sha256};
 use crate::error::{At, Result};
 use crate::format::base64::LineEncoder;
-use crate::format::block_hashes::{self, Hash};
+use crate::format::block_hashes::{self, BlockHash};
 use crate::format::mime;
 use crate::format::part_name::Ordinal;
 use crate::store::names::Attempt;
@@ -71,7 +71,7 @@ struct Stored {
     label: String,
     size: u64,
     sha256: Sha256,
-    blocks: Vec<Hash>,
+    blocks: Vec<BlockHash>,
 }
 
 impl Stored {

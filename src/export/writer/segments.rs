@@ -7,7 +7,7 @@
 use std::sync::mpsc::SyncSender;
 
 use super::Staged;
-use crate::format::zip::write::{Place, SPANNING_MARKER};
+use crate::format::zip::write::{DiskPosition, SPANNING_MARKER};
 
 /// Small records are sent on together.
 const PIECE: usize = 128 << 10;
@@ -27,7 +27,7 @@ pub(crate) enum Piece {
 pub(crate) struct Segments {
     /// Bytes in a segment, while the zip may be a split one.
     limit: Option<u64>,
-    place: Place,
+    place: DiskPosition,
     buffer: Vec<u8>,
     pieces: SyncSender<Piece>,
 }
@@ -35,10 +35,10 @@ pub(crate) struct Segments {
 impl Segments {
     pub(crate) fn new(split_size: Option<u64>, pieces: SyncSender<Piece>) -> Segments {
         let offset = if split_size.is_some() { SPANNING_MARKER.len() as u64 } else { 0 };
-        Segments { limit: split_size, place: Place { disk: 0, offset }, buffer: Vec::new(), pieces }
+        Segments { limit: split_size, place: DiskPosition { disk: 0, offset }, buffer: Vec::new(), pieces }
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> DiskPosition {
         self.place
     }
 
@@ -47,7 +47,7 @@ impl Segments {
     }
 
     /// Returns where a record of `len` bytes will be: in the next segment if it does not fit in this one.
-    pub(crate) fn place_for(&mut self, len: usize) -> Staged<Place> {
+    pub(crate) fn place_for(&mut self, len: usize) -> Staged<DiskPosition> {
         if self.room() < len as u64 {
             self.next()?;
         }
@@ -55,7 +55,7 @@ impl Segments {
     }
 
     /// Writes a record, which stays in one piece; returns its place.
-    pub(crate) fn record(&mut self, record: &[u8]) -> Staged<Place> {
+    pub(crate) fn record(&mut self, record: &[u8]) -> Staged<DiskPosition> {
         let place = self.place_for(record.len())?;
         self.push(record)?;
         Ok(place)
@@ -100,7 +100,7 @@ impl Segments {
     fn next(&mut self) -> Staged<()> {
         self.flush()?;
         self.pieces.send(Piece::Next)?;
-        self.place = Place { disk: self.place.disk + 1, offset: 0 };
+        self.place = DiskPosition { disk: self.place.disk + 1, offset: 0 };
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 
 use super::{Extents, is_alphabet};
 
-/// Where the characters of a text stand, and how many bytes they mean.
+/// Positions of the characters of a text, and the number of bytes that they stand for.
 #[derive(Debug, Clone)]
-pub struct Index {
+pub struct TextIndex {
     /// Character number to position in the text.
     pub chars: Extents,
     /// Bytes of content.
@@ -13,7 +13,7 @@ pub struct Index {
     pub(crate) uuencoded: bool,
 }
 
-impl Index {
+impl TextIndex {
     /// Turns characters into those of base64 where they are of the other alphabet.
     pub fn to_base64(&self, chars: &mut [u8]) {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -25,9 +25,9 @@ impl Index {
     }
 }
 
-/// Makes an [`Index`] from a text that is fed to it in pieces.
-pub struct Indexer {
-    index: Index,
+/// Makes a [`TextIndex`] from a text that is fed to it in pieces.
+pub struct TextIndexer {
+    index: TextIndex,
     at: u64,
     /// Position of the first character that is not in the index yet.
     piece: Option<u64>,
@@ -36,29 +36,29 @@ pub struct Indexer {
     padding: u64,
     line_is_blank: bool,
     blank_line_seen: bool,
-    state: State,
+    section: Section,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Section {
     /// In the `begin` line of a uuencoded text.
     UuBegin,
     Text,
-    /// What comes now is not part of the text.
+    /// Behind the text.
     End,
 }
 
-impl Indexer {
-    pub fn new(uuencoded: bool) -> Indexer {
-        Indexer {
-            index: Index { chars: Extents::default(), len: 0, uuencoded },
+impl TextIndexer {
+    pub fn new(uuencoded: bool) -> TextIndexer {
+        TextIndexer {
+            index: TextIndex { chars: Extents::default(), len: 0, uuencoded },
             at: 0,
             piece: None,
             uu_line: None,
             padding: 0,
             line_is_blank: true,
             blank_line_seen: false,
-            state: if uuencoded { State::UuBegin } else { State::Text },
+            section: if uuencoded { Section::UuBegin } else { Section::Text },
         }
     }
 
@@ -70,12 +70,12 @@ impl Indexer {
     /// Takes the next bytes of the text. The error says what is wrong, and where in the text.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
         for &byte in bytes {
-            match self.state {
-                State::End => return Ok(()),
-                State::UuBegin if byte == b'\n' => self.state = State::Text,
-                State::UuBegin => {}
-                State::Text if self.index.uuencoded => self.uu_byte(byte)?,
-                State::Text => self.base64_byte(byte)?,
+            match self.section {
+                Section::End => return Ok(()),
+                Section::UuBegin if byte == b'\n' => self.section = Section::Text,
+                Section::UuBegin => {}
+                Section::Text if self.index.uuencoded => self.uu_byte(byte)?,
+                Section::Text => self.base64_byte(byte)?,
             }
             self.at += 1;
         }
@@ -105,7 +105,9 @@ impl Indexer {
                 self.line_is_blank = true;
             }
             b'\r' | b' ' | b'\t' => self.end_piece()?,
-            _ if self.line_is_blank && (self.padding > 0 || self.blank_line_seen) => self.state = State::End,
+            _ if self.line_is_blank && (self.padding > 0 || self.blank_line_seen) => {
+                self.section = Section::End
+            }
             _ => return Err(format!("no base64 at character {} of the text", self.at)),
         }
         Ok(())
@@ -115,7 +117,7 @@ impl Indexer {
     fn uu_byte(&mut self, byte: u8) -> Result<(), String> {
         match (byte, self.uu_line) {
             (b'\r' | b'\n', _) => self.end_uu_line()?,
-            (b' ' | b'`', None) => self.state = State::End,
+            (b' ' | b'`', None) => self.section = Section::End,
             (b'!'..=b'M', None) => self.uu_line = Some(u64::from(byte - b' ')),
             (b' '..=b'`', Some(_)) => {
                 self.piece.get_or_insert(self.at);
@@ -146,7 +148,7 @@ impl Indexer {
     }
 
     /// Returns the index of everything that was fed.
-    pub fn finish(mut self) -> Result<Index, String> {
+    pub fn finish(mut self) -> Result<TextIndex, String> {
         if self.index.uuencoded {
             self.end_uu_line()?;
             return Ok(self.index);
@@ -165,15 +167,15 @@ impl Indexer {
 mod tests {
     use super::*;
 
-    fn index(text: &[u8]) -> Result<Index, String> {
-        let mut indexer = Indexer::new(false);
+    fn index(text: &[u8]) -> Result<TextIndex, String> {
+        let mut indexer = TextIndexer::new(false);
         text.chunks(7).try_for_each(|piece| indexer.feed(piece))?;
         indexer.finish()
     }
 
     fn chars(text: &[u8]) -> Vec<u8> {
         let index = index(text).unwrap();
-        let pieces = index.chars.pieces(0, u64::MAX);
+        let pieces = index.chars.range(0, u64::MAX);
         pieces.flat_map(|p| text[p.physical as usize..(p.physical + p.len) as usize].to_vec()).collect()
     }
 
@@ -194,10 +196,10 @@ mod tests {
     #[test]
     fn uuencoded_lines() {
         let text = b"begin 644 x\n#0V%T\n`\nend\n";
-        let mut indexer = Indexer::new(true);
+        let mut indexer = TextIndexer::new(true);
         indexer.feed(text).unwrap();
         let index = indexer.finish().unwrap();
-        let piece = index.chars.pieces(0, 4).next().unwrap();
+        let piece = index.chars.range(0, 4).next().unwrap();
         let mut quantum = text[piece.physical as usize..][..4].to_vec();
         index.to_base64(&mut quantum);
         assert_eq!(base64_simd::STANDARD.decode_to_vec(&quantum).unwrap(), b"Cat");

@@ -1,8 +1,8 @@
 //! Decodes base64 text in full lines of equal length, as in the body of an S/MIME file.
 //!
-//! Each step turns a vector of characters into their six-bit values by table look-ups within
-//! registers, joins four values to 24 bits by two multiply-add instructions, and moves the bytes
-//! together by a permutation. Errors are only gathered on the way and told at the end.
+//! Each step turns a vector of characters into their six-bit values by table look-ups within registers, joins four
+//! values to 24 bits by two multiply-add instructions, and moves the bytes together by a permutation. Errors are only
+//! gathered on the way and reported at the end.
 //!
 //! Source: W. Muła and D. Lemire, "Faster Base64 Encoding and Decoding using AVX2 Instructions"
 //! (2018) and "Base64 encoding and decoding at almost the speed of a memory copy" (2020).

@@ -2,7 +2,7 @@
 //! content in OCTET STRING segments, as `openssl smime -encrypt -stream` does.
 
 use super::algorithm::{write_content_encryption, write_key_transport};
-use super::{CONTEXT_0, ContentEncryption, KeyTransport, RecipientId};
+use super::{CONTEXT_0, ContentEncryption, KeyTransportAlgorithm, RecipientId};
 use crate::format::{ber, oid};
 
 /// Octets of encrypted content in each segment; the last may have fewer.
@@ -16,7 +16,7 @@ pub(crate) const TAIL: [u8; 5 * ber::END_OF_CONTENTS.len()] = [0; 10];
 pub(crate) fn head(
     out: &mut Vec<u8>,
     recipient: &RecipientId,
-    transport: &KeyTransport,
+    transport: &KeyTransportAlgorithm,
     encrypted_key: &[u8],
     encryption: &ContentEncryption,
 ) -> Option<()> {
@@ -56,7 +56,7 @@ pub(crate) fn segment_header(out: &mut Vec<u8>, len: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cipher, Hash, Mode, Recipient, parse, parse_closing};
+    use super::super::{Cipher, CipherMode, HashFunction, Recipient, parse, parse_closing};
     use super::*;
 
     #[test]
@@ -66,10 +66,14 @@ mod tests {
             RecipientId::IssuerSerial { issuer, serial: vec![0, 0x90, 1] },
             RecipientId::KeyIdentifier(vec![7; 20]),
         ];
-        let oaep = KeyTransport::RsaOaep { hash: Hash::Sha256, mask_hash: Hash::Sha256, label: Vec::new() };
+        let oaep = KeyTransportAlgorithm::RsaOaep {
+            hash: HashFunction::Sha256,
+            mask_hash: HashFunction::Sha256,
+            label: Vec::new(),
+        };
         for id in ids {
-            for transport in [KeyTransport::RsaPkcs1, oaep.clone()] {
-                let mode = Mode::Cbc { iv: vec![9; 16] };
+            for transport in [KeyTransportAlgorithm::RsaPkcs1, oaep.clone()] {
+                let mode = CipherMode::Cbc { iv: vec![9; 16] };
                 let encryption = ContentEncryption { cipher: Cipher::Aes256, mode };
                 let mut out = Vec::new();
                 head(&mut out, &id, &transport, &[5; 384], &encryption).unwrap();

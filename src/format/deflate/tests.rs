@@ -47,7 +47,7 @@ fn inflate(stream: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Makes a stream of blocks, and behind them the content "tail".
-fn stream_of(blocks: &Blocks<'_>) -> Vec<u8> {
+fn stream_of(blocks: &Excerpt<'_>) -> Vec<u8> {
     let tail = deflate(b"tail", 6);
     let mut stream = vec![0xA5; blocks.stream_len(&tail)];
     blocks.write(&tail, &mut stream);
@@ -55,14 +55,14 @@ fn stream_of(blocks: &Blocks<'_>) -> Vec<u8> {
 }
 
 /// The blocks of `data` from one bit to another.
-fn cut<'a>(data: &'a [u8], window: &'a [u8], from: usize, to: usize) -> Blocks<'a> {
+fn cut<'a>(data: &'a [u8], window: &'a [u8], from: usize, to: usize) -> Excerpt<'a> {
     let begin = from.div_ceil(8);
-    let held = match begin * 8 - from {
-        0 => Held::default(),
-        count => Held::of(data[begin - 1], count as u8),
+    let pending = match begin * 8 - from {
+        0 => PendingBits::default(),
+        count => PendingBits::of(data[begin - 1], count as u8),
     };
     let data = &data[begin..to.div_ceil(8)];
-    Blocks { window, held, data, surplus: ((8 - to % 8) % 8) as u8 }
+    Excerpt { window, pending, data, surplus: ((8 - to % 8) % 8) as u8 }
 }
 
 proptest! {

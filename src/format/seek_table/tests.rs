@@ -28,7 +28,7 @@ fn read(header: &[u8]) -> Option<SeekTable> {
 
 /// Returns the field, the sizes and the CRC-32 of a member of `blocks` blocks, the last of `last` bytes.
 fn written(blocks: usize, last: usize) -> (Vec<u8>, u64, u64, u32) {
-    let mut builder = Builder::new(BLOCK);
+    let mut builder = SeekTableBuilder::new(BLOCK);
     let mut all = crc32fast::Hasher::new();
     let mut compressed = 0;
     for n in 0..blocks {

@@ -1,8 +1,8 @@
 //! The records of a zip that is written in one pass, onto one disk or several (APPNOTE 4.3.7 to 4.3.16, 8.5).
 //!
-//! A member whose sizes are not known before its data has them in a descriptor behind it. That is of 32 bits unless a
-//! size needs 64, and the local header does not announce which: nobody knows yet. java.util.zip and Go do the same,
-//! and all readers that go by the central directory take it.
+//! A member whose sizes are not known before its data has them in a descriptor behind it. Its sizes have 32 bits unless
+//! one needs 64, and the local header does not announce which, because that is not known yet. java.util.zip and Go do
+//! the same, and all readers that go by the central directory take it.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ const NEEDED_ZIP64: u16 = 45;
 /// A regular file, rw-r--r--.
 const UNIX_MODE: u32 = 0o100_644;
 
-/// What is known of a member once it has been compressed.
+/// CRC-32 and sizes of a member, known once it has been compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) crc: u32,
@@ -39,9 +39,9 @@ impl Sizes {
     }
 }
 
-/// A position in a set of segments.
+/// A position in a split zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct DiskPosition {
     /// Counted from 0.
     pub(crate) disk: u32,
     /// From the beginning of the disk.
@@ -91,21 +91,21 @@ pub(crate) fn descriptor(out: &mut Vec<u8>, sizes: &Sizes) {
     }
 }
 
-/// A member as the central directory tells of it.
+/// A member that has been written, as the central directory describes it.
 #[derive(Debug, Clone)]
-pub(crate) struct Listed {
+pub(crate) struct WrittenMember {
     pub(crate) name: Box<str>,
     pub(crate) sizes: Sizes,
     /// True if a descriptor follows its data.
     pub(crate) descriptor: bool,
-    /// Where its local header is.
-    pub(crate) place: Place,
+    /// Position of its local header.
+    pub(crate) place: DiskPosition,
     /// An extra field of its own.
     pub(crate) extra: Box<[u8]>,
 }
 
 /// Appends the central directory header of a member.
-pub(crate) fn central_header(out: &mut Vec<u8>, member: &Listed, modified: SystemTime) {
+pub(crate) fn central_header(out: &mut Vec<u8>, member: &WrittenMember, modified: SystemTime) {
     let mut zip64 = Vec::new();
     let mut narrow = |value: u64| {
         if value >= SATURATED_32 {
@@ -146,17 +146,17 @@ pub(crate) fn central_header(out: &mut Vec<u8>, member: &Listed, modified: Syste
 
 /// A central directory that has been written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Directory {
-    pub(crate) start: Place,
+pub(crate) struct WrittenDirectory {
+    pub(crate) start: DiskPosition,
     pub(crate) size: u64,
     pub(crate) entries: u64,
-    /// How many of the entries are on the disk that the end records are on.
+    /// Number of the entries on the disk that the end records are on.
     pub(crate) entries_on_last: u64,
 }
 
 /// Appends the end records, all of which will stand at `here`.
-pub(crate) fn end_records(out: &mut Vec<u8>, directory: &Directory, here: Place) {
-    let Directory { start, size, entries, entries_on_last } = *directory;
+pub(crate) fn end_records(out: &mut Vec<u8>, directory: &WrittenDirectory, here: DiskPosition) {
+    let WrittenDirectory { start, size, entries, entries_on_last } = *directory;
     let is_wide = entries >= u64::from(SATURATED_16)
         || size >= SATURATED_32
         || start.offset >= SATURATED_32
@@ -195,7 +195,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{End, Locator, ZIP64_LOCATOR_LEN, entries};
+    use super::super::{EndRecord, Locator, ZIP64_LOCATOR_LEN, entries};
     use super::*;
 
     const NEAR_32: std::ops::Range<u64> = SATURATED_32 - 2..SATURATED_32 + 3;
@@ -207,8 +207,8 @@ mod tests {
                 disk in prop_oneof![0..100u32, 0xFFFDu32..0x10002], crc: u32, descriptor: bool) {
             let sizes = Sizes { crc, compressed, size };
             let extra = vec![0x99, 0x99, 1, 0, 7].into();
-            let place = Place { disk, offset };
-            let member = Listed { name: name.clone().into(), sizes, descriptor, place, extra };
+            let place = DiskPosition { disk, offset };
+            let member = WrittenMember { name: name.clone().into(), sizes, descriptor, place, extra };
             let modified = UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_001);
             let mut out = Vec::new();
             central_header(&mut out, &member, modified);
@@ -223,13 +223,13 @@ mod tests {
         fn end_records_are_read_as_they_were_written(count in prop_oneof![0..100u64, 0xFFFDu64..0x10003],
                 size in prop_oneof![0..100u64, NEAR_32], offset in prop_oneof![0..100u64, NEAR_32],
                 disk in prop_oneof![0..100u32, 0xFFFDu32..0x10002]) {
-            let directory = Directory {
-                start: Place { disk: disk / 2, offset }, size, entries: count, entries_on_last: count / 2,
+            let directory = WrittenDirectory {
+                start: DiskPosition { disk: disk / 2, offset }, size, entries: count, entries_on_last: count / 2,
             };
             let mut out = Vec::new();
-            end_records(&mut out, &directory, Place { disk, offset: 77 });
+            end_records(&mut out, &directory, DiskPosition { disk, offset: 77 });
             let at = super::super::end_candidates(&out)[0];
-            let mut end = End::parse(&out[at..]).unwrap();
+            let mut end = EndRecord::parse(&out[at..]).unwrap();
             if let Some(locator) = at.checked_sub(ZIP64_LOCATOR_LEN) {
                 let found = Locator::parse(&out[locator..]).unwrap();
                 prop_assert_eq!((found.disk, found.offset), (disk, 77));

@@ -14,7 +14,7 @@ pub type Hash = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPartRecord {
     pub name: String,
-    /// What it is reached by in the location.
+    /// Its key in the location.
     pub key: Key,
     pub size: u64,
     pub sha256: Hash,
@@ -24,10 +24,10 @@ pub struct StoredPartRecord {
     pub is_deleted: bool,
 }
 
-/// What has gone with a part.
+/// What [`Artifacts::part_is_gone`] has removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
-    /// It was not there.
+    /// The part was not there.
     Nothing,
     Part,
     Artifact,
@@ -36,7 +36,7 @@ pub enum Gone {
 /// An artifact that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredArtifact {
-    /// The run that it is of.
+    /// The run that has made it.
     pub run: String,
     /// When it was made: the end of the run.
     pub made: SystemTime,
@@ -53,32 +53,32 @@ pub trait Artifacts: Send + Sync {
     /// Returns when the oldest artifact that is there was made.
     fn oldest_artifact(&self) -> Result<Option<SystemTime>>;
 
-    /// Returns the parts of a run's artifact, deleted ones too, until they are forgotten; none if there are none.
+    /// Returns the parts of a run's artifact, deleted ones too, until they are forgotten.
     fn parts(&self, run: &str) -> Result<Vec<StoredPartRecord>>;
 
-    /// Returns one piece of the hashes of a part's blocks, [`PART_BLOCK_HASHES`] or fewer at the end. Parts count from 1,
-    /// pieces from 0.
+    /// Returns one piece of the hashes of a part's blocks, [`PART_BLOCK_HASHES`] or fewer at the end. Parts count from
+    /// 1, pieces from 0.
     fn block_hashes(&self, run: &str, number: u32, piece: u64) -> Result<Vec<Hash>>;
 
-    /// Says that an artifact is gone; false if it was not there. It comes before its files are deleted, so that no half of
-    /// it is ever shown; its parts are forgotten by [`Artifacts::forget_parts`] once they are.
+    /// Records that an artifact is gone; returns false if it was not there. This comes before its files are deleted, so
+    /// that half of it is never shown; afterwards [`Artifacts::forget_parts`] forgets its parts.
     fn artifact_is_gone(&self, run: &str, now: SystemTime) -> Result<bool>;
 
-    /// Says that one part of an artifact is gone: with the last part the artifact is gone as well. It comes before the file
-    /// is deleted.
+    /// Records that one part of an artifact is gone; with its last part the artifact is gone as well. This comes before
+    /// the file is deleted.
     fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<Gone>;
 
-    /// Returns the runs whose artifact is gone, but not all files of it, as far as is known.
+    /// Returns the runs whose artifact is gone, but whose parts have not been forgotten yet.
     fn leftovers(&self) -> Result<Vec<String>>;
 
     /// Returns the parts that were deleted alone.
     fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>>;
 
     /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
-    /// hashes of their blocks stay for whoever still has a file open: see [`Artifacts::forget_hashes`].
+    /// hashes of their blocks stay for readers that still have a file open: see [`Artifacts::forget_hashes`].
     ///
-    /// `known` is the number of parts whose names could be read: other files of it are looked for because of
-    /// [`Runs::runs_with_debris`](super::Runs::runs_with_debris).
+    /// `known` is the number of parts whose names could be read: if there were more,
+    /// [`Runs::runs_with_debris`](super::Runs::runs_with_debris) returns the run, so that their files are looked for.
     fn forget_parts(&self, run: &str, known: usize, now: SystemTime) -> Result<()>;
 
     /// Forgets the block hashes of parts that were forgotten a day ago, by a clock that is believed.

@@ -15,9 +15,9 @@ pub struct Job {
     pub modified: SystemTime,
     /// When it was due last.
     pub due: Option<SystemTime>,
-    /// The last run to come that somebody removed.
+    /// The time of the last run to come that somebody removed.
     pub skipped: Option<SystemTime>,
-    /// What has been exported, in the words of the source.
+    /// The mark of what has been exported, in the words of the source.
     pub mark: Option<String>,
 }
 
@@ -27,11 +27,11 @@ pub trait Jobs: Send + Sync {
 
     fn job(&self, name: &str) -> Result<Option<Job>>;
 
-    /// Gives a job the run to come. Nothing happens if it is not any more what it was when it was looked at, which is asked
-    /// in the same transaction: it may have been changed, deleted, or have a run by now.
+    /// Gives a job its run to come. Nothing happens if the job has been changed or deleted since it was read, or has a
+    /// run by now, which is checked in the same transaction.
     fn schedule(&self, job: &Job, run: &Run) -> Result<()>;
 
-    /// Defines a job, or changes the one of that name, and puts `run` in the place of its run that is still to come.
+    /// Defines a job, or changes the one of that name, and replaces its run that is still to come by `run`.
     fn define_job(&self, name: &str, text: &str, modified: SystemTime, run: Option<&Run>) -> Result<()>;
 
     /// Adds a job under the first of the names that no other one has, with its run to come.
@@ -46,11 +46,11 @@ pub trait Jobs: Send + Sync {
     /// Changes how a job's spec is written, but not what it means.
     fn set_job_text(&self, name: &str, text: &str, modified: SystemTime) -> Result<()>;
 
-    /// Gives a job another name, its runs to come and under way with it; one that is there under that name is replaced. If
-    /// there is no job `from`, it fails with [`crate::error::Kind::NotFound`] and nothing is changed.
+    /// Gives a job another name, and so its runs to come and under way; a job that has the name is replaced. If there
+    /// is no job `from`, it fails with [`crate::error::Kind::NotFound`] and nothing is changed.
     fn rename_job(&self, from: &str, to: &str) -> Result<()>;
 
-    /// Deletes a job and its schedule; returns false if there is none. What is under way goes on, and is no run of it any
-    /// more.
+    /// Deletes a job and its schedule; returns false if there is none. A run that is under way goes on, but does not
+    /// belong to the job any more.
     fn delete_job(&self, name: &str) -> Result<bool>;
 }

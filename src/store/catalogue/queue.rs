@@ -1,11 +1,11 @@
 //! What is to be done, and who does it.
 //!
-//! A queued run is claimed by one worker. The claim has a *fence*: a number that grows with each claim.
-//! Whoever changes something of the run says its fence; nothing is changed by one that is not the latest, or once the run is not
-//! in progress any more. So a worker that was taken for dead can do no harm when it turns out to live.
+//! A queued run is claimed by one worker. The claim has a *fence*: a number that grows with each claim. Every change of
+//! the run states the fence; nothing is changed by a fence that is not the latest, or once the run is not in progress
+//! any more. So a worker that was taken for dead can do no harm when it turns out to be alive.
 //!
-//! Instants that are shown are the caller's. What decides who may work (a lock, or a lease and the clock that it goes by) is the
-//! queue's own.
+//! Instants that are shown come from the caller. What decides who may work (a lock, or a lease and the clock that it
+//! goes by) is up to the queue.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -15,13 +15,13 @@ use super::runs::{Progress, Run};
 use super::status::Status;
 use crate::error::Result;
 
-/// Held by a process that executes runs; it goes when it is dropped, or when the process ends in whatever way.
+/// Held by a process that executes runs; it ends when it is dropped, or when the process ends in whatever way.
 pub struct Attendance {
     _held: Box<dyn Send>,
 }
 
 impl Attendance {
-    /// It attends until `held` is dropped.
+    /// Attends until `held` is dropped.
     pub fn new(held: impl Send + 'static) -> Attendance {
         Attendance { _held: Box::new(held) }
     }
@@ -35,7 +35,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Of a run as it is since it was claimed. For whoever implements a queue.
+    /// Makes the claim of a run, which is given as it is once it is claimed. For implementations of a queue.
     pub fn new(run: Run, fence: u32) -> Claim {
         Claim { run, fence }
     }
@@ -58,7 +58,7 @@ impl Claim {
 pub struct Wanted<'a> {
     /// Nothing but the run of that id.
     pub only: Option<&'a str>,
-    /// Those that have to wait, or that the worker still has to do with.
+    /// Runs that have to wait, or that the worker is still busy with.
     pub not: HashSet<String>,
 }
 
@@ -72,17 +72,17 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How it stands with a claim.
+/// The state of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Go,
     /// The run is to stop.
     Cancel,
-    /// It is another's by now, or over: whoever had it changes nothing any more.
+    /// The run is another worker's by now, or over: this claim changes nothing any more.
     Lost,
 }
 
-/// What is written down of a run while it is executed.
+/// What is written down about a run while it is executed.
 #[derive(Debug, Clone, Copy)]
 pub enum Note<'a> {
     /// JSON: what it is encrypted to.
@@ -91,36 +91,36 @@ pub enum Note<'a> {
     Warnings(&'a str),
 }
 
-/// What a run has come to.
+/// The result of a run.
 pub struct Completion<'a> {
     pub finished: SystemTime,
-    /// Of the zip.
+    /// Length of the zip.
     pub bytes: u64,
     pub rows: u64,
     /// In the order of the zip's bytes, with the hashes of their blocks.
     pub parts: &'a [(StoredPartRecord, Vec<Hash>)],
-    /// What its job has exported now.
+    /// The mark of what its job has exported by now.
     pub mark: Option<&'a str>,
 }
 
-/// What has become of a run that was to be completed.
+/// The outcome for a run that was to be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Its artifact is there.
     Completed,
-    /// It was to stop: there is no artifact, and it is still in progress.
+    /// The run was to stop: there is no artifact, and it is still in progress.
     Cancelled,
     /// See [`Standing::Lost`]: by this claim there is no artifact.
     Lost,
 }
 
-/// How a run has ended that has no artifact.
+/// The end of a run that has no artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     pub status: Status,
     pub finished: SystemTime,
     pub error: Option<String>,
-    /// No files of it are left.
+    /// True if no files of it are left.
     pub is_clean: bool,
 }
 
@@ -129,44 +129,48 @@ pub struct End {
 pub enum Why {
     /// Its worker was told to stop, but not for good.
     Interrupted,
-    /// Its worker has died. That counts as a death, unless it had come as far as to rows.
+    /// Its worker has died. That counts as a death, unless rows had been written.
     Died,
 }
 
 pub trait Queue: Send + Sync {
-    /// Comes to execute runs. `None` while this process may not: where one process at a time does it, another one does.
+    /// Begins to execute runs. `None` while this process may not: where only one process at a time does so, another one
+    /// does.
     fn attend(&self) -> Result<Option<Attendance>>;
 
-    /// Claims the earliest queued run that is wanted and that nobody else has: it is in progress then, by a fence that no
-    /// claim of it had before. `None` if there is none. It does not wait for others who claim.
+    /// Claims the earliest queued run that is wanted and that nobody else has: it is in progress then, with a fence
+    /// that no claim of it had before. `None` if there is none. It does not wait for others who claim.
     fn claim(&self, wanted: &Wanted<'_>, now: SystemTime) -> Result<Option<Claim>>;
 
-    /// Writes down how far a run has come, and that its worker lives. It has to come more often than twice in ten seconds.
+    /// Writes down how far a run has come, and that its worker is alive. This has to be called more often than twice in
+    /// ten seconds.
     fn renew(&self, claim: &Claim, progress: &Progress, now: SystemTime) -> Result<Standing>;
 
-    /// Writes something down of a run; nothing if the claim is lost.
+    /// Writes something down about a run; nothing if the claim is lost.
     fn note(&self, claim: &Claim, note: Note<'_>) -> Result<()>;
 
-    /// Completes a run: with this its artifact, whose files are in place, is there. Done again by the same claim it changes
-    /// nothing, and says the same.
+    /// Completes a run: from now on its artifact, whose files are in place, is there. Called again with the same claim
+    /// it changes nothing, and returns the same.
     fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended>;
 
-    /// Returns true if the run was completed by this claim: for whoever has lost the answer of [`Queue::complete`]. It waits
-    /// for a commit that is still under way, so that false stays false.
+    /// Returns true if the run was completed by this claim: for a caller that has lost the answer of
+    /// [`Queue::complete`]. It waits for a commit that is still under way, so that false stays false.
     fn is_complete(&self, claim: &Claim) -> Result<bool>;
 
     /// Ends a run in progress; nothing if the claim is lost.
     fn end(&self, claim: &Claim, end: &End) -> Result<()>;
 
-    /// Puts a run back into the queue. False: the claim is lost, or the run was to stop, and is not queued again.
+    /// Puts a run back into the queue. Returns false if the claim is lost, or if the run was to stop and is not queued
+    /// again.
     fn give_back(&self, claim: &Claim, why: Why) -> Result<bool>;
 
-    /// Takes up the claims of others that have died, and those of this process that it does not hold any more. From then on
-    /// they are the caller's, which ends them or gives them back; to whoever had them they are lost. The run may be one
-    /// that is to stop.
+    /// Takes over the claims of other workers that have died, and those of this process that it does not hold any more.
+    /// From then on they belong to the caller, which ends them or gives them back, and are lost to those that had them.
+    /// A run may be one that is to stop.
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>>;
 
-    /// Returns the ids of the runs that somebody executes: others who live, and this process by what it holds.
+    /// Returns the ids of the runs that are being executed: by other workers that are alive, and by this process, as
+    /// `holds` tells.
     fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>>;
 
     /// Returns the ids of runs in progress that are to stop.

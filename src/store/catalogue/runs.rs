@@ -1,4 +1,4 @@
-//! The runs of jobs: what is known of each.
+//! The runs of jobs: what is known about each.
 
 use std::time::SystemTime;
 
@@ -6,12 +6,12 @@ use super::status::Status;
 use crate::error::Result;
 use crate::store::names::stem_of;
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     pub rows_done: u64,
     pub rows_total: u64,
-    /// Of stored parts.
+    /// Bytes of stored parts.
     pub bytes_written: u64,
     pub eta_seconds: Option<u64>,
 }
@@ -31,7 +31,8 @@ pub struct Run {
     pub finished: Option<SystemTime>,
     /// When it was written down that it is to come.
     pub made: Option<SystemTime>,
-    /// How often it was started. The last number is the fence of its claim: by an earlier one nothing of it can be changed.
+    /// Number of its starts. That of the last one is the fence of its claim: with an earlier one nothing of it can be
+    /// changed.
     pub attempts: u32,
     /// Attempts in a row that ended with their process before a row was written.
     pub deaths: u32,
@@ -51,7 +52,7 @@ pub struct Run {
     pub warnings: Option<String>,
     /// True if the artifact is there.
     pub present: bool,
-    /// True if it is, but lacks parts that were deleted alone.
+    /// True if the artifact is there, but lacks parts that were deleted alone.
     pub incomplete: bool,
     /// When the artifact was removed or had expired.
     pub deleted: Option<SystemTime>,
@@ -85,14 +86,13 @@ impl Run {
         }
     }
 
-    /// What the names of its artifact and of its record begin with.
+    /// Returns what the names of its artifact and of its record begin with.
     pub fn stem(&self) -> String {
         stem_of(&self.id)
     }
 }
 
-/// The runs, for whoever shows, adds or ends them. How those that are executed change is the matter of
-/// [`Queue`](super::Queue).
+/// The runs, to be shown, added and ended. [`Queue`](super::Queue) changes those that are executed.
 pub trait Runs: Send + Sync {
     /// Returns the runs of the history, in the order of their ids.
     fn runs(&self) -> Result<Vec<Run>>;
@@ -110,22 +110,22 @@ pub trait Runs: Send + Sync {
     /// Gives a run to come another time.
     fn reschedule(&self, id: &str, at: Option<SystemTime>, now: SystemTime) -> Result<()>;
 
-    /// Ends a run to come that has no time at which it could come.
+    /// Fails a run to come for which there is no time at which it could come.
     fn fail_scheduled(&self, id: &str, error: &str, now: SystemTime) -> Result<()>;
 
-    /// Asks for a run to stop. One that has not started is over at once; a job does without one that is to come.
+    /// Asks for a run to stop. One that has not started is over at once; a job skips one that is still to come.
     fn cancel(&self, id: &str, now: SystemTime) -> Result<()>;
 
-    /// Ends the runs that are not in progress, but were to stop when they were.
+    /// Ends the runs that were asked to stop while they were in progress, and are not in progress any more.
     fn end_cancelled(&self, now: SystemTime) -> Result<()>;
 
     /// Removes the record of a run that is over; its artifact stays. One that is not over is cancelled, and its record
     /// says so.
     fn remove_run(&self, id: &str, now: SystemTime) -> Result<()>;
 
-    /// Returns the runs not in progress that may have left files which are no parts of an artifact.
+    /// Returns the runs not in progress that may have left files which do not belong to an artifact.
     fn runs_with_debris(&self) -> Result<Vec<String>>;
 
-    /// Says that nothing is left of runs but what belongs to their artifacts.
+    /// Records that nothing is left of runs but what belongs to their artifacts.
     fn set_clean(&self, runs: &[String]) -> Result<()>;
 }

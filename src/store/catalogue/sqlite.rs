@@ -23,7 +23,7 @@ use super::{Catalogue, Certificates, Revision, Setting};
 use crate::error::{At, Error, Kind, Result};
 use crate::io::{check_permit, take_permit};
 use crate::store::atomic::{sync_dir, write_atomically};
-use crate::store::said::Said;
+use crate::store::log_once::LogOnce;
 
 mod artifacts;
 mod connect;
@@ -33,10 +33,10 @@ mod refusals;
 mod rows;
 mod runs;
 
-pub(crate) use connect::{Looks, look_at};
-use connect::{Reading, from_sqlite};
+pub(crate) use connect::{DatabaseKind, identify};
+use connect::{ReadConnection, from_sqlite};
 
-/// What the files of it are called, beside the catalogue itself.
+/// Names of its files beside the catalogue itself.
 pub(crate) const CERTIFICATE: &str = "certificate.pem";
 pub(crate) const LOCK: &str = "engine.lock";
 
@@ -52,14 +52,14 @@ pub struct Sqlite {
     path: PathBuf,
     /// `None` where nothing can be written.
     writer: Option<Mutex<Connection>>,
-    reader: Mutex<Reading>,
-    said: Said,
+    reader: Mutex<ReadConnection>,
+    log_once: LogOnce,
 }
 
 impl Sqlite {
     /// Opens the catalogue, making it where it is missing.
     pub fn create(path: &Path) -> Result<Sqlite> {
-        // The files beside it get the mode that it has.
+        // SQLite gives the files beside it the mode that it has.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         Sqlite::open(path)
     }
@@ -67,27 +67,27 @@ impl Sqlite {
     pub(crate) fn open(path: &Path) -> Result<Sqlite> {
         let writer = connect::writable(path)?;
         for file in ["", "-wal", "-shm"].map(|suffix| connect::beside(path, suffix)) {
-            // Catalogues of before were readable by others, in a directory that is not.
+            // Catalogues of earlier versions were readable by others, in a directory that was not.
             if fs::metadata(&file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
                 && let Err(error) = fs::set_permissions(&file, Permissions::from_mode(0o600))
             {
                 log::warn!("{}: {error}", file.display());
             }
         }
-        Ok(Sqlite::of(path, Some(writer), Reading::live(path)?))
+        Ok(Sqlite::of(path, Some(writer), ReadConnection::live(path)?))
     }
 
     /// Opens a catalogue that is only read: on a medium that cannot be written to, or by somebody who is not to.
     pub fn open_read_only(path: &Path) -> Result<Sqlite> {
-        Ok(Sqlite::of(path, None, Reading::of_read_only(path)?))
+        Ok(Sqlite::of(path, None, ReadConnection::of_read_only(path)?))
     }
 
-    fn of(path: &Path, writer: Option<Connection>, reader: Reading) -> Sqlite {
+    fn of(path: &Path, writer: Option<Connection>, reader: ReadConnection) -> Sqlite {
         Sqlite {
             path: path.to_path_buf(),
             writer: writer.map(Mutex::new),
             reader: Mutex::new(reader),
-            said: Said::default(),
+            log_once: LogOnce::default(),
         }
     }
 
@@ -107,10 +107,11 @@ impl Sqlite {
         self.writer.as_ref().map(Mutex::lock).ok_or_else(read_only)
     }
 
-    /// Changes the catalogue in one transaction, unless whoever asked has been told that it is not done.
+    /// Changes the catalogue in one transaction, unless the request has been refused meanwhile because it took too
+    /// long.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.writer()?;
-        // It may have waited for others.
+        // It may have waited long for other writers.
         check_permit()?;
         let changed = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             let result = change(&tx)?;
@@ -122,7 +123,7 @@ impl Sqlite {
         changed.map_err(|error| self.at(&error))?
     }
 
-    /// Collects rows. One that cannot be read is left out and said: the others are not to suffer for it.
+    /// Collects rows. One that cannot be read is left out and logged, so that the others are of use all the same.
     fn collect<T>(&self, rows: impl Iterator<Item = rusqlite::Result<T>>) -> rusqlite::Result<Vec<T>> {
         use rusqlite::Error::{
             FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
@@ -134,7 +135,8 @@ impl Sqlite {
                 | InvalidColumnType(..)
                 | Utf8Error(..)),
             ) => {
-                self.said.once(&format!("{}: catalogue: a row is left out: {error}", self.path.display()));
+                self.log_once
+                    .error(&format!("{}: catalogue: a row is left out: {error}", self.path.display()));
                 None
             }
             other => Some(other),
@@ -169,7 +171,7 @@ impl Catalogue for Sqlite {
 
     fn set(&self, setting: Setting, value: &str) -> Result<()> {
         self.write(|tx| {
-            // What is inserted counts in the epoch, and what is updated does not.
+            // A row that is inserted counts in the epoch, one that is updated does not.
             let sql = "UPDATE setting SET value = ?2 WHERE name = ?1";
             if !setting.is_shown() && tx.execute(sql, [setting.name(), value])? > 0 {
                 return Ok(());

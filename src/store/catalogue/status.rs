@@ -1,11 +1,11 @@
-//! Where a run stands.
+//! Status of runs and artifacts.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Where a run stands.
+/// Status of runs and artifacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     Scheduled,
@@ -15,9 +15,9 @@ pub enum Status {
     NoData,
     Failed,
     Cancelled,
-    /// Of what has completed, and lacks parts.
+    /// Completed, but parts are missing.
     Incomplete,
-    /// Of what somebody else has made, and no key opens or is damaged.
+    /// Made by somebody else; it is damaged, or no key opens it.
     Unreadable,
 }
 
@@ -33,7 +33,7 @@ impl Status {
         Status::Incomplete,
         Status::Unreadable,
     ];
-    /// Those that the catalogue has: the others are what is seen of parts.
+    /// Those that the catalogue has; the others are concluded from the parts.
     pub const STORED: &[Status] = Status::ALL.split_at(7).0;
 
     pub fn name(self) -> &'static str {

@@ -12,28 +12,28 @@ use crate::store::catalogue::sqlite::Sqlite;
 use crate::store::catalogue::{Catalogue, StoredPartRecord};
 use crate::store::parts::Saved;
 
-/// Until everything else is there the copy is no store.
+/// Name of the catalogue until everything else is there, so that an incomplete copy is no store.
 const UNFINISHED: &str = "cddsfs.db.unfinished";
 
-/// What was copied.
+/// What a backup has copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     pub(crate) artifacts: usize,
     pub(crate) parts: usize,
-    /// Of the parts.
+    /// Bytes of the parts.
     pub(crate) bytes: u64,
     /// Parts that share their bytes on the disk with the store: hard links.
     pub(crate) linked: usize,
     pub(crate) jobs: usize,
-    /// Why parts could not be copied: artifacts lack them in the copy, too.
+    /// Why parts could not be copied; the artifacts in the copy lack them.
     pub(crate) missing: Vec<String>,
 }
 
 impl Managed {
-    /// Copies the store to a new or empty directory. Parts are linked where that is possible, else copied. What is deleted
-    /// meanwhile is deleted in the copy, too.
+    /// Copies the store to a new or empty directory. Parts are linked where that is possible, else copied. What is
+    /// deleted meanwhile is deleted in the copy, too.
     pub fn backup(&self, to: &Path, now: SystemTime) -> Result<Copied> {
-        // Before anything is changed: it may be a directory of others.
+        // Checked before anything is changed: it may be a directory of somebody else.
         if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
             let text = format!("{}: there is something already", to.display());
             return Err(
@@ -48,7 +48,7 @@ impl Managed {
         }
         let done = self.backup_to(to, now);
         if done.is_err() {
-            // So that it can be tried again; what is there was made here.
+            // Removed so that it can be tried again: everything there was made here.
             let _ = fs::remove_file(to.join(UNFINISHED));
             let _ = fs::remove_dir_all(to.join(ARTIFACTS));
         }
@@ -92,7 +92,7 @@ impl Managed {
                     {
                         copy.part_is_gone(&artifact.run, &part.name, now)?;
                     }
-                    // One that is lost keeps nobody from having the others.
+                    // A part that is lost does not keep the others from being copied.
                     Err(error)
                         if matches!(error.kind(), Kind::Os(libc::ENOENT) | Kind::Damaged | Kind::Stale) =>
                     {

@@ -1,5 +1,5 @@
-//! Is a directory a managed store? Only what `cddsfs init` has made for whoever asks is one: what is in a catalogue says
-//! which files are deleted, so that nobody else may be able to write it.
+//! Is a directory a managed store? Only what `cddsfs init` has made for the current user is one: a catalogue says which
+//! files are deleted, so that nobody else may be able to write to it.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -9,13 +9,14 @@ use nix::unistd::geteuid;
 
 use super::layout::{ARTIFACTS, CATALOGUE, CERTIFICATE, LOCK};
 use crate::error::{Error, Kind};
-use crate::store::catalogue::sqlite::{Looks, look_at};
+use crate::store::catalogue::sqlite::{DatabaseKind, identify};
 
-/// What a directory is.
+/// A kind of directory, as far as stores are concerned.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum DirectoryKind {
     Managed,
-    /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are read.
+    /// A store whose making was interrupted, which only `cddsfs init` can finish; for everybody else files that are
+    /// read.
     Unfinished,
     /// Files that are only ever read.
     Plain,
@@ -24,15 +25,15 @@ pub(crate) enum Found {
 }
 
 /// Looks at a directory. Links are not followed: what they lead to may be somebody else's.
-pub(crate) fn probe(dir: &Path) -> Found {
+pub(crate) fn probe(dir: &Path) -> DirectoryKind {
     let catalogue = dir.join(CATALOGUE);
     if fs::symlink_metadata(&catalogue).is_err() {
-        return Found::Plain;
+        return DirectoryKind::Plain;
     }
     let refused = |why: String| {
         let text =
             format!("{}: {why}, so that this is no store that cddsfs init has made for you", dir.display());
-        Found::Refused(
+        DirectoryKind::Refused(
             Error::new(Kind::NotPermitted, text)
                 .with_hint("it is taken for a folder with downloads, which is only read"),
         )
@@ -44,7 +45,7 @@ pub(crate) fn probe(dir: &Path) -> Found {
     let beside = ["-wal", "-shm", "-journal"].map(|suffix| format!("{CATALOGUE}{suffix}"));
     for (name, is_dir) in all.into_iter().chain(beside.iter().map(|name| (name.as_str(), false))) {
         let path = if name == "." { dir.to_path_buf() } else { dir.join(name) };
-        // What is not there yet is made by us.
+        // What is missing will be made by us.
         let looked = if name == "." { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
         let Ok(meta) = looked else { continue };
         let shown = if name == "." { "the directory" } else { name };
@@ -52,14 +53,14 @@ pub(crate) fn probe(dir: &Path) -> Found {
             return refused(format!("{shown} {wrong}"));
         }
     }
-    match look_at(&catalogue) {
-        Looks::Catalogue => Found::Managed,
-        Looks::Empty => Found::Unfinished,
-        Looks::SomethingElse => refused(format!("{CATALOGUE} is no catalogue of cddsfs")),
+    match identify(&catalogue) {
+        DatabaseKind::Catalogue => DirectoryKind::Managed,
+        DatabaseKind::Empty => DirectoryKind::Unfinished,
+        DatabaseKind::SomethingElse => refused(format!("{CATALOGUE} is no catalogue of cddsfs")),
     }
 }
 
-/// Says what is wrong with the owner or the mode of something in a store.
+/// Returns what is wrong with the owner or the mode of something in a store.
 fn fault(meta: &Metadata, is_dir: bool) -> Option<String> {
     if is_dir != meta.is_dir() || !(meta.is_dir() || meta.is_file()) {
         return Some(format!("is no {}", if is_dir { "directory" } else { "regular file" }));
@@ -79,7 +80,7 @@ mod tests {
 
     fn why(dir: &Path) -> String {
         match probe(dir) {
-            Found::Refused(error) => error.to_string(),
+            DirectoryKind::Refused(error) => error.to_string(),
             other => format!("{other:?}"),
         }
     }
@@ -90,7 +91,7 @@ mod tests {
         let made = |name: &str| {
             let dir = root.path().join(name);
             drop(Managed::init(&dir).unwrap());
-            assert!(matches!(probe(&dir), Found::Managed));
+            assert!(matches!(probe(&dir), DirectoryKind::Managed));
             dir
         };
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -124,14 +125,14 @@ mod tests {
         assert!(why(&dir).contains("no catalogue of cddsfs"), "{}", why(&dir));
         drop(other);
         fs::write(dir.join(CATALOGUE), "").unwrap();
-        assert!(matches!(probe(&dir), Found::Unfinished));
+        assert!(matches!(probe(&dir), DirectoryKind::Unfinished));
         drop(Managed::init(&dir).unwrap());
-        assert!(matches!(probe(&dir), Found::Managed));
+        assert!(matches!(probe(&dir), DirectoryKind::Managed));
         let dir = root.path().join("downloads");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(CATALOGUE), "junk").unwrap();
         assert!(why(&dir).contains("no directory artifacts"));
-        assert!(matches!(probe(root.path()), Found::Plain));
+        assert!(matches!(probe(root.path()), DirectoryKind::Plain));
     }
 
     #[test]

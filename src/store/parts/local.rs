@@ -1,9 +1,9 @@
 //! Parts in a directory.
 //!
-//! A key is a file's name. One of several names, which no file can have, is that of a part that is being made: its file is called
-//! `.export-<run>.<fence>.<n>.tmp` until all parts of the run are durable.
+//! A key is a file's name. A key with a `/`, which no file name has, is that of a part that is being made: its file is
+//! called `.export-<run>.<fence>.<n>.tmp` until all parts of the run are durable.
 //!
-//! The version of a file is what stat(2) says of it.
+//! The version of a file is what stat(2) says about it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, FileTimes};
@@ -21,7 +21,7 @@ use nix::unistd::linkat;
 use super::{Key, Left, Listing, PartRef, PartSink, Parts, Saved, Space, Version, copy};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name;
-use crate::io::{Cancel, FileReader, FileVersion, Reader, Seen, directory_as_named, look_at};
+use crate::io::{Cancel, FileReader, FileVersion, Reader, directory_as_named, version_of};
 use crate::store::names;
 use crate::store::watch::Watch;
 
@@ -32,7 +32,7 @@ mod sink;
 
 use files::Files;
 
-/// More files that are refused than this are not told of.
+/// Refused files that are listed, at most.
 const MAX_REFUSED: usize = 100;
 /// Changes made by other machines raise no events, so a network filesystem is looked at this often.
 const POLL: Duration = Duration::from_millis(800);
@@ -65,7 +65,7 @@ impl Local {
     fn reader(&self, part: &PartRef, stop: &Cancel) -> Result<FileReader> {
         let other = || Error::new(Kind::Stale, "its version is none of a file").at(&part.name);
         let version = FileVersion::from_bytes(part.version.bytes()).ok_or_else(other)?;
-        FileReader::open_seen(&self.path(&part.key), &Seen { version, stop: stop.clone() })
+        FileReader::open_version(&self.path(&part.key), &version, stop)
     }
 }
 
@@ -91,7 +91,7 @@ impl Parts for Local {
                 unfinished.extend(Some(name).filter(|name| part_name::unfinished(name).next().is_some()));
                 continue;
             }
-            match look_at(&self.dir.join(&name)) {
+            match version_of(&self.dir.join(&name)) {
                 Ok(version) => parts.push(self.part(&name, &version)?),
                 Err(error) if error.kind() == Kind::Os(libc::EACCES) && refused.len() < MAX_REFUSED => {
                     refused.insert(name, error.to_string());
@@ -108,7 +108,7 @@ impl Parts for Local {
 
     fn find(&self, key: &Key) -> Result<Option<PartRef>> {
         let name = file_name(key);
-        match look_at(&self.dir.join(&name)) {
+        match version_of(&self.dir.join(&name)) {
             Ok(version) => Ok(Some(PartRef { key: key.clone(), ..self.part(&name, &version)? })),
             Err(error) if error.kind() == Kind::Os(libc::ENOENT) => Ok(None),
             Err(error) => Err(error.at(name)),
@@ -158,7 +158,7 @@ impl Parts for Local {
             left.push(Left {
                 key: Key::new(name)?,
                 name: name.into(),
-                // Only said: what cannot be looked at is left all the same.
+                // Only shown: a file that cannot be looked at is there all the same.
                 size: files.size(name).ok().flatten().unwrap_or_default(),
                 run: file.id.into(),
                 fence: file.fence,
@@ -181,7 +181,7 @@ impl Parts for Local {
     }
 
     fn space(&self) -> Result<Space> {
-        // Where the directory is missing there is no room in it, but on its filesystem.
+        // If the directory is missing, its parent tells how much room there is.
         let place = self.dir.parent().filter(|_| !self.dir.exists()).unwrap_or(&self.dir);
         let fs = statvfs(place).map_err(io::Error::from).at(place.display())?;
         Ok(Space {
@@ -198,7 +198,7 @@ impl Parts for Local {
 
     fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {
         let (files, name) = (self.files()?, file_name(&part.key));
-        // A symbolic link is another size.
+        // A symbolic link has another size.
         if files.size(&name)? == Some(part.size) {
             match linkat(&files, name.as_str(), AT_FDCWD, to, AtFlags::empty()) {
                 Ok(()) => return Ok(Saved::Linked),

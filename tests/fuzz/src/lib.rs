@@ -7,15 +7,15 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, LazyLock};
 
-use cddsfs::artifact::{Mode, Part, Rejoined, rejoin};
+use cddsfs::artifact::{Addressing, PartReader, Rejoined, rejoin};
 use cddsfs::crypto::Identity;
-use cddsfs::format::base64::{Index, Indexer, Lines, decode_quanta};
+use cddsfs::format::base64::{Lines, TextIndex, TextIndexer, decode_quanta};
 use cddsfs::format::ber::{self, Children};
-use cddsfs::format::cms::{self, Refusal};
+use cddsfs::format::cms::{self, CmsError};
 use cddsfs::format::mime::{self, Body, Coding, Headers};
 use cddsfs::format::part_name;
 use cddsfs::format::rejoin::{write_end, write_entry};
-use cddsfs::format::zip::{self, End, ZIP64_EXTRA};
+use cddsfs::format::zip::{self, EndRecord, ZIP64_EXTRA};
 use cddsfs::io::{ReadAt, Reader};
 
 /// Takes one input.
@@ -105,7 +105,7 @@ pub fn cms(data: &[u8]) {
     let total = (bytes.len() + missing % 4) as u64;
     let result = cms::parse(bytes, total);
     let first = cms::parse(&bytes[..beginning.min(bytes.len())], total);
-    assert!(first == Err(Refusal::Short) || first == result, "a beginning is read otherwise than the whole");
+    assert!(first == Err(CmsError::Short) || first == result, "a beginning is read otherwise than the whole");
     let Ok(envelope) = result else { return };
     let content = envelope.content;
     assert!(content.start <= bytes.len() as u64);
@@ -136,15 +136,15 @@ pub fn mime(data: &[u8]) {
     entity.map(inside).ok();
 }
 
-fn index(text: &[u8], uuencoded: bool, step: usize) -> Result<Index, String> {
-    let mut indexer = Indexer::new(uuencoded);
+fn index(text: &[u8], uuencoded: bool, step: usize) -> Result<TextIndex, String> {
+    let mut indexer = TextIndexer::new(uuencoded);
     text.chunks(step).try_for_each(|piece| indexer.feed(piece))?;
     indexer.finish()
 }
 
 /// Decodes all of a text by its index.
-fn decode_by_index(text: &[u8], index: &Index) -> Option<Vec<u8>> {
-    let pieces = index.chars.pieces(0, u64::MAX);
+fn decode_by_index(text: &[u8], index: &TextIndex) -> Option<Vec<u8>> {
+    let pieces = index.chars.range(0, u64::MAX);
     let mut chars: Vec<u8> =
         pieces.flat_map(|p| &text[p.physical as usize..(p.physical + p.len) as usize]).copied().collect();
     index.to_base64(&mut chars);
@@ -226,13 +226,13 @@ pub fn zip_end(data: &[u8]) {
     assert_eq!(zip::entries(&written).map_while(Result::ok).count(), count);
 
     for at in zip::end_candidates(bytes) {
-        let end = End::parse(&bytes[at..]).expect("an end record");
+        let end = EndRecord::parse(&bytes[at..]).expect("an end record");
         let mut tail = written.clone();
         write_end(&mut tail, &end, count as u64, offset);
         let found = zip::end_candidates(&tail);
         let record = tail.len() - zip::END_RECORD_LEN - end.comment.len();
         assert!(found.contains(&record));
-        let mut again = End::parse(&tail[record..]).expect("an end record");
+        let mut again = EndRecord::parse(&tail[record..]).expect("an end record");
         if tail[written.len()..].starts_with(&zip::ZIP64_RECORD) {
             let record = tail[written.len()..].first_chunk().expect("a zip64 record");
             again.widen(record);
@@ -280,13 +280,14 @@ fn read_ranges(reader: &dyn ReadAt, whole: Option<&[u8]>, seed: u64) {
 /// Input: the file of a stored part, encrypted to the key beside this package.
 pub fn part(data: &[u8]) {
     let file: Reader = Arc::new(data.to_vec());
-    let [regular, indexed] = [Mode::Regular, Mode::Indexed].map(|mode| {
+    let [regular, indexed] = [Addressing::Regular, Addressing::Indexed].map(|addressing| {
         let part =
-            Part::open(file.clone(), IDENTITIES.clone(), mode, &cddsfs::io::Budget::unlimited()).ok()?;
+            PartReader::open(file.clone(), IDENTITIES.clone(), addressing, &cddsfs::io::Budget::unlimited())
+                .ok()?;
         assert!(part.len() <= data.len() as u64);
         let whole = read_all(&part);
         // What is not regular may show only in a read of the whole.
-        let same = whole.as_deref().filter(|_| mode == Mode::Indexed);
+        let same = whole.as_deref().filter(|_| addressing == Addressing::Indexed);
         read_ranges(&part, same, data.len() as u64 ^ 0x9E37_79B9);
         whole
     });

@@ -41,7 +41,7 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Reads a part. Files are reached by its name, so that only one of the right form is taken.
+/// Reads a part. Files are reached by its name, so that only a name of the right form is taken.
 fn part_in(row: &Row<'_>) -> rusqlite::Result<(String, StoredPartRecord)> {
     let (run, name): (String, String) = (id_in(row, "run")?, row.get("name")?);
     if names::part_of(&run, &name).is_none() {
@@ -158,7 +158,7 @@ impl Artifacts for Sqlite {
             let sql = "UPDATE run SET debris = 1 WHERE id = ?1 AND (SELECT count(*) FROM part WHERE run = ?1) <> ?2";
             tx.execute(sql, params![run, known as i64])?;
             tx.execute("DELETE FROM part WHERE run = ?1", [run])?;
-            // Not earlier than a time that was believed: by a clock that is behind they would go too soon.
+            // Not earlier than a time that was believed: under a clock that is behind they would be forgotten too soon.
             let sql = "INSERT OR REPLACE INTO discarded (run, at) VALUES (?1, max(?2, coalesce(
                        (SELECT CAST(value AS INTEGER) FROM setting WHERE name = ?3), 0)))";
             tx.execute(sql, params![run, to_ms(now), Setting::ConfirmedClock.name()])?;

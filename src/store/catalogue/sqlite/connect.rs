@@ -1,5 +1,5 @@
-//! Connections to the catalogue's database: one that writes, one that reads, and what can be had of a database that
-//! cannot be written to.
+//! Connections to the catalogue's database: one that writes, one that reads, and one for a database that cannot be
+//! written to.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,8 +18,8 @@ const BUSY: Duration = Duration::from_secs(10);
 const MIGRATIONS: [&str; 3] =
     [include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
-/// What a database of version 1 lacks, where it cannot be brought to the next version. Temporary views hide the tables
-/// of their names.
+/// Adds what a database of version 1 lacks, where it cannot be migrated. Each temporary view hides the table of its
+/// name.
 const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW run AS SELECT *, 0 AS deaths, 0 AS debris, NULL AS warnings, NULL AS made FROM main.run;
     CREATE TEMP VIEW job AS SELECT *, NULL AS skipped FROM main.job;
@@ -28,7 +28,7 @@ const OF_VERSION_1: &str = "PRAGMA temp_store = MEMORY;
 const OF_VERSION_2: &str = "PRAGMA temp_store = MEMORY;
     CREATE TEMP VIEW part AS SELECT *, NULL AS key FROM main.part;";
 
-/// Texts of SQLite hold names of tables and files, never values.
+/// Converts an error of SQLite. Its text holds names of tables and files, never values.
 pub(crate) fn from_sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let kind = match error.sqlite_error_code() {
@@ -49,21 +49,21 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What a file is that is called like a catalogue.
+/// A kind of file with the name of a catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Looks {
+pub(crate) enum DatabaseKind {
     Catalogue,
     /// A database without a table: one that was being made when the process died.
     Empty,
     SomethingElse,
 }
 
-/// Looks at a file without changing anything. What cannot be looked at now (it is locked, or damaged) is taken for a
-/// catalogue: whoever opens it is told.
-pub(crate) fn look_at(path: &Path) -> Looks {
+/// Looks at a file without changing anything. A file that cannot be looked at now (it is locked, or damaged) is taken
+/// for a catalogue: opening it gives the error.
+pub(crate) fn identify(path: &Path) -> DatabaseKind {
     use rusqlite::ErrorCode::NotADatabase;
     if fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
-        return Looks::Empty;
+        return DatabaseKind::Empty;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0);
@@ -76,11 +76,11 @@ pub(crate) fn look_at(path: &Path) -> Looks {
         connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))
     };
     match opened.and_then(count) {
-        Ok((0, _)) => Looks::Empty,
-        Ok((_, Some(4))) => Looks::Catalogue,
-        Ok(_) => Looks::SomethingElse,
-        Err(error) if error.sqlite_error_code() == Some(NotADatabase) => Looks::SomethingElse,
-        Err(_) => Looks::Catalogue,
+        Ok((0, _)) => DatabaseKind::Empty,
+        Ok((_, Some(4))) => DatabaseKind::Catalogue,
+        Ok(_) => DatabaseKind::SomethingElse,
+        Err(error) if error.sqlite_error_code() == Some(NotADatabase) => DatabaseKind::SomethingElse,
+        Err(_) => DatabaseKind::Catalogue,
     }
 }
 
@@ -140,29 +140,31 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 }
 
 /// A connection that reads.
-pub(crate) struct Reading {
+pub(crate) struct ReadConnection {
     connection: Connection,
-    /// Of a database that is taken to be immutable: SQLite does not notice when it changes all the same.
-    frozen: Option<(PathBuf, Stamp)>,
+    /// Set for a database that is taken to be immutable: SQLite does not notice when it changes all the same.
+    frozen: Option<(PathBuf, FileStamp)>,
 }
 
 /// Size, time of change and inode of the database.
-type Stamp = (u64, i64, i64, u64);
+type FileStamp = (u64, i64, i64, u64);
 
-fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path)
-        .map_or_else(|_| Stamp::default(), |meta| (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+fn stamp(path: &Path) -> FileStamp {
+    fs::metadata(path).map_or_else(
+        |_| FileStamp::default(),
+        |meta| (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()),
+    )
 }
 
-impl Reading {
-    /// Beside a connection that writes.
-    pub(crate) fn live(path: &Path) -> Result<Reading> {
-        Ok(Reading { connection: open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, frozen: None })
+impl ReadConnection {
+    /// Opens a connection beside one that writes.
+    pub(crate) fn live(path: &Path) -> Result<ReadConnection> {
+        Ok(ReadConnection { connection: open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, frozen: None })
     }
 
-    /// Of a database that is not written to from here. Where its log cannot be read with it (on a medium that cannot be
-    /// written to), it is read as it was when the log was moved into it last.
-    pub(crate) fn of_read_only(path: &Path) -> Result<Reading> {
+    /// Opens a database that is not written to from here. Where its log cannot be read (on a medium that cannot be
+    /// written to), it is read as of the last checkpoint.
+    pub(crate) fn of_read_only(path: &Path) -> Result<ReadConnection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let place = |error: rusqlite::Error| from_sqlite(&error).at(path.display());
         let live = Connection::open_with_flags(path, flags).and_then(|connection| {
@@ -194,7 +196,7 @@ impl Reading {
             2 => connection.execute_batch(OF_VERSION_2).map_err(place)?,
             _ => {}
         }
-        Ok(Reading { connection, frozen })
+        Ok(ReadConnection { connection, frozen })
     }
 
     /// Returns the connection, a new one if the file has been changed behind it.
@@ -202,12 +204,12 @@ impl Reading {
         if let Some((path, seen)) = &self.frozen
             && stamp(path) != *seen
         {
-            *self = Reading::of_read_only(&path.clone())?;
+            *self = ReadConnection::of_read_only(&path.clone())?;
         }
         Ok(&self.connection)
     }
 
-    /// Returns a value that is another one after some other process has changed the database.
+    /// Returns a value that differs after another process has changed the database.
     pub(crate) fn version(&mut self) -> Result<i64> {
         let connection = self.connection()?;
         let version: rusqlite::Result<i64> =

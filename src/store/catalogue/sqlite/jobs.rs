@@ -9,14 +9,14 @@ use crate::error::{Error, Kind, Result};
 use crate::store::catalogue::{Job, Jobs, Run};
 use crate::store::clock::{from_ms, to_ms};
 
-/// Reads a job. An instant that is out of any calendar is taken for none; `said` hears of it.
-fn job_in(row: &Row<'_>, said: &dyn Fn(&str)) -> rusqlite::Result<Job> {
+/// Reads a job. An instant outside of the calendar counts as missing, and is reported.
+fn job_in(row: &Row<'_>, report: &dyn Fn(&str)) -> rusqlite::Result<Job> {
     let name: String = row.get("name")?;
     let instant = |column: &str| {
         let Some(ms) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
         let instant = from_ms(ms);
         if instant.is_none() {
-            said(&format!(
+            report(&format!(
                 "jobs/{name}.json: its {column:?} in the catalogue, {ms}, is no instant: it is taken as missing"
             ));
         }
@@ -36,22 +36,22 @@ impl Jobs for Sqlite {
     fn jobs(&self) -> Result<Vec<Job>> {
         self.read(|c| {
             let mut query = c.prepare_cached("SELECT * FROM job ORDER BY name")?;
-            self.collect(query.query_map([], |row| job_in(row, &|text| self.said.once(text)))?)
+            self.collect(query.query_map([], |row| job_in(row, &|text| self.log_once.error(text)))?)
         })
     }
 
     fn job(&self, name: &str) -> Result<Option<Job>> {
         self.read(|c| {
-            let job = |row: &Row<'_>| job_in(row, &|text| self.said.once(text));
+            let job = |row: &Row<'_>| job_in(row, &|text| self.log_once.error(text));
             c.prepare_cached("SELECT * FROM job WHERE name = ?1")?.query_row([name], job).optional()
         })
     }
 
     fn schedule(&self, job: &Job, run: &Run) -> Result<()> {
         self.write(|tx| {
-            let unsaid = |row: &Row<'_>| job_in(row, &|_| ());
+            let silently = |row: &Row<'_>| job_in(row, &|_| ());
             let sql = "SELECT * FROM job WHERE name = ?1";
-            let now = tx.prepare_cached(sql)?.query_row([&job.name], unsaid).optional()?;
+            let now = tx.prepare_cached(sql)?.query_row([&job.name], silently).optional()?;
             if now.as_ref() != Some(job) || runs::is_pending(tx, &job.name)? {
                 return Ok(());
             }
@@ -105,7 +105,7 @@ impl Jobs for Sqlite {
                 return Ok(is_there);
             }
             runs::delete_scheduled(tx, to)?;
-            runs::orphan(tx, to)?;
+            runs::detach(tx, to)?;
             tx.execute("DELETE FROM job WHERE name = ?1", [to])?;
             tx.execute("UPDATE job SET name = ?2 WHERE name = ?1", [from, to])?;
             tx.execute(
@@ -121,7 +121,7 @@ impl Jobs for Sqlite {
     fn delete_job(&self, name: &str) -> Result<bool> {
         self.write(|tx| {
             runs::delete_scheduled(tx, name)?;
-            runs::orphan(tx, name)?;
+            runs::detach(tx, name)?;
             Ok(tx.execute("DELETE FROM job WHERE name = ?1", [name])? > 0)
         })
     }

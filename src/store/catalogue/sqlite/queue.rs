@@ -1,5 +1,5 @@
-//! The queue of runs: each transition asks for the id, the fence and the status that it leads from, in the transaction that
-//! makes it.
+//! The queue of runs: each transition checks the id, the fence and the status that it starts from, in the transaction
+//! that makes it.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -20,7 +20,7 @@ use crate::store::catalogue::{
 };
 use crate::store::clock::to_ms;
 
-/// The run that is executed by that claim, and by no other.
+/// Selects the run that is executed under that claim, and under no other.
 const HELD: &str = "id = ?1 AND attempts = ?2 AND status = 'In Progress'";
 
 fn claim_of(run: Run) -> Claim {
@@ -143,7 +143,7 @@ impl Queue for Sqlite {
     }
 
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>> {
-        // Whoever attends is the only process that executes runs.
+        // The process that attends is the only one that executes runs.
         let runs = self.runs_that_are(Status::InProgress)?;
         Ok(runs.into_iter().filter(|run| !holds(&run.id)).map(claim_of).collect())
     }

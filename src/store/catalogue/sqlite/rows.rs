@@ -9,7 +9,7 @@ pub(crate) fn unreadable(what: impl Into<String>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into().into())
 }
 
-/// Reads the id of a run. File names are made of it, so that only one of the right form is taken.
+/// Reads the id of a run. File names are made of it, so that only an id of the right form is taken.
 pub(crate) fn id_in(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
     let id: String = row.get(column)?;
     if is_run_id(&id) {

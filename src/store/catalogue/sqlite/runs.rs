@@ -1,4 +1,4 @@
-//! The runs of jobs, and how they change from queued to finished.
+//! The runs of jobs, and how they change while they are not executed.
 
 use std::time::SystemTime;
 
@@ -12,14 +12,14 @@ use crate::store::clock::{from_ms, to_ms};
 
 pub(super) fn run_in(row: &Row<'_>) -> rusqlite::Result<Run> {
     let id = id_in(row, "id")?;
-    read(row).map_err(|error| unreadable(format!("run {id}: {error}")))
+    fields_in(row).map_err(|error| unreadable(format!("run {id}: {error}")))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
+fn fields_in(row: &Row<'_>) -> rusqlite::Result<Run> {
     let instant = |name: &str| row.get::<_, Option<i64>>(name).map(|ms| ms.and_then(from_ms));
     let count = |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.and_then(|n| u64::try_from(n).ok()));
     let status: String = row.get("status")?;
-    // As it is compared in the database.
+    // Compared exactly, as in the database.
     let status = Status::STORED
         .iter()
         .copied()
@@ -76,8 +76,8 @@ pub(super) fn insert(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// Takes the runs of a job that goes from it: one that comes under its name has nothing to do with them.
-pub(super) fn orphan(tx: &Transaction<'_>, job: &str) -> rusqlite::Result<()> {
+/// Detaches the queued and running runs of a job that is deleted: a later job of that name has nothing to do with them.
+pub(super) fn detach(tx: &Transaction<'_>, job: &str) -> rusqlite::Result<()> {
     let sql = "UPDATE run SET job = NULL WHERE job = ?1 AND status IN ('Queued', 'In Progress')";
     tx.execute(sql, [job]).map(drop)
 }
@@ -87,7 +87,7 @@ pub(super) fn delete_scheduled(tx: &Transaction<'_>, job: &str) -> rusqlite::Res
     tx.execute("DELETE FROM run WHERE job = ?1 AND status = 'Scheduled'", [job]).map(drop)
 }
 
-/// Returns true if a job has a run to come or under way. A run that cannot be read is none.
+/// Returns true if a job has a run to come or under way. A run that cannot be read does not count.
 pub(super) fn is_pending(tx: &Transaction<'_>, job: &str) -> rusqlite::Result<bool> {
     let sql = "SELECT * FROM run WHERE job = ?1 AND status IN ('Scheduled', 'Queued', 'In Progress')";
     let mut query = tx.prepare_cached(sql)?;
@@ -206,7 +206,7 @@ fn cancel(tx: &Transaction<'_>, id: &str, now: SystemTime) -> rusqlite::Result<(
     tx.execute(sql, params![id, to_ms(now)]).map(drop)
 }
 
-/// Has a job do without a run that is still to come: the next one is that after it.
+/// Has a job skip its run that is still to come: the next one is the one after it.
 fn skip_scheduled(tx: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
     let sql = "UPDATE job SET skipped = run.scheduled FROM run
                WHERE run.id = ?1 AND run.status = 'Scheduled' AND job.name = run.job";

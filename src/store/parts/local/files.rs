@@ -82,7 +82,7 @@ impl AsFd for Files {
     }
 }
 
-/// A name that stays within its directory.
+/// Returns a name that stays within its directory.
 fn plain(name: &str) -> Result<CString> {
     let is_plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
     let refused = || Error::new(Kind::Invalid, "a name of a stored file is no file name");

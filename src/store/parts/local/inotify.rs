@@ -8,7 +8,8 @@ use notify::{RecursiveMode, Watcher as _};
 use crate::format::part_name::{concerns_a_set, is_unfinished};
 use crate::store::watch::Announcer;
 
-/// Has changes of a directory announced; `None` where the kernel does not tell of all of them.
+/// Has changes of a directory announced for as long as the returned value lives; `None` where the kernel does not
+/// report all of them.
 pub(crate) fn announce(dir: &Path, announcer: Announcer) -> Option<Box<dyn Send>> {
     if is_remote(dir) {
         return None;
@@ -24,7 +25,7 @@ pub(crate) fn announce(dir: &Path, announcer: Announcer) -> Option<Box<dyn Send>
     Some(Box::new(watcher))
 }
 
-/// Returns true for what may change what a scan finds.
+/// Returns true for an event that may change what a scan finds.
 fn is_relevant(event: &Event, watched: &Path) -> bool {
     let (written, named) = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => (true, false),
@@ -38,7 +39,7 @@ fn is_relevant(event: &Event, watched: &Path) -> bool {
         // The directory itself: it was moved, deleted or its permissions were changed.
         path == watched || path.file_name().and_then(|name| name.to_str()).is_some_and(concerns)
     };
-    // Without a path it says that events were lost.
+    // An event without a path says that events were lost.
     written && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(|path| of_path(path)))
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::io::{FileReader, ReadAt, with_scratch};
 
-/// How much is compared at a time.
+/// Bytes that are compared at a time.
 const STEP: usize = 128 << 10;
 /// Files that differ mostly do so in one of these pieces, which are looked at first.
 const SAMPLES: u64 = 16;
@@ -50,7 +50,7 @@ fn same_piece(a: &FileReader, b: &FileReader, at: u64) -> Result<Option<u64>> {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::io::{Cancel, Seen, look_at};
+    use crate::io::{Cancel, version_of};
     use std::fs::File;
     use std::os::unix::fs::FileExt;
     use std::path::{Path, PathBuf};
@@ -111,8 +111,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (sparse(dir.path().join("a"), 1 << 20, &[]), sparse(dir.path().join("b"), 1 << 20, &[]));
         let stop = Cancel::new();
-        let seen = |path: &Path| Seen { version: look_at(path).unwrap(), stop: stop.clone() };
-        let readers = [&a, &b].map(|path| FileReader::open_seen(path, &seen(path)).unwrap());
+        let open =
+            |path: &PathBuf| FileReader::open_version(path, &version_of(path).unwrap(), &stop).unwrap();
+        let readers = [&a, &b].map(open);
         stop.cancel();
         assert_eq!(same_content(&readers[0], &readers[1]).unwrap_err().kind(), Kind::Cancelled);
     }

@@ -1,4 +1,4 @@
-//! A file on its way to become a part.
+//! A file that is going to be a part.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::error::Result;
 use crate::store::parts::{PartSink, new_file};
 
-/// A file that goes with this value, unless it is finished.
+/// A file that is deleted on drop, unless it is finished.
 pub(crate) struct Sink {
     path: PathBuf,
     file: File,

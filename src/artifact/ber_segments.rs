@@ -6,30 +6,35 @@
 //!
 //! Real producers write segments of one size and one or two others at the end. So the size is learnt from the first
 //! and, where the end agrees with it, only the headers that a read steps on are looked at. Otherwise all headers are
-//! read once and their places remembered as runs.
+//! read once and their positions kept as extents.
 
 use std::sync::Arc;
 
-use super::mode::Mode;
-use super::transfer::hold;
+use super::addressing::Addressing;
+use super::transfer::reserve;
 use crate::error::{Error, Kind, Result};
-use crate::format::ber::{self, Fault};
-use crate::format::cms::Content;
-use crate::format::extents::{Extents, Piece};
+use crate::format::ber::{self, BerError};
+use crate::format::cms::EncryptedContent;
+use crate::format::extents::{Extent, Extents};
 use crate::io::{Budget, ReadAt, Reader, Share, Slice, available, with_scratch};
 
 /// Longest header of a segment.
 const MAX_HEADER: usize = 10;
-/// As many segments are always walked through.
+/// Up to this many segments are always walked through.
 const FEW: u64 = 64;
 /// Nesting of constructed segments.
 const MAX_DEPTH: usize = 16;
-/// How much is read at a time to find headers.
+/// Octets that are read at a time to find headers.
 const WINDOW: usize = 64 << 10;
 
-/// Opens the ciphertext of a message of which `message` are all octets; also returns the position where it ends,
+/// Opens the ciphertext of a message, given all octets of it; also returns the position where the ciphertext ends,
 /// before any end-of-contents octets.
-pub fn open(message: &Reader, content: Content, mode: Mode, budget: &Arc<Budget>) -> Result<(Reader, u64)> {
+pub fn open(
+    message: &Reader,
+    content: EncryptedContent,
+    addressing: Addressing,
+    budget: &Arc<Budget>,
+) -> Result<(Reader, u64)> {
     if !content.constructed {
         let len = content.len.ok_or_else(|| Error::damaged("a primitive content of indefinite length"))?;
         let end = end_of(content.start, len, message)?;
@@ -39,18 +44,18 @@ pub fn open(message: &Reader, content: Content, mode: Mode, budget: &Arc<Budget>
         Some(len) => end_of(content.start, len, message)?,
         None => message.len(),
     };
-    let walk = Walk { message, limit, definite: content.len.is_some(), budget };
-    if mode == Mode::Regular
+    let walk = SegmentWalk { message, limit, definite: content.len.is_some(), budget };
+    if addressing == Addressing::Regular
         && let Some(found) = walk.regular(content.start)?
     {
         return Ok(found);
     }
     let mut extents = Extents::default();
     let (end, share) = walk.index(content.start, &mut extents)?;
-    Ok((Arc::new(Segments { message: message.clone(), extents, header: None, _share: share }), end))
+    Ok((Arc::new(SegmentReader { message: message.clone(), extents, header: None, _share: share }), end))
 }
 
-/// Returns where `len` octets from `start` on end, if the message has so many.
+/// Returns where `len` octets from `start` on end, if the message is that long.
 fn end_of(start: u64, len: u64, message: &Reader) -> Result<u64> {
     start.checked_add(len).filter(|&end| end <= message.len()).ok_or_else(|| {
         Error::damaged(format!(
@@ -59,15 +64,15 @@ fn end_of(start: u64, len: u64, message: &Reader) -> Result<u64> {
     })
 }
 
-/// Going from header to header.
-struct Walk<'a> {
+/// Steps from header to header.
+struct SegmentWalk<'a> {
     message: &'a Reader,
     limit: u64,
     definite: bool,
     budget: &'a Arc<Budget>,
 }
 
-impl Walk<'_> {
+impl SegmentWalk<'_> {
     /// Returns the reader and the end if the segments look regular from both ends, and there are many.
     fn regular(&self, start: u64) -> Result<Option<(Reader, u64)>> {
         let head = self.message.read_vec(start, MAX_HEADER)?;
@@ -75,14 +80,14 @@ impl Walk<'_> {
         let (Some(len), ber::OCTET_STRING) = (first.len.filter(|&len| len >= 16), first.tag) else {
             return Ok(None);
         };
-        // A length near 2^64 is none of a segment; the index says so with its place.
+        // No segment has a length near 2^64; the index reports it with its position.
         let Some(stride) = len.checked_add(first.size as u64) else { return Ok(None) };
         let most = self.limit.saturating_sub(start) / stride;
         if most <= FEW {
             return Ok(None);
         }
         let header = head[..first.size].to_vec();
-        // Behind the equal segments come others and what closes the message: together less than a few strides.
+        // After the equal segments come others and what closes the message: together less than a few strides.
         for count in (most.saturating_sub(4)..=most).rev() {
             let at = start + (count - 1) * stride;
             if self.message.read_vec(at, header.len())? != header || at + stride > self.limit {
@@ -92,7 +97,10 @@ impl Walk<'_> {
             return Ok(match self.index(at + stride, &mut extents) {
                 Ok((end, share)) => {
                     let message = self.message.clone();
-                    Some((Arc::new(Segments { message, extents, header: Some(header), _share: share }), end))
+                    Some((
+                        Arc::new(SegmentReader { message, extents, header: Some(header), _share: share }),
+                        end,
+                    ))
                 }
                 Err(error) if error.kind().is_transient() => return Err(error),
                 Err(_) => None,
@@ -116,7 +124,7 @@ impl Walk<'_> {
                 return Ok((at, share));
             }
             let limit = open.iter().rev().find_map(|&end| end).unwrap_or(self.limit);
-            let header = ber::header(window.at(at)?).map_err(|fault| fault_at(fault, at))?;
+            let header = ber::header(window.at(at)?).map_err(|error| error_at(error, at))?;
             let body = at + header.size as u64;
             if header.is_end_of_contents() {
                 match open.pop() {
@@ -144,7 +152,7 @@ impl Walk<'_> {
             match (header.tag, end) {
                 (ber::OCTET_STRING, Some(end)) => {
                     extents.push(body, end - body)?;
-                    hold(&mut share, extents.memory())?;
+                    reserve(&mut share, extents.memory())?;
                     at = end;
                 }
                 (tag, _) if tag == ber::OCTET_STRING | ber::CONSTRUCTED && open.len() < MAX_DEPTH => {
@@ -162,10 +170,12 @@ impl Walk<'_> {
     }
 }
 
-fn fault_at(fault: Fault, at: u64) -> Error {
-    match fault {
-        Fault::Short => Error::damaged(format!("the encrypted content breaks off at octet {at} (cut off?)")),
-        Fault::Bad(what) => Error::damaged(format!("{what} at octet {at}")),
+fn error_at(error: BerError, at: u64) -> Error {
+    match error {
+        BerError::Short => {
+            Error::damaged(format!("the encrypted content breaks off at octet {at} (cut off?)"))
+        }
+        BerError::Bad(what) => Error::damaged(format!("{what} at octet {at}")),
     }
 }
 
@@ -191,19 +201,19 @@ impl Window<'_> {
     }
 }
 
-struct Segments {
+struct SegmentReader {
     message: Reader,
     extents: Extents,
-    /// The header of the segments of the first run, where they have not all been looked at.
+    /// The header of the segments of the first series, where not all of them have been looked at.
     header: Option<Vec<u8>>,
     /// Memory of the extents.
     _share: Share,
 }
 
-impl Segments {
-    /// Returns the header that must stand before the payload of a piece, if that is to be checked.
-    fn unchecked(&self, piece: &Piece) -> Option<&[u8]> {
-        self.header.as_deref().filter(|_| piece.run == 0)
+impl SegmentReader {
+    /// Returns the header that must stand before the payload of an extent, if that is to be checked.
+    fn unchecked(&self, extent: &Extent) -> Option<&[u8]> {
+        self.header.as_deref().filter(|_| extent.series == 0)
     }
 
     fn check(&self, found: &[u8], expected: &[u8], at: u64) -> Result<()> {
@@ -218,15 +228,15 @@ impl Segments {
         with_scratch((span.end - span.start) as usize, |octets| {
             self.message.read_exact_at(octets, span.start)?;
             let mut done = 0;
-            for piece in self.extents.pieces(offset, buf.len() as u64) {
-                if let Some(expected) = self.unchecked(&piece) {
-                    let header_at = piece.payload - expected.len() as u64;
+            for extent in self.extents.range(offset, buf.len() as u64) {
+                if let Some(expected) = self.unchecked(&extent) {
+                    let header_at = extent.payload - expected.len() as u64;
                     if header_at >= span.start {
                         let at = (header_at - span.start) as usize;
                         self.check(&octets[at..at + expected.len()], expected, header_at)?;
                     }
                 }
-                let (at, len) = ((piece.physical - span.start) as usize, piece.len as usize);
+                let (at, len) = ((extent.physical - span.start) as usize, extent.len as usize);
                 buf[done..done + len].copy_from_slice(&octets[at..at + len]);
                 done += len;
             }
@@ -235,7 +245,7 @@ impl Segments {
     }
 }
 
-impl ReadAt for Segments {
+impl ReadAt for SegmentReader {
     fn len(&self) -> u64 {
         self.extents.len()
     }
@@ -243,7 +253,7 @@ impl ReadAt for Segments {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let n = available(self.len(), offset, buf.len());
         let buf = &mut buf[..n];
-        let Some(first) = self.extents.pieces(offset, n as u64).next() else { return Ok(0) };
+        let Some(first) = self.extents.range(offset, n as u64).next() else { return Ok(0) };
         let mut start = first.physical;
         if let Some(expected) = self.unchecked(&first) {
             let header_at = first.payload - expected.len() as u64;
@@ -253,20 +263,20 @@ impl ReadAt for Segments {
                 self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
             }
         }
-        let last = self.extents.pieces(offset + n as u64 - 1, 1).next().map_or(start, |p| p.physical + 1);
+        let last = self.extents.range(offset + n as u64 - 1, 1).next().map_or(start, |p| p.physical + 1);
         if last - start <= 2 * n as u64 + WINDOW as u64 {
             self.read_span(buf, offset, start..last)?;
             return Ok(n);
         }
-        // So much lies between the pieces that reading it would cost more than a read for each.
+        // So much lies between the extents that reading it would cost more than a read for each.
         let mut done = 0;
-        for piece in self.extents.pieces(offset, n as u64) {
-            if let Some(expected) = self.unchecked(&piece).filter(|_| piece.physical == piece.payload) {
-                let header_at = piece.payload - expected.len() as u64;
+        for extent in self.extents.range(offset, n as u64) {
+            if let Some(expected) = self.unchecked(&extent).filter(|_| extent.physical == extent.payload) {
+                let header_at = extent.payload - expected.len() as u64;
                 self.check(&self.message.read_vec(header_at, expected.len())?, expected, header_at)?;
             }
-            let len = piece.len as usize;
-            self.message.read_exact_at(&mut buf[done..done + len], piece.physical)?;
+            let len = extent.len as usize;
+            self.message.read_exact_at(&mut buf[done..done + len], extent.physical)?;
             done += len;
         }
         Ok(n)
@@ -286,9 +296,9 @@ mod tests {
         octets[68 * stride + 4] -= 1;
         octets.extend([0x04, 0].repeat(150_000));
         octets.extend([&[0x04, 16][..], &[7; 16], &[0, 0]].concat());
-        let content = Content { start: 0, len: None, constructed: true };
+        let content = EncryptedContent { start: 0, len: None, constructed: true };
         let message: Reader = Arc::new(octets);
-        let (segments, _) = open(&message, content, Mode::Regular, &Budget::unlimited()).unwrap();
+        let (segments, _) = open(&message, content, Addressing::Regular, &Budget::unlimited()).unwrap();
         assert_eq!(segments.len(), 70 * LEN as u64 + 16);
         let error = segments.read_vec(68 * LEN as u64, 2 * LEN + 16).unwrap_err();
         assert_eq!(error.kind(), Kind::Irregular);
@@ -301,10 +311,10 @@ mod tests {
     #[test]
     fn lengths_of_eight_octets_are_read_and_those_that_would_wrap_are_refused_with_their_place() {
         let open = |octets: Vec<u8>, len: Option<u64>| {
-            let content = Content { start: 0, len, constructed: true };
+            let content = EncryptedContent { start: 0, len, constructed: true };
             let message: Reader = Arc::new(octets);
-            let [regular, indexed] = [Mode::Regular, Mode::Indexed]
-                .map(|mode| open(&message, content, mode, &Budget::unlimited()));
+            let [regular, indexed] = [Addressing::Regular, Addressing::Indexed]
+                .map(|addressing| open(&message, content, addressing, &Budget::unlimited()));
             match (regular, indexed) {
                 (Ok(regular), Ok(_)) => Ok(regular.0.read_vec(0, 10_000).unwrap()),
                 (Err(regular), Err(indexed)) => {

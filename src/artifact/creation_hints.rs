@@ -1,28 +1,32 @@
-//! What a zip tells of when it was made.
+//! What a zip says about when it was made.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::directory::entry_at;
-use super::member::{self, Shared};
+use super::member::{self, MemberResources};
 use super::set::Zip;
 use crate::error::{Error, Result};
 use crate::format::zip_time;
 use crate::io::Reader;
 
-/// Times before this (1990) are what writers put where they have none.
+/// Times before this (1990) are what writers put in when they have none.
 const FIRST: Duration = Duration::from_secs(631_152_000);
 
-/// A zip, looked at for when it was made.
-pub(crate) struct Survey {
+/// Hints at when a zip was made.
+pub(crate) struct CreationHints {
     /// When the newest of its members was last changed, as far as they have times.
     pub(crate) newest: Option<SystemTime>,
-    /// The member that was asked for.
+    /// The member that was asked for, if it can be read.
     pub(crate) member: Option<Reader>,
 }
 
 /// Reads the central directory once. `name` is a member at the top of the tree.
-pub(crate) fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result<Survey> {
+pub(crate) fn creation_hints(
+    zip: &Arc<Zip>,
+    name: &str,
+    shared: &Arc<MemberResources>,
+) -> Result<CreationHints> {
     let (mut newest, mut named) = (UNIX_EPOCH + FIRST, None);
     zip.each_entry(|entry, at| {
         newest = newest.max(zip_time::modified(entry));
@@ -39,10 +43,10 @@ pub(crate) fn survey(zip: &Arc<Zip>, name: &str, shared: &Arc<Shared>) -> Result
             member::open(&archive, entry, header, shared)
         })
     };
-    // A member that cannot be read tells nothing.
+    // A member that cannot be read is no hint.
     let member = match named.map(open).transpose() {
         Err(error) if error.kind().is_transient() => return Err(error),
         opened => opened.unwrap_or_default(),
     };
-    Ok(Survey { newest: Some(newest).filter(|newest| *newest > UNIX_EPOCH + FIRST), member })
+    Ok(CreationHints { newest: Some(newest).filter(|newest| *newest > UNIX_EPOCH + FIRST), member })
 }

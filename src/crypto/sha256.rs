@@ -1,6 +1,6 @@
 //! SHA-256 over bytes that come piece by piece.
 
-/// A digest on its way.
+/// A digest that is being computed.
 #[derive(Clone, Default)]
 pub(crate) struct Sha256(openssl::sha::Sha256);
 

@@ -20,31 +20,31 @@ pub struct StoredFile {
     pub(crate) mtime: SystemTime,
     /// Changes whenever the file may hold other bytes than before.
     pub(crate) version: Version,
-    /// What is known of a part that we wrote.
+    /// What is known about a part that we wrote.
     pub(crate) written: Option<Box<Written>>,
-    location: Arc<Location>,
+    access: Arc<ReadAccess>,
 }
 
-/// Where files are, for all of them.
-struct Location {
+/// Access to the files of a location, shared by all of them.
+struct ReadAccess {
     parts: Arc<dyn Parts>,
     stop: Cancel,
 }
 
-impl fmt::Debug for Location {
+impl fmt::Debug for ReadAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Location").finish_non_exhaustive()
+        f.debug_struct("ReadAccess").finish_non_exhaustive()
     }
 }
 
 /// Files are compared with others of the same store only.
-impl PartialEq for Location {
-    fn eq(&self, _other: &Location) -> bool {
+impl PartialEq for ReadAccess {
+    fn eq(&self, _other: &ReadAccess) -> bool {
         true
     }
 }
 
-impl Eq for Location {}
+impl Eq for ReadAccess {}
 
 impl StoredFile {
     pub fn size(&self) -> u64 {
@@ -61,9 +61,9 @@ impl StoredFile {
         }
     }
 
-    /// Opens it, if it is still what was looked at. What we wrote is verified as it is read.
+    /// Opens the file, if it has not changed since it was looked at. What we wrote is verified as it is read.
     pub(crate) fn open(&self) -> Result<Reader> {
-        let reader = self.location.parts.open(&self.part(), &self.location.stop)?;
+        let reader = self.access.parts.open(&self.part(), &self.access.stop)?;
         match &self.written {
             None => Ok(reader),
             Some(written) => {
@@ -74,7 +74,7 @@ impl StoredFile {
     }
 
     fn is_same(&self, other: &StoredFile) -> Result<bool> {
-        let Location { parts, stop } = &*self.location;
+        let ReadAccess { parts, stop } = &*self.access;
         Ok(self.size == other.size && parts.same(&self.part(), &other.part(), stop)?)
     }
 }
@@ -102,7 +102,7 @@ impl fmt::Debug for Written {
     }
 }
 
-/// The files of a set by their place, each with whether its name is that of a further download.
+/// The files of a set by their ordinal, each with whether its name is that of a further download.
 type Downloads = BTreeMap<Ordinal, Vec<(bool, Arc<StoredFile>)>>;
 
 /// One part of a set, with further downloads of it, if there are any.
@@ -116,17 +116,17 @@ pub struct StoredPart {
 /// All parts of one export that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSet {
-    /// What the names of all parts begin with: `export-<uuid>`.
+    /// The beginning of the names of all parts: `export-<uuid>`.
     pub(crate) stem: String,
     /// In the order of their ordinals. An empty file is no part: a browser makes one to keep the name for a download.
     pub parts: Vec<StoredPart>,
-    /// Parts that are not there yet, but on their way.
+    /// Parts that are missing, but being downloaded.
     pub(crate) downloading: BTreeSet<Ordinal>,
     /// Hash of names and versions of all files of the set.
     pub(crate) digest: [u8; 16],
     /// When the export was made; as far as its files tell, that is their oldest modification time.
     pub(crate) made: SystemTime,
-    /// The run that it is of, where the catalogue knows.
+    /// The run that has made it, if a catalogue knows one.
     pub run: Option<String>,
 }
 
@@ -155,9 +155,9 @@ impl StoredSet {
         StoredSet { stem, parts, downloading, digest, made, run: None }
     }
 
-    /// Returns the same set as that of a run, made when the run ended.
+    /// Returns the same set as the artifact of a run, made when the run ended.
     ///
-    /// `is_deleted` and `written` tell what is known of each part by its name.
+    /// `is_deleted` and `written` tell what is known about each part by its name.
     pub(crate) fn of_run(
         &self,
         run: String,
@@ -193,31 +193,36 @@ impl StoredSet {
     }
 }
 
-/// What a location holds at one moment.
+/// The files of a location at one moment, and the sets that they make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct GroupedFiles {
     pub(crate) sets: BTreeMap<String, Arc<StoredSet>>,
     /// Every encrypted file, by its name.
     pub(crate) files: BTreeMap<String, Arc<StoredFile>>,
 }
 
-/// Where files come from.
+/// The origin of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// They are downloaded: one of no bytes keeps the name for a part that is on its way.
+    /// They are downloaded: an empty file keeps the name for a part that is being downloaded.
     Downloads,
-    /// We have written them: one of no bytes is damaged.
+    /// We have written them: an empty file is damaged.
     Exports,
 }
 
 /// Groups what is listed. Reading the files fails once `stop` is raised.
-pub(crate) fn group(parts: &Arc<dyn Parts>, listing: &Listing, origin: Origin, stop: &Cancel) -> Found {
-    let location = Arc::new(Location { parts: parts.clone(), stop: stop.clone() });
+pub(crate) fn group(
+    parts: &Arc<dyn Parts>,
+    listing: &Listing,
+    origin: Origin,
+    stop: &Cancel,
+) -> GroupedFiles {
+    let access = Arc::new(ReadAccess { parts: parts.clone(), stop: stop.clone() });
     let mut files = BTreeMap::new();
     let mut sets: BTreeMap<String, Downloads> = BTreeMap::new();
     for listed in &listing.parts {
         let PartRef { key, name, size, version, mtime } = listed.clone();
-        let file = StoredFile { name, key, size, mtime, version, written: None, location: location.clone() };
+        let file = StoredFile { name, key, size, mtime, version, written: None, access: access.clone() };
         let file = Arc::new(file);
         let part = part_name::parse(&listed.name).filter(|_| origin == Origin::Exports || size > 0);
         if let Some(part) = part {
@@ -228,11 +233,11 @@ pub(crate) fn group(parts: &Arc<dyn Parts>, listing: &Listing, origin: Origin, s
     }
     let unfinished = listing.unfinished.iter().flat_map(|name| part_name::unfinished(name));
     let unfinished: Vec<_> = unfinished.map(|part| (part.stem, part.ordinal)).collect();
-    Found { sets: named(sets, &unfinished), files }
+    GroupedFiles { sets: by_shown_stem(sets, &unfinished), files }
 }
 
 /// Makes sets of files, by the stems that they are shown with.
-fn named(
+fn by_shown_stem(
     mut sets: BTreeMap<String, Downloads>,
     unfinished: &[(String, Ordinal)],
 ) -> BTreeMap<String, Arc<StoredSet>> {
@@ -260,12 +265,12 @@ mod tests {
     use crate::store::parts::local::Local;
     use std::fs;
 
-    fn scan(dir: &std::path::Path) -> Found {
+    fn scan(dir: &std::path::Path) -> GroupedFiles {
         let (parts, stop): (Arc<dyn Parts>, _) = (Arc::new(Local::new(dir)), Cancel::new());
         group(&parts, &parts.list(&stop).unwrap(), Origin::Downloads, &stop)
     }
 
-    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Found) {
+    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, GroupedFiles) {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             fs::write(dir.path().join(name), content).unwrap();
