@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! Store      plain: a location; managed: a location, a catalogue and its queue
-//! parts      locations: a directory
+//! address    what names a store, and `open` who opens it
+//! parts      locations: a directory, an object store
 //! catalogue  catalogues: SQLite
 //! ```
 
+pub mod address;
 mod atomic;
 pub mod catalogue;
 pub mod clock;
 mod log_once;
 pub mod managed;
 pub mod names;
+mod open;
 pub mod parts;
 pub mod retention;
 pub mod sets;

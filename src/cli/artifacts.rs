@@ -1,7 +1,5 @@
 //! `cddsfs artifacts STORE`: what runs have produced and how long it is kept.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -21,8 +19,8 @@ use crate::record::Record;
 Times are UTC. The size is that of the zip; stored is that of the encrypted parts. In a plain store sizes of zips are
 known with a key only: give --key FILE.")]
 pub(crate) struct Arguments {
-    /// Store, or directory with encrypted exports
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Column to sort by (default: the latest first)
     #[arg(long, value_name = "COLUMN")]
     sort: Option<Sort>,

@@ -19,8 +19,8 @@ which take no room, else as copies. To put it back, unmount the store, move it a
 
 A copy is a store like any other: mounted without -o ro it runs the jobs too, and deletes what has expired in it.")]
 pub(crate) struct Arguments {
-    /// Store that was made by cddsfs init
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// New or empty directory
     dest: PathBuf,
 }

@@ -1,7 +1,6 @@
 //! `cddsfs ls STORE RUN [PATH]` and `cddsfs cat STORE RUN PATH`: the tree without a mount.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 
@@ -20,8 +19,8 @@ const STEP: usize = 1 << 20;
   cddsfs ls store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 --key private.pem
   cddsfs ls ~/Downloads export-7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 UCS/Interaction --key private.pem")]
 pub(crate) struct ListArguments {
-    /// Directory with encrypted exports
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Which export: its id or the beginning of it
     run: String,
     /// Directory or file inside it
@@ -34,8 +33,8 @@ pub(crate) struct ListArguments {
 #[command(after_help = "Example:
   cddsfs cat store 7d9f1c52-3a64-4c1b-9e0d-5b8a2f6c4e11 manifest.json --key private.pem | jq .files")]
 pub(crate) struct CatArguments {
-    /// Directory with encrypted exports
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Which export: its id or the beginning of it
     run: String,
     /// File inside it

@@ -59,8 +59,8 @@ Exit codes:
     9  Cancelled, here or by somebody else
   130  interrupted twice: the run is cancelled by whoever runs jobs next")]
 pub(crate) struct Arguments {
-    /// Store that was made by cddsfs init
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// File with a job spec (JSON), or - for standard input
     spec: PathBuf,
     /// Wait for a run that is to come, and follow it too

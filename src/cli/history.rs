@@ -1,7 +1,5 @@
 //! `cddsfs history STORE`: the runs and how they stand.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use console::Color;
 
@@ -27,8 +25,8 @@ mod follow;
 --json writes one object a line, as in history/ of a mount. Times are UTC. With --follow the table is drawn again on a
 terminal whenever something changes; elsewhere each record that has changed is one more line.")]
 pub(crate) struct Arguments {
-    /// Store, or directory with encrypted exports
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Only runs of this status (may be given several times)
     #[arg(long, value_name = "STATUS", value_parser = parse_status)]
     status: Vec<Status>,

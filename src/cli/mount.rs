@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use nix::sched::{CloneFlags, setns};
@@ -12,13 +13,14 @@ use nix::unistd::{getegid, geteuid};
 
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
-use super::store::cache_dir;
+use super::store::{StoreArguments, cache_dir};
 use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
 use crate::mount::{Access, Needed, Phase, Settings, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
+use crate::store::address::Reach;
 use crate::store::clock::SystemClock;
 use crate::tree::{DEFAULT_CACHE, Options, Tree};
 
@@ -30,8 +32,8 @@ use crate::tree::{DEFAULT_CACHE, Options, Tree};
 
 Without a key the mount shows what is there; opening an export then fails with ENOKEY.")]
 pub(crate) struct Arguments {
-    /// Directory with encrypted exports (export-<uuid>.z01.smime ... .zip.smime)
-    store: PathBuf,
+    #[command(flatten)]
+    store: StoreArguments,
     /// Empty directory to mount on
     mountpoint: PathBuf,
     #[command(flatten)]
@@ -72,6 +74,12 @@ pub(crate) struct Arguments {
     /// Memory for what is kept of decompressing, in MiB
     #[arg(long, value_name = "N", default_value_t = (DEFAULT_CACHE >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=4096))]
     cache_mb: u32,
+    /// Memory for what is read ahead of an object store, in MiB
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(8..=4096))]
+    readahead_mb: u32,
+    /// Seconds between two listings of an object store (SIGHUP has it listed at once)
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    poll: u32,
     /// Append log lines to a file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -116,16 +124,17 @@ pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failur
     let log = arguments.log.as_deref().map(std::path::absolute).transpose().because(Reason::Usage)?;
     let log = logging::start_to(log.as_deref(), arguments.verbose).because(Reason::Usage)?;
     allow_many_open_files();
-    let store = std::fs::canonicalize(&arguments.store)
-        .map_err(|e| store_missing(e, &arguments.store))
-        .because(Reason::Store)?;
+    let store = match arguments.store.address.directory() {
+        Some(dir) => std::fs::canonicalize(dir).map_err(|e| store_missing(e, dir)).because(Reason::Store)?,
+        None => arguments.store.address.as_path().to_path_buf(),
+    };
     let mountpoint =
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
     let identities = arguments.keys.load().because(Reason::Key)?;
     // From here on nobody is asked for anything, so that no signal has to end that.
     let log = log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
-    let opened = Store::open(&store, !arguments.ro).because(Reason::Store)?;
+    let opened = arguments.store.open(&reach(arguments), !arguments.ro)?;
     let needed = needed(&opened, arguments).because(Reason::Store)?;
     check_hides_nothing(&mountpoint, &needed).because(Reason::MountPoint)?;
     let managed = opened.managed().cloned();
@@ -159,7 +168,7 @@ pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failur
 fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
     let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
     let paths = [
-        ("store", Some(store.place().to_path_buf())),
+        ("store", arguments.store.address.directory().map(|_| store.place().to_path_buf())),
         ("store", store.parts().dir()),
         ("source of exports", source),
         ("log", arguments.log.clone()),
@@ -169,6 +178,14 @@ fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
         path.map(|path| Ok(Needed { what, path: std::path::absolute(path)? }))
     };
     paths.into_iter().filter_map(absolute).collect()
+}
+
+fn reach(arguments: &Arguments) -> Reach {
+    Reach {
+        poll: Duration::from_secs(arguments.poll.into()),
+        readahead: (arguments.readahead_mb as usize) << 20,
+        ..arguments.store.reach()
+    }
 }
 
 fn store_missing(error: std::io::Error, store: &Path) -> Error {

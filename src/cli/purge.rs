@@ -1,6 +1,5 @@
 //! `cddsfs purge STORE`: deletes what has expired, and what deletions and runs that were interrupted have left.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -29,8 +28,8 @@ for an hour or its clock was believed an hour ago; this command believes a clock
 and any other with --yes. It may run beside a mount: files \
 that are open there stay readable until they are closed.")]
 pub(crate) struct Arguments {
-    /// Store that was made by cddsfs init
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Only list what would go
     #[arg(long)]
     dry_run: bool,

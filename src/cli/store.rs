@@ -1,8 +1,10 @@
 //! Opening stores for commands.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use nix::unistd::geteuid;
 
 use super::exit::{Because, Failure, Reason};
@@ -10,14 +12,71 @@ use super::keys::Keys;
 use super::logging;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
+use crate::store::address::{Address, Reach};
 use crate::store::clock::SystemClock;
 use crate::store::managed::{DirectoryKind, Managed, probe};
 use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
 
+/// A store of either kind, and how it is reached.
+#[derive(Args)]
+pub(crate) struct StoreArguments {
+    /// Directory with encrypted exports, or a folder of an object store: s3://BUCKET/FOLDER, az://CONTAINER/FOLDER,
+    /// gs://BUCKET/FOLDER, https://HOST/FOLDER (WebDAV)
+    #[arg(value_name = "STORE", value_parser = OsStringValueParser::new().try_map(|text| Address::parse(&text)))]
+    pub(crate) address: Address,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct ReachArguments {
+    /// Service that an object store is at, if not its provider's own
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Region of an object store
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// Reach an object store without TLS
+    #[arg(long)]
+    allow_http: bool,
+    /// Certificates, PEM, of authorities that are trusted beside the machine's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl ReachArguments {
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            allow_http: self.allow_http,
+            ca_file: self.ca_file.clone(),
+            ..Reach::default()
+        }
+    }
+}
+
+impl StoreArguments {
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach.reach()
+    }
+
+    pub(crate) fn open(&self, reach: &Reach, writable: bool) -> std::result::Result<Store, Failure> {
+        Store::at(&self.address, reach, writable).because(Reason::Store)
+    }
+}
+
 /// Opens a managed store; anything else is refused with what to do.
-pub(crate) fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
+pub(crate) fn managed(store: &StoreArguments) -> std::result::Result<Arc<Managed>, Failure> {
     logging::start();
+    let Some(dir) = store.address.directory() else {
+        let text = format!(
+            "{}: this is no store that exports are written to, but a folder of an object store, which is only ever read",
+            store.address
+        );
+        return Err(Failure::new(Reason::Store, text));
+    };
     if !dir.is_dir() {
         let text = format!(
             "{}: no such directory; make a store with: cddsfs init STORE --cert CERT.pem",
@@ -41,11 +100,11 @@ pub(crate) fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> 
 }
 
 /// Opens a store of either kind as the tree that a mount would show.
-pub(crate) fn tree(dir: &Path, keys: &Keys) -> std::result::Result<Tree, Failure> {
+pub(crate) fn tree(store: &StoreArguments, keys: &Keys) -> std::result::Result<Tree, Failure> {
     logging::start();
     let identities = keys.load().because(Reason::Key)?;
     let options = Options { read_only: true, ..Options::default() };
-    let store = Store::open(dir, false).because(Reason::Store)?;
+    let store = store.open(&store.reach(), false)?;
     Tree::new(store, identities, cache_dir().as_deref(), SystemClock::shared(), options)
         .because(Reason::Store)
 }

@@ -1,6 +1,5 @@
 //! `cddsfs verify STORE [RUN]...`: reads everything and says what is damaged.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -12,10 +11,9 @@ use super::keys::Keys;
 use super::show;
 use super::store;
 use super::table::Output;
-use crate::error::{At, Result};
+use crate::error::Result;
 use crate::export::json::Object;
 use crate::export::verify::{Fault, Place, Report, Subject, Verdict, subjects, verify};
-use crate::store::Store;
 use crate::store::names::id_of;
 
 mod progress;
@@ -42,8 +40,8 @@ Exit codes:
    10  something is bad
    11  nothing is bad, but something could not be checked (no fitting key, an unknown method)")]
 pub(crate) struct Arguments {
-    /// Store, or directory with encrypted exports
-    store: PathBuf,
+    #[command(flatten)]
+    store: store::StoreArguments,
     /// Which exports: their ids or the beginnings of them (default: all)
     run: Vec<String>,
     /// Show names of members also where standard output is no terminal
@@ -59,7 +57,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     super::logging::start();
     let identities = arguments.keys.load().because(Reason::Key)?;
-    let store = Store::open(&arguments.store, false).at(arguments.store.display()).because(Reason::Store)?;
+    let store = arguments.store.open(&arguments.store.reach(), false)?;
     let subjects = chosen(arguments, subjects(&store, SystemTime::now()).because(Reason::Store)?)?;
     let output = Output::stdout();
     let mut worst = Verdict::Ok;

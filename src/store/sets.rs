@@ -155,6 +155,14 @@ impl StoredSet {
         StoredSet { stem, parts, downloading, digest, made, run: None }
     }
 
+    /// Tells the location that all parts are about to be opened.
+    pub(crate) fn warm(&self) {
+        if let Some(part) = self.parts.first() {
+            let parts: Vec<PartRef> = self.parts.iter().map(|part| part.file.part()).collect();
+            part.file.access.parts.warm(&parts);
+        }
+    }
+
     /// Returns the same set as the artifact of a run, made when the run ended.
     ///
     /// `is_deleted` and `written` tell what is known about each part by its name.

@@ -1,20 +1,19 @@
 //! What a store holds at one moment: the encrypted files, grouped into sets, and the runs that are known.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::catalogue::{PART_BLOCK_HASHES, Revision, Run, StoredArtifact};
-use super::managed::{DirectoryKind, Managed, probe};
+use super::managed::Managed;
 use super::names::stem_of;
 use super::parts::local::Local;
 use super::parts::{PartRef, Parts, Version};
 use super::retention::Retention;
 use super::sets::{Origin, StoredFile, StoredSet, Written, group};
 use super::verified::BlockHashes;
-use crate::error::{At, Result};
+use crate::error::Result;
 use crate::io::Cancel;
 
 /// A store of either kind.
@@ -49,33 +48,17 @@ pub struct StoreSnapshot {
     pub(crate) next_expiry: Option<SystemTime>,
 }
 
-impl Store {
-    /// Opens a directory as what it is. A managed store that is not `writable` is not changed in any way.
-    pub fn open(dir: &Path, writable: bool) -> Result<Store> {
-        // From now on nothing on the way to it may be a link.
-        let dir = &fs::canonicalize(dir).at(dir.display())?;
-        let store = match probe(dir) {
-            DirectoryKind::Managed if writable => Managed::open(dir)?,
-            DirectoryKind::Managed => Managed::open_read_only(dir)?,
-            DirectoryKind::Plain => return Ok(Store::plain(dir)),
-            DirectoryKind::Unfinished => {
-                log::warn!(
-                    "{}: the making of a store was interrupted there: cddsfs init finishes it",
-                    dir.display()
-                );
-                return Ok(Store::plain(dir));
-            }
-            DirectoryKind::Refused(why) => {
-                log::warn!("{why}: {}", why.hint().unwrap_or_default());
-                return Ok(Store::plain(dir));
-            }
-        };
-        Ok(Store::Managed(Arc::new(store)))
+impl Plain {
+    /// `place` is what the store is named by.
+    pub(crate) fn new(place: &Path, parts: Arc<dyn Parts>) -> Plain {
+        Plain { place: place.to_path_buf(), parts }
     }
+}
 
+impl Store {
     /// Returns a directory as a plain store, whatever is in it.
     pub fn plain(dir: &Path) -> Store {
-        Store::Plain(Plain { place: dir.to_path_buf(), parts: Arc::new(Local::new(dir)) })
+        Store::Plain(Plain::new(dir, Arc::new(Local::new(dir))))
     }
 
     /// Returns the path that it was opened by, which tells stores apart.

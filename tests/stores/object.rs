@@ -10,7 +10,8 @@ use crate::support::bucket::{self, Folder};
 use crate::support::proxy::{Faults, Proxy};
 use cddsfs::error::Kind;
 use cddsfs::io::{Cancel, Reader};
-use cddsfs::store::parts::object::{Object, ObjectOptions};
+use cddsfs::store::address::Reach;
+use cddsfs::store::parts::object::Object;
 use cddsfs::store::parts::{Key, PartRef, Parts};
 
 const MIB: usize = 1 << 20;
@@ -305,7 +306,7 @@ fn changes_are_told_and_nothing_else_is_also_while_the_store_is_away() {
     let folder = Folder::new();
     folder.put("x.smime", b"1");
     let proxy = Proxy::to(&bucket::s3());
-    let options = ObjectOptions { poll: Duration::from_millis(200), ..bucket::options(&proxy.url()) };
+    let options = Reach { poll: Duration::from_millis(200), ..bucket::options(&proxy.url()) };
     let object = Arc::new(Object::open(&folder.url(), &options).unwrap());
     assert_eq!(names(&object), ["x.smime"]);
     let (told, looks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
@@ -350,10 +351,10 @@ fn a_secure_connection_needs_a_certificate_that_is_trusted() {
     let folder = Folder::new();
     folder.put("x.smime", b"0123456789");
     let tls = |ca_file: Option<&str>| {
-        let options = ObjectOptions {
+        let options = Reach {
             endpoint: Some(bucket::s3_with_tls()),
             ca_file: ca_file.map(Into::into),
-            ..ObjectOptions::default()
+            ..Reach::default()
         };
         Object::open(&folder.url(), &options)
     };
@@ -369,7 +370,7 @@ fn a_secure_connection_needs_a_certificate_that_is_trusted() {
     }
     assert!(tls(Some("/dev/null")).is_err() && tls(Some("/nowhere")).is_err());
     // Plain connections have to be allowed.
-    let plain = ObjectOptions { allow_http: false, ..bucket::options(&bucket::s3()) };
+    let plain = Reach { allow_http: false, ..bucket::options(&bucket::s3()) };
     let refused = Object::open(&folder.url(), &plain).and_then(|object| object.list(&Cancel::new()));
     assert!(refused.is_err());
 }
@@ -381,7 +382,7 @@ fn a_webdav_folder_is_read() {
     for key in ["x.smime", "%C3%BC%20b.smime", "below/y.smime", "c.txt"] {
         folder.put(key, &bytes);
     }
-    let options = ObjectOptions { allow_http: true, ..ObjectOptions::default() };
+    let options = Reach { allow_http: true, ..Reach::default() };
     let object = Object::open(&folder.webdav(), &options).unwrap();
     assert_eq!(names(&object), ["x.smime", "ü b.smime"]);
     for part in listed(&object) {

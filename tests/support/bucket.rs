@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cddsfs::store::parts::object::{Object, ObjectOptions};
+use cddsfs::store::address::Reach;
+use cddsfs::store::parts::object::Object;
 
 const BUCKET: &str = "cddsfs-tests";
 
@@ -87,8 +88,8 @@ impl Folder {
     }
 }
 
-pub fn options(endpoint: &str) -> ObjectOptions {
-    ObjectOptions { endpoint: Some(endpoint.into()), allow_http: true, ..ObjectOptions::default() }
+pub fn options(endpoint: &str) -> Reach {
+    Reach { endpoint: Some(endpoint.into()), allow_http: true, ..Reach::default() }
 }
 
 /// A client that is not ours.

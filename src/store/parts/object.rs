@@ -17,6 +17,7 @@ use super::{Key, Left, Listing, PartRef, PartSink, Parts, Space, Version};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::part_name;
 use crate::io::{Background, Cancel, Next, ReadAt, Readahead, Reader, Remote, RemoteReader};
+use crate::store::address::Reach;
 use crate::store::names;
 use crate::store::watch::{Announcer, Watch};
 
@@ -30,8 +31,6 @@ mod pin;
 mod provider;
 mod runtime;
 mod sink;
-
-pub use connect::ObjectOptions;
 
 use connect::Folder;
 use fetch::{MAX_REQUESTS, ObjectFetch};
@@ -69,7 +68,7 @@ type Warm = (Instant, Arc<Remote>);
 
 impl Object {
     /// Nothing is asked of the store yet.
-    pub fn open(url: &str, options: &ObjectOptions) -> Result<Object> {
+    pub fn open(url: &str, options: &Reach) -> Result<Object> {
         Ok(Object(Arc::new(Inner {
             folder: Folder::open(url, options)?,
             poll: options.poll,

@@ -3,7 +3,6 @@
 //! Credentials come from the environment, and from the machine where it has some, as object_store finds them; never from a URL.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use url::Url;
 use super::answers::Connector;
 use super::provider::Provider;
 use crate::error::{At, Error, Kind, Result};
+use crate::store::address::Reach;
 use crate::store::parts::Key;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,35 +27,6 @@ const READ: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(20);
 /// What fails is tried again for so long.
 const RETRY: Duration = Duration::from_secs(25);
-
-/// How a store is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectOptions {
-    /// Where the service is, if not where its provider has it.
-    pub endpoint: Option<String>,
-    pub region: Option<String>,
-    /// Connections need not be encrypted.
-    pub allow_http: bool,
-    /// Certificates of authorities that are trusted beside those of the machine, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// How often a plain store is listed.
-    pub poll: Duration,
-    /// Bytes that all readers together may hold.
-    pub readahead: usize,
-}
-
-impl Default for ObjectOptions {
-    fn default() -> ObjectOptions {
-        ObjectOptions {
-            endpoint: None,
-            region: None,
-            allow_http: false,
-            ca_file: None,
-            poll: Duration::from_secs(60),
-            readahead: 32 << 20,
-        }
-    }
-}
 
 /// A folder of a store.
 pub(crate) struct Folder {
@@ -70,7 +41,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn open(url: &str, options: &ObjectOptions) -> Result<Folder> {
+    pub(crate) fn open(url: &str, options: &Reach) -> Result<Folder> {
         let url = parse(url)?;
         let place = url.to_string();
         let prefix =
@@ -112,7 +83,7 @@ fn parse(text: &str) -> Result<Url> {
 
 type Store = (Arc<dyn ObjectStore>, Option<Arc<dyn PaginatedListStore>>);
 
-fn connect(url: &Url, options: &ObjectOptions) -> Result<Store> {
+fn connect(url: &Url, options: &Reach) -> Result<Store> {
     if let Some(endpoint) = &options.endpoint {
         parse(endpoint).map_err(|error| error.at("endpoint"))?;
     }
@@ -157,7 +128,7 @@ fn paged<S: ObjectStore + PaginatedListStore>(store: object_store::Result<S>) ->
     Ok((store.clone(), Some(store)))
 }
 
-fn client(options: &ObjectOptions) -> Result<ClientOptions> {
+fn client(options: &Reach) -> Result<ClientOptions> {
     let client = ClientOptions::new()
         .with_allow_http(options.allow_http)
         .with_connect_timeout(CONNECT)
@@ -196,7 +167,7 @@ mod tests {
     use super::*;
 
     fn refusal(url: &str) -> Error {
-        Folder::open(url, &ObjectOptions::default()).err().unwrap_or_else(|| panic!("{url} is taken"))
+        Folder::open(url, &Reach::default()).err().unwrap_or_else(|| panic!("{url} is taken"))
     }
 
     #[test]
@@ -230,15 +201,14 @@ mod tests {
         ] {
             assert_eq!(refusal(url).kind(), Kind::Invalid, "{url}");
         }
-        let options =
-            ObjectOptions { endpoint: Some("http://u:geheim@x".into()), ..ObjectOptions::default() };
+        let options = Reach { endpoint: Some("http://u:geheim@x".into()), ..Reach::default() };
         let error = Folder::open("s3://b/x", &options).err().unwrap();
         assert!(!error.to_string().contains("geheim"), "{error}");
     }
 
     #[test]
     fn keys_are_within_the_folder() {
-        let folder = |url| Folder::open(url, &ObjectOptions::default()).unwrap();
+        let folder = |url| Folder::open(url, &Reach::default()).unwrap();
         let key = Key::new("x y.smime").unwrap();
         for (url, path) in
             [("s3://b", "x y.smime"), ("s3://b/", "x y.smime"), ("s3://b/a%20b/c/", "a b/c/x y.smime")]
