@@ -124,7 +124,7 @@ fn describe(refusal: &Refusal) -> [String; 3] {
 fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result<()> {
     let when = run.scheduled.map(timestamp).unwrap_or_default();
     let line = match arguments.json {
-        true => Record::now(store, run, SystemTime::now())?.to_string(),
+        true => Record::in_full(store, run, SystemTime::now())?.to_string(),
         false => format!("{} {when}", run.id),
     };
     if let Some(job) = &run.job {

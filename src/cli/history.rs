@@ -12,7 +12,7 @@ use super::show;
 use super::store;
 use super::table::{Align, Cell, Column, Output, Table};
 use crate::error::Result;
-use crate::record::{Progress, Record};
+use crate::record::{Record, ShownProgress};
 use crate::store::catalogue::Status;
 use crate::tree::Tree;
 
@@ -140,7 +140,7 @@ impl Sort {
 }
 
 /// Of a run that has come to nothing there is nothing.
-fn progress(record: &Record) -> Option<&Progress> {
+fn progress(record: &Record) -> Option<&ShownProgress> {
     record.progress.as_ref().filter(|_| record.status == Some(Status::InProgress))
 }
 

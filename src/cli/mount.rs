@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
-use crate::mount::{Access, Needed, Phase, Settings, check_hides_nothing, check_mountpoint, serve};
+use crate::mount::{Access, MountSettings, Needed, Phase, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
 use crate::tree::{DEFAULT_CACHE, Options, Tree};
@@ -214,8 +214,8 @@ fn own_umask() -> u32 {
     mask.bits()
 }
 
-fn settings(arguments: &Arguments, store: &Path) -> Settings {
-    Settings {
+fn settings(arguments: &Arguments, store: &Path) -> MountSettings {
+    MountSettings {
         name: arguments.fsname.as_deref().unwrap_or(store.as_os_str()).to_string_lossy().into_owned(),
         access: match (arguments.allow_other, arguments.allow_root) {
             (true, _) => Access::Everybody,

@@ -32,7 +32,7 @@ pub(crate) enum Access {
     Everybody,
 }
 
-/// What a service manager is told.
+/// What a service manager is told about a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The mount answers.
@@ -43,7 +43,7 @@ pub(crate) enum Phase {
 
 /// What is asked of the kernel.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct MountSettings {
     /// Shown as the source in /proc/mounts.
     pub(crate) name: String,
     pub(crate) access: Access,
@@ -67,7 +67,7 @@ fn may_mount() -> bool {
     bits.is_some_and(|bits| bits & (1 << SYS_ADMIN) != 0)
 }
 
-fn config(settings: &Settings, writable: bool) -> Config {
+fn config(settings: &MountSettings, writable: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(source(&settings.name, may_mount())),
@@ -92,17 +92,17 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun. `companions` are
-/// dropped in the end. What is left to do then has a moment, and does not keep this from returning.
+/// Mounts the tree and serves it until it is unmounted. `tell` is called when a phase has begun. `companions` are
+/// dropped at the end. What is left to do then has a moment, and does not keep this from returning.
 pub(crate) fn serve(
     tree: Tree,
     mountpoint: &Path,
-    settings: &Settings,
+    settings: &MountSettings,
     tell: impl Fn(Phase) + Send + Sync + 'static,
     companions: impl Send + 'static,
 ) -> Result<()> {
     let (tree, tell) = (Arc::new(tree), Arc::new(tell));
-    // It is seen by whoever unmounts and by whoever serves.
+    // Both the signal handler that unmounts and the server see it; it is told once.
     let unmounted = {
         let (tell, once) = (tell.clone(), Once::new());
         Arc::new(move || once.call_once(|| tell(Phase::Unmounted)))
@@ -140,7 +140,7 @@ pub(crate) fn serve(
         if signal == SIGHUP {
             return watch.trigger();
         }
-        // Who waits for a store that hangs keeps the mount in use.
+        // Programs that wait for a store that hangs keep the mount in use.
         deadline.hurry(true);
         let unmounted = unmount_patiently(&point).or_else(|error| {
             log::warn!("{error}: unmounting it as soon as it is not in use any more");
@@ -167,7 +167,7 @@ pub(crate) fn serve(
     let ended = until_unmounted(serving, &device, mountpoint);
     unmounted();
     tree.stop();
-    // A request may have been cut off.
+    // Requests may have been cut off, and their handles not released.
     let finish = AtEnd::start("finish", move || tree.finish());
     let rest = AtEnd::start("end", move || drop((companions, on_signals, catalogue, sizer)));
     Background::end_all([finish, rest].into_iter().flatten());
@@ -213,12 +213,13 @@ fn until_unmounted(mut serving: BackgroundSession, device: &OwnedFd, mountpoint:
         match receiver.recv_timeout(LOOK) {
             Ok(joined) => break joined,
             Err(_) if !is_disconnected(device) => {}
-            // Those that do not wait for the store are at their end, too.
+            // Event loops that do not wait for the store are about to end, too.
             Err(_) => break receiver.recv_timeout(LOOK).unwrap_or(Ok(Ok(()))),
         }
     };
     let ended = ended.map(|ended| match ended {
-        // So ends an unmount while a request is under way. Where the mount is still there, somebody has broken it.
+        // An unmount while a request is under way ends like this. If the mount is still there, somebody has broken the
+        // connection.
         Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) && !is_mounted(mountpoint) => Ok(()),
         other => other,
     });
@@ -265,7 +266,7 @@ fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>
 
 fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    // What fusermount3 says ends in a line break.
+    // What fusermount3 prints ends in a line break.
     let said = error.to_string();
     let said = said.trim_end();
     let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {said}", mountpoint.display()));

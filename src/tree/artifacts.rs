@@ -54,7 +54,7 @@ pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
     artifacts.sort_by_key(|artifact| artifact.made);
     for artifact in artifacts {
         if let Some(run) = store.catalogue.run(&artifact.run)? {
-            records.push(Record::now(store, &run, now)?);
+            records.push(Record::in_full(store, &run, now)?);
         }
     }
     Ok(records)

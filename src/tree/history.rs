@@ -47,7 +47,7 @@ pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
                 match current(store, &run.id) {
                     Ok(run) => {
                         let first = run.queued.or(run.scheduled).or(run.started).unwrap_or(now);
-                        records.push((first, Record::now(store, &run, now)?));
+                        records.push((first, Record::in_full(store, &run, now)?));
                     }
                     // What has been removed since the view was made is not there any more.
                     Err(error) if error.kind() == Kind::Stale => {}
@@ -140,7 +140,7 @@ impl OfRun {
     fn now(&self, scope: &Scope) -> Result<(Run, String)> {
         let store = scope.context.managed().ok_or_else(stale)?;
         let run = current(store, &self.0.id)?;
-        let text = Record::now(store, &run, scope.now())?.pretty();
+        let text = Record::in_full(store, &run, scope.now())?.pretty();
         Ok((run, text))
     }
 }

@@ -58,7 +58,7 @@ impl Talk {
         }
         self.warn(run);
         let line = match self.form {
-            Form::Json => Record::now(store, run, SystemTime::now())?.to_string(),
+            Form::Json => Record::in_full(store, run, SystemTime::now())?.to_string(),
             Form::Bar(_) | Form::Lines => describe(store, run)?,
         };
         if let Form::Bar(bar) = &self.form {

@@ -12,7 +12,7 @@ use super::scope::Scope;
 use super::shown::ShownSet;
 use crate::error::Result;
 use crate::record::Record;
-use crate::record::csv::{Column, render};
+use crate::record::csv::{CsvColumn, render};
 use crate::store::catalogue::Revision;
 
 pub(crate) const NAME: &str = "index.csv";
@@ -22,7 +22,7 @@ type Stamp = (Revision, u64);
 
 pub(crate) struct Index {
     ino: Ino,
-    columns: &'static [Column],
+    columns: &'static [CsvColumn],
     has: fn(&Record) -> bool,
     /// That of a managed store as it was made last: directories are listed more often than they change.
     kept: Mutex<Option<(Stamp, Arc<String>)>>,
@@ -30,7 +30,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// A table in the directory of that name; `has` tells which records are in it.
-    pub(crate) fn new(directory: &str, columns: &'static [Column], has: fn(&Record) -> bool) -> Index {
+    pub(crate) fn new(directory: &str, columns: &'static [CsvColumn], has: fn(&Record) -> bool) -> Index {
         let ino = hash_number(&[b"index\0", directory.as_bytes()]);
         Index { ino, columns, has, kept: Mutex::default() }
     }

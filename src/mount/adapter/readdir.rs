@@ -1,4 +1,4 @@
-//! Filling replies with what a directory lists.
+//! READDIR and READDIRPLUS: fills replies with the entries of a directory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +23,10 @@ impl Adapter {
         });
     }
 
-    /// The same, with those attributes that are there to be had.
+    /// The same, with the attributes that can be had without work.
     pub(crate) fn fill_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (tree, known) = (self.tree.clone(), self.tree.clone());
-        // Of the next entry, once one is in the reply.
+        // Offset behind the last entry that is in the reply.
         let reached = Arc::new(AtomicU64::new(offset));
         let from = reached.clone();
         let stand_in = move |mut reply: ReplyDirectoryPlus| {
