@@ -16,7 +16,7 @@ use fuser::{
 
 use super::deadline::{Answer, Pending};
 use crate::error::{Error, Kind, Result};
-use crate::tree::{Asked, Caching, Changes, Needs, OpenMode, Place, Tree};
+use crate::tree::{Caching, Changes, Needs, OpenMode, Place, Question, Tree};
 
 mod answer;
 mod ask;
@@ -206,12 +206,12 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
@@ -239,7 +239,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| tree.getattr(ino.0, fh.map(|fh| fh.0)));
     }
 
@@ -250,7 +250,7 @@ impl Filesystem for Adapter {
                 tree.open_for_writing(ino.0, mode).map(|handle| OpenReply { handle, flags: WRITTEN })
             });
         }
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Open);
         self.answer(reply, needs, move |tree| {
             tree.open(ino.0).map(|(handle, caching)| OpenReply { handle, flags: open_flags(caching) })
         });
@@ -294,7 +294,7 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         // Only SEEK_DATA and SEEK_HOLE come here.
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| seek(tree.getattr(ino.0, Some(fh.0))?.0.size, offset, whence));
     }
 
@@ -349,7 +349,7 @@ impl Filesystem for Adapter {
         let opened = |handle| OpenReply { handle, flags: FopenFlags::empty() };
         let (tree, known) = (self.tree.clone(), self.tree.clone());
         let work = move |reply: &Pending<ReplyOpen>| send(reply, &tree, tree.opendir(ino.0).map(opened));
-        match self.tree.needs(ino.0, Asked::List) {
+        match self.tree.needs(ino.0, Question::List) {
             // An older listing stands in where only the catalogue knows what there is.
             needs @ Needs::Store(Place::Catalogue) => {
                 let stand_in = move |reply: ReplyOpen| {
@@ -409,7 +409,7 @@ impl Filesystem for Adapter {
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| {
             tree.exists(ino.0)?;
             let is_refused = mask.contains(AccessFlags::W_OK) && !tree.is_writable();
@@ -418,7 +418,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Open);
         self.answer(reply, needs, move |tree| tree.readlink(ino.0));
     }
 }

@@ -21,7 +21,7 @@ use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
 use crate::io::{Background, Cancel, Next, Task, set_own_device};
-use crate::tree::{Gone, Sizer, Tree};
+use crate::tree::{GoneName, Sizer, Tree};
 
 /// Who may use the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -250,14 +250,14 @@ fn widen_readahead(mountpoint: &Path) {
 }
 
 /// Passes on what has changed in the tree.
-fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>>>) {
+fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<GoneName>>>) {
     let gone = match refreshed {
         Ok(Some(gone)) => gone,
         Ok(None) => return,
         Err(error) => return log::warn!("the store cannot be looked at: {error}"),
     };
     sizer.restart();
-    for Gone { parent, name } in gone {
+    for GoneName { parent, name } in gone {
         if let Err(error) = notifier.inval_entry(INodeNo(parent), name.as_ref()) {
             log::debug!("the kernel does not forget {name}: {error}");
         }

@@ -31,7 +31,7 @@ pub(crate) fn bare(name: &OsStr) -> Option<&str> {
     name.to_str()?.strip_prefix(PREFIX)
 }
 
-/// Returns names as listxattr(2) has them, each closed by a NUL.
+/// Returns names as listxattr(2) gives them, each closed by a NUL.
 pub(crate) fn list(names: &[&str]) -> Vec<u8> {
     names.iter().flat_map(|name| format!("{PREFIX}{name}\0").into_bytes()).collect()
 }

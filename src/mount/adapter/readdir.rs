@@ -9,7 +9,7 @@ use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus}
 use super::answer::{Reply, file_attr, file_type};
 use super::{Adapter, send};
 use crate::error::{Kind, Result};
-use crate::tree::{Attr, DirEntry, Listing, Tree};
+use crate::tree::{Attr, DirEntry, DirListing, Tree};
 
 impl Adapter {
     /// Fills the reply with the entries from `offset` on, as far as there is room.
@@ -65,7 +65,7 @@ fn each_entry(
     tree: &Tree,
     fh: FileHandle,
     offset: u64,
-    mut is_enough: impl FnMut(&Listing, u64, &DirEntry) -> bool,
+    mut is_enough: impl FnMut(&DirListing, u64, &DirEntry) -> bool,
 ) -> Result<()> {
     let listing = tree.listing(fh.0)?;
     for (next, entry) in (offset + 1..).zip(listing.entries_from(offset as usize)) {
