@@ -159,7 +159,7 @@ impl Tree {
 
     /// Writes down the sizes that have been worked out.
     pub fn save_sizes(&self) -> Result<()> {
-        // Background threads call this every second, mostly with nothing to save.
+        // Background threads call this often, mostly with nothing to save.
         if !self.context.sizes.have_changed() {
             return Ok(());
         }

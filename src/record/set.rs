@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{PresentPart, Record, artifact_name};
 use crate::artifact::{self, Gaps};
 use crate::error::Error;
-use crate::export::parts::part_files;
+use crate::export::stored_set::part_files;
 use crate::format::text::Instant;
 use crate::store::catalogue::Status;
 use crate::store::names::id_of;

@@ -12,7 +12,7 @@ use super::recent::SetKey;
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, OpenedSet, Zip};
 use crate::error::{Error, Kind, Result};
-use crate::export::parts::{self, part_files};
+use crate::export::stored_set::{self, part_files};
 use crate::io::{ReadAt, Reader};
 use crate::record::{IncompleteSet, MadeAt, Record, SetState, artifact_name, may_be_whole};
 use crate::store::plain::StoredSet;
@@ -191,14 +191,14 @@ impl ShownSet {
         match artifact::open(&parts, &context.identities, self.indexed, budget) {
             Ok(OpenedSet::Zip(zip)) => {
                 let zip = Arc::new(zip);
-                let made = self.find_made(|| parts::made(&zip, &context.recent.shared))?;
+                let made = self.find_made(|| stored_set::made(&zip, &context.recent.shared))?;
                 context.sizes.put(&self.digest(), Known::new(zip.len(), made));
                 context.recent.keep_zip(self.key(), &zip);
                 Ok(zip)
             }
             Ok(OpenedSet::Incomplete(gaps)) => {
                 let by_last = || {
-                    parts::made_by_last(
+                    stored_set::made_by_last(
                         &self.stored,
                         &context.identities,
                         &context.recent.shared,

@@ -9,8 +9,8 @@ use crate::record::{Record, attributes};
 
 const PREFIX: &str = "user.cddsfs.";
 
-/// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so that
-/// `ls -l` asks once and not for every file; ENODATA for the rest.
+/// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so
+/// that `ls -l` asks once and not for every file; ENODATA for the rest.
 pub(crate) fn check_name(name: &OsStr) -> Result<()> {
     let name = name.as_encoded_bytes();
     if name == b"security.selinux" || name.starts_with(b"system.posix_acl_") {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scratch::WriteShare;
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::Ready;
+use crate::export::jobs::ParsedSpec;
 use crate::export::refusal::Refusal;
 use crate::export::spec::{EXAMPLE, MAX_BYTES};
 use crate::tree::ino::Ino;
@@ -71,7 +71,7 @@ impl From<Error> for WriteFault {
 }
 
 /// The spec that is to be handed in now, if there is one.
-pub(crate) type Judged = std::result::Result<Option<Ready>, WriteFault>;
+pub(crate) type Judged = std::result::Result<Option<ParsedSpec>, WriteFault>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
@@ -319,7 +319,7 @@ impl DraftText {
     /// Judges a text that may still grow into a spec.
     fn judge(&mut self) -> Judged {
         self.judged = self.bytes.len();
-        match Ready::parse(&self.bytes) {
+        match ParsedSpec::parse(&self.bytes) {
             Ok(ready) => Ok(Some(ready)),
             Err(refusal) if refusal.incomplete => Ok(None),
             Err(refusal) => Err(self.refuse(libc::EINVAL, refusal).into()),
@@ -372,7 +372,7 @@ impl DraftText {
             Stage::Refused(errno) => return Err(refused_before(*errno).into()),
             Stage::Written => {}
         }
-        match Ready::parse(&self.bytes) {
+        match ParsedSpec::parse(&self.bytes) {
             Err(refusal) if refusal.incomplete && !closing => {
                 Err(refusal_error(libc::EINVAL, &refusal).into())
             }

@@ -11,7 +11,7 @@ use super::draft::{self, Draft, DraftText, Judged, Refused, Role, WriteFault, Wr
 use super::scratch::WriteShare;
 use super::{JobFiles, JobsEntry, names};
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::{self, Ready};
+use crate::export::jobs::{self, ParsedSpec};
 use crate::export::refusal::Refusal;
 use crate::io::{check_permit, with_permit};
 
@@ -138,7 +138,7 @@ impl JobFiles {
 
     /// Hands in a whole text, or keeps it if it is refused.
     pub(super) fn hand_in_or_keep(&self, role: &Role, text: &[u8]) -> Result<()> {
-        let done = match Ready::parse(text) {
+        let done = match ParsedSpec::parse(text) {
             Ok(ready) => self.hand_in(role, &ready).map_err(|error| (draft::failed(&error), error)),
             Err(refusal) => {
                 let error = Error::new(Kind::Invalid, refusal.to_string());
@@ -152,7 +152,7 @@ impl JobFiles {
     }
 
     /// Takes in a spec; returns the id of the run, where there is one.
-    fn hand_in(&self, role: &Role, ready: &Ready) -> Result<String> {
+    fn hand_in(&self, role: &Role, ready: &ParsedSpec) -> Result<String> {
         let taken = self.take_in(role, ready);
         let is_busy = taken.as_ref().is_err_and(|error| error.kind() == Kind::TimedOut);
         self.is_busy.store(is_busy, Ordering::Relaxed);
@@ -162,7 +162,7 @@ impl JobFiles {
         taken
     }
 
-    fn take_in(&self, role: &Role, ready: &Ready) -> Result<String> {
+    fn take_in(&self, role: &Role, ready: &ParsedSpec) -> Result<String> {
         let now = self.clock.now();
         match role {
             Role::New => ready.submit(&self.store, now),

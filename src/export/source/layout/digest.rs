@@ -1,9 +1,9 @@
 //! What makes a row another one than that which was exported: a hash of it, and the sum of many.
 //!
 //! A row's hash is of its id, its date and its media type. An id may be given again to another row: that has another
-//! date. Where the date is not exact (none, a day, a full minute), the row's columns are in the hash, too: the length of
-//! each, and of short ones the value. So are all those of what belongs to a row, an attachment or an attribute, whose
-//! hash is added to that of its row: one that comes later, or is replaced, is seen.
+//! date. Where the date is not exact (none, a day, a full minute), the row's columns are in the hash, too: the length
+//! of each, and of short ones the value. So are all those of what belongs to a row, an attachment or an attribute,
+//! whose hash is added to that of its row: one that comes later, or is replaced, is seen.
 //!
 //! Marks that stores have kept hold such sums: the bytes that are hashed stay as they are.
 
@@ -52,8 +52,8 @@ impl Fingerprint {
         self.0.push(b'c');
     }
 
-    /// Adds a column by its name in lower case, with its length in bytes, and its value if that is [`SHORT`] or else NULL.
-    /// A column that is added later, and NULL, changes nothing.
+    /// Adds a column by its name in lower case, with its length in bytes, and its value if that is [`SHORT`] or else
+    /// NULL. A column that is added later, and NULL, changes nothing.
     pub fn column(&mut self, name: &str, length: Value<'_>, value: Value<'_>) {
         if length != Value::Null {
             self.append(Value::Text(name.as_bytes()));

@@ -1,17 +1,18 @@
 //! Instants as columns spell them.
 //!
 //! ```text
-//! 2026-01-15 10:30:00.250         no zone: UTC; any number of digits after the seconds, or no seconds, or the date alone
+//! 2026-01-15 10:30:00.250         no zone: UTC; any number of digits after the seconds, or no seconds, or only a date
 //! 2026-01-15T10:30:00.25Z         T or a blank; Z, UTC, +02:00, +0200, +02, perhaps a zone's name behind the offset
 //! 20260115T103000Z                the same without - and :
 //! 1768473000                      since 1970: seconds, milliseconds, microseconds or nanoseconds, as a number or a text
 //! 2461056.06                      a Julian day
 //! ```
 //!
-//! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the others,
-//! a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and spellings in
-//! use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM, and YYMMDDHHMM
-//! from 2022 on are refused, and what begins with the digits of a year of 2000 to 2039 but is neither of the above. NULL, an empty text and MySQL's `0000-00-00` are no date.
+//! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the
+//! others, a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and
+//! spellings in use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM,
+//! and YYMMDDHHMM from 2022 on are refused, and what begins with the digits of a year of 2000 to 2039 but is neither of
+//! the above. NULL, an empty text and MySQL's `0000-00-00` are no date.
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};

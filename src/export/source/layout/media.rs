@@ -57,7 +57,8 @@ pub struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    /// Takes a value, and returns true if there is nothing left to look for. One of more than [`MAX_BYTES`] may be left out.
+    /// Takes a value, and returns true if there is nothing left to look for. One of more than [`MAX_BYTES`] may be left
+    /// out.
     pub fn look(&mut self, value: Value<'_>) -> bool {
         let number;
         let text = match value {

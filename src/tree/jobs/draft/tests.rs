@@ -174,7 +174,7 @@ proptest! {
             prop_assert_eq!(kept, refusals);
             match role {
                 Role::New => prop_assert_eq!(handed_in, usize::from(is_spec)),
-                // A job may be defined again for a line end; that it does not run again is up to `Ready::define`.
+                // A job may be defined again for a line end; that it does not run again is up to `ParsedSpec::define`.
                 _ => prop_assert_eq!(handed_in > 0, is_spec),
             }
             if is_spec {
