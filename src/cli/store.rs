@@ -15,7 +15,7 @@ use crate::store::managed::{Found, Managed, probe};
 use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
 
-/// Opens a managed store; anything else is refused with what to do.
+/// Opens a managed store. Refuses anything else, and says what to do.
 pub(crate) fn managed(dir: &Path) -> std::result::Result<Arc<Managed>, Failure> {
     logging::start();
     if !dir.is_dir() {
@@ -59,10 +59,10 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("cddsfs"))
 }
 
-/// Finds the export that is meant, by its id, by the names of its files up to the first dot, or by the beginning of
-/// either. `stems` are all there are.
+/// Finds an export by its id, by the names of its files up to the first dot, or by the beginning of either. `stems` are
+/// those of all exports.
 pub(crate) fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Result<&'a str> {
-    // More than these are not named.
+    // Exports that are named in an error, at most.
     const MAX_NAMED: usize = 5;
     let wanted = given.to_ascii_lowercase();
     let of = |stem: &str| stem.to_ascii_lowercase();

@@ -219,8 +219,8 @@ impl Filesystem for Adapter {
         // A kernel that knows less does without: each of these only saves round trips.
         for wish in [
             InitFlags::FUSE_PARALLEL_DIROPS,
-            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read all of
-            // a directory. What would take work to give is left for later, see `Tree::attributes_now`.
+            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read
+            // all of a directory. What would take work to give is left for later, see `Tree::attributes_now`.
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // Else a truncation would come without saying which handle it is for.

@@ -5,8 +5,8 @@
 //! receive. A request that has had no answer for [`LIMIT`] (the store hangs, say) is answered with ETIMEDOUT from here.
 //! Work that has begun goes on for as long as the store keeps it; work that has not begun is dropped.
 //!
-//! An answer is final. What changes something takes a permit ([`crate::io::Permit`]) just before the change counts; once
-//! time is up there is none.
+//! An answer is final. What changes something takes a permit ([`crate::io::Permit`]) just before the change counts;
+//! once time is up there is none.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -177,8 +177,8 @@ impl Deadline {
         contained(|| work(&Pending::new(reply)));
     }
 
-    /// Calls `work`, here or in another thread, with a reply that fails if it takes too long. `needs` is asked when there
-    /// is only one event loop left.
+    /// Calls `work`, here or in another thread, with a reply that fails if it takes too long. `needs` is asked when
+    /// there is only one event loop left.
     pub(crate) fn run<R: Answer>(
         &self,
         reply: R,
@@ -225,8 +225,8 @@ impl Deadline {
         }
     }
 
-    /// The same for work that changes something: it is done, or time is up, but never both. `late` is called before whoever
-    /// asked is told that time is up.
+    /// The same for work that changes something: it is done, or time is up, but never both. `late` is called before
+    /// whoever asked is told that time is up.
     pub(crate) fn change<R: Answer>(
         &self,
         reply: R,

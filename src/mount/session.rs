@@ -52,8 +52,8 @@ pub(crate) struct MountSettings {
     pub(crate) threads: usize,
 }
 
-/// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask, takes
-/// it out of a list of options, where a comma or a backslash needs a backslash before it.
+/// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask,
+/// takes it out of a list of options, where a comma or a backslash needs a backslash before it.
 fn source(name: &str, is_direct: bool) -> String {
     if is_direct { name.into() } else { name.replace('\\', r"\\").replace(',', r"\,") }
 }
@@ -202,8 +202,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the mount.
 ///
-/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since; and it would wait
-/// for all event loops.
+/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since; and it would
+/// wait for all event loops.
 fn until_unmounted(mut serving: BackgroundSession, device: &OwnedFd, mountpoint: &Path) -> io::Result<()> {
     let other = thread::spawn(|| Ok(()));
     let guard = mem::replace(&mut serving.guard, other);
@@ -236,7 +236,8 @@ fn is_disconnected(device: &OwnedFd) -> bool {
 }
 
 /// How far the kernel reads ahead of a sequential reader. Tried by hand with 128 (the default), 512 and 1024 on one
-/// machine that had other work too: 1 GiB of base64 took 0.81, 0.73 and 0.69 s (mean of four), of DER 0.72, 0.62 and 0.66 s.
+/// machine that had other work too: 1 GiB of base64 took 0.81, 0.73 and 0.69 s (mean of four), of DER 0.72, 0.62 and
+/// 0.66 s.
 const READAHEAD_KIB: u32 = 512;
 
 /// Only root may do this; everybody else has the default.
