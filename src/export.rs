@@ -10,12 +10,12 @@
 //! ```
 
 pub mod certificate;
+mod clock_trust;
 pub mod disposal;
 pub mod engine;
 pub mod jobs;
 pub mod json;
 mod manifest;
-pub mod parts;
 pub mod progress;
 pub mod refusal;
 pub mod run;
@@ -23,6 +23,6 @@ pub mod sample;
 pub mod schedule;
 pub mod source;
 pub mod spec;
-mod stepping;
+pub mod stored_set;
 pub mod verify;
 pub mod writer;

@@ -3,8 +3,8 @@
 //! An export is a zip of JSON Lines, often split into `.z01 ... .zip`, each part encrypted on its own as an S/MIME
 //! message. Mounted, each set is one plain zip with random access.
 //!
-//! [`manual`] is what users are told, and [`manual::developing`] where to begin with a change: how tests are run, and how
-//! to add a directory, a source, a cipher, a command. What follows is how it is built.
+//! [`manual`] is what users are told, and [`manual::developing`] is where to begin with a change: how tests are run,
+//! and how to add a directory, a source, a cipher, a command. What follows is how the crate is built.
 //!
 //! # Layers
 //!
@@ -46,10 +46,10 @@
 //!   file        this range of export-<uuid>.z06.smime           io::FileReader (of an object: io::RemoteReader)
 //! ```
 //!
-//! Opening costs work in proportion to the number of parts. The widths of lines and segments are learnt from the
-//! first and the last; every line end and segment header that a read steps on is checked. Where one is not as
-//! expected, the part is indexed in one pass and read by that. Memory does not grow with an export, and no plaintext
-//! is ever written anywhere.
+//! Opening costs work in proportion to the number of parts. The widths of lines and segments are learnt from the first
+//! and the last; every line end and segment header that a read comes to is checked. If one is not as expected, the part
+//! is indexed in one pass and read by that index. Memory does not grow with an export, and no plaintext is ever written
+//! anywhere.
 //!
 //! # How a byte is written
 //!
@@ -66,33 +66,36 @@
 //!   run         durable, named, and one commit: it is there     export::run
 //! ```
 //!
-//! Everything that is to be done stands in the catalogue before it is begun, so that whoever opens the store next
-//! finishes it. An artifact is there when the commit says so, and gone when another one does; files come before and
-//! go after.
+//! Everything that is to be done is in the catalogue before it is begun, so that whoever opens the store next finishes
+//! it. An artifact is there from one commit on, and gone from another on; its files come before the first and go after
+//! the second.
 //!
 //! # How a name is found
 //!
-//! [`store::Store::snapshot`] looks at the location, grouped into sets, and at the catalogue. Which kinds these are nothing above
-//! `store` knows ([`store::parts::Parts`], [`store::catalogue::Catalogue`], [`store::catalogue::Queue`]). [`tree::Tree`] makes a view of it:
-//! inode numbers are hashes of names and file versions, so that they are the same in the next mount and others for
-//! other bytes. [`store::watch`] notices changes; the next view replaces the last as a whole, and the kernel is told
-//! which names to forget. Each directory of the root is one module, which finds, lists, describes, opens and deletes what is
-//! in it, and says what an answer takes; a new one is a file and its line in the tree's list of directories. What a set is (a zip of which length, incomplete, unreadable) takes a private key operation
-//! for each part: [`tree::Sizer`] works that out in the background, and [`store::sizes`] remembers it.
+//! [`store::Store::snapshot`] looks at the location, whose files it groups into sets, and at the catalogue. Nothing
+//! above `store` knows of which kinds these are ([`store::parts::Parts`], [`store::catalogue::Catalogue`],
+//! [`store::catalogue::Queue`]). [`tree::Tree`] makes a view of it: inode numbers are hashes of names and file
+//! versions, so that they stay the same in the next mount, and differ for other bytes. [`store::watch`] notices
+//! changes; the next view replaces the last as a whole, and the kernel is told which names to forget. Each directory of
+//! the root is one module, which finds, lists, describes, opens and deletes what is in it, and says what an answer
+//! takes; a new directory is a file, and a line in the tree's list of directories. Finding out what a set is (a zip of
+//! which length, incomplete, unreadable) takes a private key operation for each part: [`tree::Sizer`] does that in the
+//! background, and [`store::sizes`] remembers the result.
 //!
 //! # How a spec is handed in
 //!
-//! What is written into `jobs/` collects in a draft (`tree::jobs::draft`), which judges it as it grows: what can only
-//! be wrong is refused by the write that shows it, and what is complete goes into the catalogue with the write that
-//! completes it, once. What is defined is asked for in the catalogue every time; drafts, and temporary files of editors, are in
-//! memory only. [`export::jobs`] makes runs of specs.
+//! What is written into `jobs/` is collected in a draft (`tree::jobs::draft`), which judges it as it grows: a text that
+//! can only be wrong is refused by the write that shows it, and a complete spec goes into the catalogue, once, with the
+//! write that completes it. Jobs that are defined are asked for in the catalogue every time; drafts, and temporary
+//! files of editors, are in memory only. [`export::jobs`] makes runs of specs.
 //!
 //! # What does not last for ever
 //!
-//! A request that takes the store has 30 seconds (`mount::deadline`), and one that changes something takes a permit just
-//! before it counts ([`io::Permit`]): it is done, or time is up, but never both. What the catalogue says is to be done is
-//! compared with what is being done at every look of [`export::engine`], and `tests/support/invariants.rs` says what holds
-//! whatever happens. What comes from outside has a budget: see [`manual::limits`].
+//! A request that takes the store has 30 seconds (`mount::deadline`), and one that changes something takes a permit
+//! just before the change counts ([`io::Permit`]): it is done, or time is up, but never both. At every look
+//! [`export::engine`] compares what the catalogue says is to be done with what is being done, and
+//! `tests/support/invariants.rs` says what holds whatever happens. What comes from outside has a budget: see
+//! [`manual::limits`].
 
 pub mod artifact;
 pub mod cli;

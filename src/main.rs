@@ -1,4 +1,4 @@
-//! Arguments, command, exit code.
+//! Runs the command that the arguments name, and ends with its exit code.
 
 use std::process::ExitCode;
 

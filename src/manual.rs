@@ -1,5 +1,5 @@
-//! The manual: what users are told, once. `cddsfs help TOPIC` shows its pages on the terminal, `cddsfs man` makes manual
-//! pages of them, and the modules here show them in `cargo doc`.
+//! The manual: what users are told, once. `cddsfs help TOPIC` shows its pages on the terminal, `cddsfs man` makes
+//! manual pages of them, and the modules here show them in `cargo doc`.
 
 /// A page, in Markdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,6 @@ mod signals;
 mod unmount;
 
 pub(crate) use mountpoint::{Needed, check as check_mountpoint, check_hides_nothing, is_dead};
-pub(crate) use session::{Access, Phase, Settings, serve};
+pub(crate) use session::{Access, MountSettings, Phase, serve};
 pub(crate) use signals::OnSignals;
 pub(crate) use unmount::{unmount, unmount_patiently};

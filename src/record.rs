@@ -1,5 +1,5 @@
-//! The record of a run, or of a set that somebody else has made: what is known of it. JSON (`history/`, `--json`), tables
-//! and extended attributes are renderings of it. Empty values are left out, as in exports.
+//! The record of a run, or of a set that somebody else has made: what is known of it. JSON (`history/`, `--json`),
+//! tables and extended attributes are renderings of it. Empty values are left out, as in exports.
 
 use std::fmt;
 
@@ -30,10 +30,10 @@ pub struct Record {
     /// `None` for a set that nobody has looked into yet.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) status: Option<Status>,
-    /// Of a set.
+    /// Only of a set: true if it is a zip.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) complete: Option<bool>,
-    /// When a run is to come.
+    /// When a run that has not begun is due.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) scheduled: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
@@ -43,13 +43,13 @@ pub struct Record {
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) finished: Option<Instant>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub(crate) progress: Option<Progress>,
-    /// The name in `artifacts/`, of what is there.
+    pub(crate) progress: Option<ShownProgress>,
+    /// Name in `artifacts/`, while the artifact is there.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) artifact: Option<String>,
     #[serde(skip_serializing_if = "is_empty")]
-    pub(crate) parts: Vec<Part>,
-    /// Names of parts.
+    pub(crate) parts: Vec<PresentPart>,
+    /// Names of the parts that are missing.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) missing: Vec<String>,
     #[serde(skip_serializing_if = "is_empty")]
@@ -66,7 +66,7 @@ pub struct Record {
     pub(crate) warnings: Vec<String>,
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) mtime: Option<Instant>,
-    /// True if it may be older, and the days that are left fewer.
+    /// True if the export may be older than `mtime`, with fewer days left.
     #[serde(skip_serializing_if = "is_empty")]
     pub(crate) estimated: bool,
     #[serde(skip_serializing_if = "is_empty")]
@@ -79,8 +79,8 @@ pub struct Record {
 
 /// How far a run has come.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Progress {
-    /// With one digit: 100 only when everything is in place.
+pub(crate) struct ShownProgress {
+    /// Rounded down to a tenth; 100 only when everything is in place.
     pub(crate) percent: f64,
     pub rows_done: u64,
     pub rows_total: u64,
@@ -91,10 +91,10 @@ pub(crate) struct Progress {
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Part {
+pub(crate) struct PresentPart {
     pub name: String,
     pub size: u64,
-    /// Of a part that we wrote.
+    /// Only of a part that we wrote.
     #[serde(skip_serializing_if = "is_empty")]
     pub sha256: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Record {
         self.text_of_spec("type")
     }
 
-    /// Serial number of the certificate that it was encrypted to.
+    /// Returns the serial number of the certificate that it was encrypted to.
     pub(crate) fn certificate(&self) -> Option<&str> {
         self.certificate.get("serial")?.as_str()
     }

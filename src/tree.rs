@@ -1,8 +1,8 @@
-//! What is where in the mount: names, inodes, attributes, handles. It knows neither FUSE nor the kernel.
+//! What is where in the mount: names, inodes, attributes, handles. Knows neither FUSE nor the kernel.
 //!
-//! A `view::View` is the store at one moment. It is replaced as a whole when the store changes; an inode of an older view
-//! is stale, but a handle that is open keeps what it has opened. Each directory of the root is a module that knows what is in
-//! it (`directory::Directory`, `node::Node`); the tree has handles, and passes questions on.
+//! A `view::View` is the store at one moment. It is replaced as a whole when the store changes: an inode that only an
+//! older view has is stale, but an open handle keeps what it has opened. Each directory of the root is a module that
+//! knows what is in it (`directory::Directory`, `node::Node`); the tree has the handles, and passes questions on.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -30,8 +30,9 @@ mod directory;
 mod encrypted;
 mod handle;
 mod history;
-mod index;
+mod index_file;
 mod ino;
+mod inode_table;
 mod jobs;
 mod known;
 mod listing;
@@ -42,7 +43,6 @@ mod recent;
 mod scope;
 mod shown;
 mod sizer;
-mod table;
 mod view;
 mod views;
 mod xattr;
@@ -57,17 +57,17 @@ use directory::{Directory, Root};
 pub(crate) use handle::Handle;
 use handle::Handles;
 pub use ino::{Ino, ROOT};
-use jobs::Jobs;
-pub(crate) use listing::Listing;
-pub(crate) use needs::{Asked, Needs, Place, no_answer};
+use jobs::JobFiles;
+pub(crate) use listing::DirListing;
+pub(crate) use needs::{Needs, Place, Question, no_answer};
 use node::{Node, missing, stale};
 use recent::Recent;
 use scope::Scope;
 pub(crate) use sizer::Sizer;
-pub(crate) use views::Gone;
+pub(crate) use views::GoneName;
 use views::Views;
 
-/// Texts that have come after one that is still open; handles know those that are open themselves.
+/// Nodes of texts that changed while an older one was open, kept by their inode numbers ([`Tree::current_ino`]).
 const MAX_LATER: usize = 4096;
 
 /// The mounted tree of one store.
@@ -75,21 +75,21 @@ pub struct Tree {
     context: Arc<Context>,
     root: Arc<Root>,
     /// Of a managed store.
-    jobs: Option<Arc<Jobs>>,
+    jobs: Option<Arc<JobFiles>>,
     views: Views,
     handles: Handles,
     /// See [`Tree::current_ino`].
-    later: Lru<Ino, Arc<dyn Node>>,
+    later_texts: Lru<Ino, Arc<dyn Node>>,
 }
 
 /// The directories of the root, in their order.
-fn directories(jobs: Option<&Arc<Jobs>>) -> Vec<Arc<dyn Directory>> {
+fn directories(jobs: Option<&Arc<JobFiles>>) -> Vec<Arc<dyn Directory>> {
     let all: [Option<Arc<dyn Directory>>; _] = [
-        Some(Arc::new(artifacts::Artifacts::new())),
-        Some(Arc::new(by_title::ByTitle::default())),
-        Some(Arc::new(contents::Contents)),
-        Some(Arc::new(encrypted::Encrypted)),
-        Some(Arc::new(history::History::new())),
+        Some(Arc::new(artifacts::ArtifactsDirectory::new())),
+        Some(Arc::new(by_title::ByTitleDirectory::default())),
+        Some(Arc::new(contents::ContentsDirectory)),
+        Some(Arc::new(encrypted::EncryptedDirectory)),
+        Some(Arc::new(history::HistoryDirectory::new())),
         jobs.map(|jobs| Arc::new(jobs::directory::JobsDirectory(jobs.clone())) as Arc<dyn Directory>),
     ];
     all.into_iter().flatten().collect()
@@ -114,7 +114,8 @@ impl Tree {
             clock,
             options,
         });
-        let jobs = context.managed().map(|store| Arc::new(Jobs::new(store.clone(), context.clock.clone())));
+        let jobs =
+            context.managed().map(|store| Arc::new(JobFiles::new(store.clone(), context.clock.clone())));
         let root = Arc::new(Root(directories(jobs.as_ref())));
         Ok(Tree {
             views: Views::new(context.clone(), root.clone())?,
@@ -122,7 +123,7 @@ impl Tree {
             root,
             jobs,
             handles: Handles::default(),
-            later: Lru::new(MAX_LATER),
+            later_texts: Lru::new(MAX_LATER),
         })
     }
 
@@ -136,7 +137,7 @@ impl Tree {
         self.context.managed().is_some()
     }
 
-    /// State of the catalogue, if there is one.
+    /// Returns the state of the catalogue, if there is one.
     pub(crate) fn revision(&self) -> Result<Option<Revision>> {
         self.context.revision()
     }
@@ -146,7 +147,7 @@ impl Tree {
         self.context.store.parts().space()
     }
 
-    /// Has everything end soon that still reads files of the store. It is for whoever ends the mount, once it is gone.
+    /// Has everything end soon that still reads files of the store. To be called when the mount has gone.
     pub fn stop(&self) {
         self.context.stop.cancel();
     }
@@ -158,7 +159,7 @@ impl Tree {
 
     /// Writes down the sizes that have been worked out.
     pub fn save_sizes(&self) -> Result<()> {
-        // The background threads come by every second, and mostly in vain.
+        // Background threads call this often, mostly with nothing to save.
         if !self.context.sizes.have_changed() {
             return Ok(());
         }
@@ -170,25 +171,25 @@ impl Tree {
         history::records(&self.scope())
     }
 
-    /// Returns the records of all that has an artifact, in no order that matters.
+    /// Returns the records of everything that has an artifact, in any order.
     pub(crate) fn artifacts(&self) -> Result<Vec<Record>> {
         artifacts::records(&self.scope())
     }
 
     /// Looks at the store again; returns the names that the kernel must not believe any more.
-    pub(crate) fn refresh(&self) -> Result<Vec<Gone>> {
+    pub(crate) fn refresh(&self) -> Result<Vec<GoneName>> {
         self.views.look_again()?;
         Ok(self.views.take_gone())
     }
 
     /// The same, if the catalogue or the clock has changed or something has expired since the last time; `None` if not.
-    pub fn refresh_if_changed(&self) -> Result<Option<Vec<Gone>>> {
+    pub fn refresh_if_changed(&self) -> Result<Option<Vec<GoneName>>> {
         let looked = self.views.look_again_if_changed()?;
         Ok(Some(self.views.take_gone()).filter(|gone| looked || !gone.is_empty()))
     }
 
-    /// Sets what is called, once, when there are names that the kernel is to be told of ([`Tree::refresh_if_changed`]).
-    /// Whoever deletes something cannot do that himself: until he has his answer, the kernel holds the directory.
+    /// Sets, once, what is called when there are names that the kernel is to be told of ([`Tree::refresh_if_changed`]).
+    /// The request that deletes something cannot tell the kernel: until it is answered, the kernel locks the directory.
     pub(crate) fn when_names_go(&self, tell: impl Fn() + Send + Sync + 'static) {
         self.views.when_names_go(tell);
     }
@@ -202,7 +203,7 @@ impl Tree {
     }
 
     fn node(&self, scope: &Scope, ino: Ino) -> Result<Arc<dyn Node>> {
-        if let Some(node) = self.root.node(&scope.view, ino).or_else(|| self.later.get(&ino)) {
+        if let Some(node) = self.root.node(&scope.view, ino).or_else(|| self.later_texts.get(&ino)) {
             return Ok(node);
         }
         self.root.by_ino(ino)?.ok_or_else(stale)
@@ -216,15 +217,15 @@ impl Tree {
 
     /// Returns the inode number of what a name means now.
     ///
-    /// The kernel has one size for all handles of an inode. So while somebody has a text open that has changed since, the
-    /// new one is another inode.
+    /// The kernel has one size for all handles of an inode. So if a text has changed that somebody still has open, the
+    /// new one gets another inode.
     fn current_ino(&self, scope: &Scope, node: &Arc<dyn Node>) -> Result<Ino> {
         let ino = node.ino();
         if !node.is_rendered() || self.handles.agree(ino, || node.text(scope))? {
             return Ok(ino);
         }
-        let later = later(ino, &node.text(scope)?);
-        self.later.insert(later, node.clone(), 1);
+        let later = later_ino(ino, &node.text(scope)?);
+        self.later_texts.insert(later, node.clone(), 1);
         Ok(later)
     }
 
@@ -235,7 +236,7 @@ impl Tree {
         if let Some(found) = directory.find(&scope, name)? {
             return Ok((found, scope));
         }
-        // Somebody else may have noticed the change in the meantime.
+        // Another thread may have replaced the view meanwhile, so the views are compared.
         self.views.notice();
         let now = self.scope();
         if Arc::ptr_eq(&scope.view, &now.view) {
@@ -254,7 +255,7 @@ impl Tree {
         let scope = self.scope();
         match self.node(&scope, ino) {
             Ok(node) => self.attributes(&scope, ino, &*node),
-            // What has gone is still there for whoever has it open.
+            // A node that has gone is still there for those who have it open.
             Err(stale) => self.handles.attributes(ino).map(|attr| (attr, attr::TTL_FINISHED)).ok_or(stale),
         }
     }
@@ -297,6 +298,6 @@ impl Tree {
 }
 
 /// Returns the inode number of a text that came while another one of that number was open.
-fn later(ino: Ino, text: &[u8]) -> Ino {
+fn later_ino(ino: Ino, text: &[u8]) -> Ino {
     ino::hash_number(&[b"later\0", &ino.to_le_bytes(), text])
 }

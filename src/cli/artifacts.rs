@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::cells::{self, Key};
+use super::cells::{self, SortKey};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::show;
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     store: store::StoreArguments,
     /// Column to sort by (default: the latest first)
     #[arg(long, value_name = "COLUMN")]
-    sort: Option<Sort>,
+    sort: Option<ArtifactSort>,
     /// The other way round
     #[arg(long)]
     reverse: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sort {
+enum ArtifactSort {
     Run,
     Title,
     Created,
@@ -46,17 +46,17 @@ enum Sort {
     Certificate,
 }
 
-impl Sort {
-    fn key(self, record: &Record) -> Option<Key> {
+impl ArtifactSort {
+    fn key(self, record: &Record) -> Option<SortKey> {
         match self {
-            Sort::Run => Some(Key::text(&record.id)),
-            Sort::Title => record.title().map(Key::text),
-            Sort::Created => record.mtime.map(Key::Instant),
-            Sort::Size => record.bytes.map(Key::Number),
-            Sort::Parts => Some(Key::Number(record.parts.len() as u64)),
-            Sort::Stored => Some(Key::Number(stored(record))),
-            Sort::Remaining => record.remaining_days.map(|days| Key::Number(days.into())),
-            Sort::Certificate => record.certificate().map(Key::text),
+            ArtifactSort::Run => Some(SortKey::text(&record.id)),
+            ArtifactSort::Title => record.title().map(SortKey::text),
+            ArtifactSort::Created => record.mtime.map(SortKey::Instant),
+            ArtifactSort::Size => record.bytes.map(SortKey::Number),
+            ArtifactSort::Parts => Some(SortKey::Number(record.parts.len() as u64)),
+            ArtifactSort::Stored => Some(SortKey::Number(stored(record))),
+            ArtifactSort::Remaining => record.remaining_days.map(|days| SortKey::Number(days.into())),
+            ArtifactSort::Certificate => record.certificate().map(SortKey::text),
         }
     }
 }
@@ -75,7 +75,7 @@ const COLUMNS: [Column; 8] = [
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tree = store::tree(&arguments.store, &arguments.keys)?;
     let mut artifacts = tree.artifacts().because(Reason::Store)?;
-    let sort = arguments.sort.unwrap_or(Sort::Created);
+    let sort = arguments.sort.unwrap_or(ArtifactSort::Created);
     cells::sort(&mut artifacts, |record| sort.key(record));
     if arguments.reverse != arguments.sort.is_none() {
         artifacts.reverse();
@@ -93,7 +93,7 @@ fn stored(record: &Record) -> u64 {
     record.parts.iter().map(|part| part.size).sum()
 }
 
-/// Picks from a record what is to be said of its artifact.
+/// Returns what --json says about the artifact of a record.
 fn artifact(record: &Record) -> Value {
     let mut value = json!({
         "run": record.id,

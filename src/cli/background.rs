@@ -1,7 +1,7 @@
 //! Going to the background: the program starts itself again and waits until that copy says that the mount answers.
 //!
-//! A new process instead of a fork, so that nothing has to be undone; until it is ready it has the terminal, for the
-//! passphrase and for what it has to say if it fails.
+//! A new process rather than a fork, so that nothing has to be undone. It keeps the terminal until it is ready, for the
+//! passphrase and for errors.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use super::exit::{Because, Failure, Reason};
 use super::logging;
 use crate::error::Error;
 
-/// Hidden option of the copy.
+/// Hidden option that the copy is started with.
 pub(crate) const FLAG: &str = "--in-background";
 const READY: &str = "ready";
 
@@ -41,7 +41,7 @@ pub(crate) fn start(args: &[OsString]) -> Result<(), Failure> {
     })
 }
 
-/// Tells the waiting program that all is well, and lets go of the terminal.
+/// Tells the waiting program that the mount answers, and lets go of the terminal.
 pub(crate) fn ready() {
     if let Err(error) = let_go() {
         log::warn!("still tied to the terminal: {error}");

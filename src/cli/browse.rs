@@ -11,7 +11,7 @@ use super::store;
 use crate::error::{At, Result};
 use crate::tree::{Attr, NodeKind, ROOT, Tree};
 
-/// How much is read at a time.
+/// Bytes that are read at a time.
 const STEP: usize = 1 << 20;
 
 #[derive(Args)]
@@ -72,7 +72,7 @@ fn find(tree: &Tree, run: &str, path: &str) -> Result<Attr> {
 /// Writes size, time and name of what a directory holds, or of a file.
 fn write_list(tree: &Tree, found: &Attr, path: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    // As ls(1) has it: a program gets the names as they are.
+    // As in ls(1), a program gets the names as they are.
     let is_terminal = io::stdout().is_terminal();
     let shown = |name: &str| if is_terminal { show::clean(name) } else { name.into() };
     if found.kind != NodeKind::Directory {

@@ -8,7 +8,7 @@ use crate::format::text::Instant;
 use crate::record::Record;
 use crate::store::retention::DEFAULT_DAYS;
 
-/// What stands where there is nothing, so that a line always has as many columns.
+/// Stands for a value that is missing, so that every line has the same number of columns.
 const NOTHING: &str = "-";
 /// Width of the bar of remaining days.
 const DAYS_BAR: usize = 6;
@@ -42,7 +42,7 @@ pub(crate) fn size(value: Option<u64>) -> Cell {
     value.map_or_else(nothing, |value| Cell::from(show::size(value)))
 }
 
-/// The days that are left, the fewer the redder.
+/// Returns the days that are left, coloured by how few they are.
 pub(crate) fn days(record: &Record, output: &Output) -> Cell {
     let Some(days) = record.remaining_days else { return nothing() };
     let color = if days <= FEW_DAYS {
@@ -64,7 +64,7 @@ pub(crate) fn days(record: &Record, output: &Output) -> Cell {
     Cell::colored(text, color)
 }
 
-/// Ids: whole, but on a terminal only as much of each as tells them apart (and no less than of a short commit hash).
+/// Returns ids: whole, or on a terminal only as much of each as tells them apart, but at least 8 characters.
 pub(crate) fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
     const SHORTEST: usize = 8;
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
@@ -81,21 +81,21 @@ pub(crate) fn ids(records: &[Record], output: &Output) -> Vec<Cell> {
 
 /// What a table is sorted by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Key {
+pub(crate) enum SortKey {
     Number(u64),
     Instant(Instant),
     /// Without regard to case.
     Text(String),
 }
 
-impl Key {
-    pub(crate) fn text(text: &str) -> Key {
-        Key::Text(text.to_lowercase())
+impl SortKey {
+    pub(crate) fn text(text: &str) -> SortKey {
+        SortKey::Text(text.to_lowercase())
     }
 }
 
-/// Sorts by a key; what has none comes last.
-pub(crate) fn sort(records: &mut [Record], key: impl Fn(&Record) -> Option<Key>) {
+/// Sorts by a key; records without one come last.
+pub(crate) fn sort(records: &mut [Record], key: impl Fn(&Record) -> Option<SortKey>) {
     records.sort_by_cached_key(|record| {
         let key = key(record);
         (key.is_none(), key)

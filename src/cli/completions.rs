@@ -13,11 +13,11 @@ use super::output;
   cddsfs completions fish > ~/.config/fish/completions/cddsfs.fish")]
 pub(crate) struct Arguments {
     /// Which shell completes with them
-    shell: Kind,
+    shell: ShellName,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kind {
+enum ShellName {
     Bash,
     Zsh,
     Fish,
@@ -25,9 +25,9 @@ enum Kind {
 
 pub(crate) fn run(arguments: &Arguments, mut command: clap::Command) -> Result<(), Failure> {
     let shell = match arguments.shell {
-        Kind::Bash => Shell::Bash,
-        Kind::Zsh => Shell::Zsh,
-        Kind::Fish => Shell::Fish,
+        ShellName::Bash => Shell::Bash,
+        ShellName::Zsh => Shell::Zsh,
+        ShellName::Fish => Shell::Fish,
     };
     let mut text = Vec::new();
     generate(shell, &mut command, "cddsfs", &mut text);

@@ -21,7 +21,7 @@ pub(crate) enum Reason {
     Store = 4,
     /// The mount point cannot be used, or nothing is mounted there.
     MountPoint = 5,
-    /// A job spec is wrong, or a change would delete what nobody has said is to go.
+    /// A job spec is wrong, or artifacts would be deleted without --yes.
     Refused = 6,
     /// The export has found nothing.
     NoData = 7,
@@ -35,7 +35,7 @@ pub(crate) enum Reason {
     Unchecked = 11,
 }
 
-/// Exit code of a program that was interrupted before it was done: as shells have it for SIGINT.
+/// Exit code of a program that was interrupted before it was done: that of shells for SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// What the exit codes mean, for --help and the manual.
@@ -90,7 +90,7 @@ impl Failure {
         Failure::new(Reason::Usage, text)
     }
 
-    /// Says it on standard error, and returns the exit code.
+    /// Prints the failure on standard error, and returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         if !self.text.is_empty() {
             output::say(&self.text);
@@ -115,7 +115,7 @@ impl Failure {
         self
     }
 
-    /// A failure that has been reported by another process.
+    /// Returns a failure that has been reported already, by another process or by clap.
     pub(crate) fn reported(code: u8) -> Failure {
         let is_known = MEANINGS.iter().any(|&(known, _)| known == code);
         let code = if is_known { code } else { Reason::Other as u8 };
@@ -126,7 +126,7 @@ impl Failure {
 /// Clap has texts and exit codes of its own: 0 for --help, 2 for a mistake.
 impl From<clap::Error> for Failure {
     fn from(mut error: clap::Error) -> Failure {
-        // It says what it was given, which a shell may have made of the names of files.
+        // The message quotes arguments, which a shell may have made of file names.
         let texts = error.context().filter_map(|(kind, value)| match value {
             ContextValue::String(text) => Some((kind, printable(text).into_owned())),
             _ => None,
@@ -139,7 +139,7 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// Says which kind of failure an error is.
+/// Makes an error a failure, with the reason that sets the exit code.
 pub(crate) trait Because<T> {
     fn because(self, reason: Reason) -> Result<T, Failure>;
 }

@@ -1,7 +1,7 @@
 //! `cddsfs export STORE SPEC|-`: hands in a spec and follows its run to the end.
 //!
-//! Whoever holds the store's lock runs it: this program, or a mount that is there already. Should that one end, this
-//! one takes over.
+//! The process that holds the store's lock executes it: this program, or a mount that is there already. If that mount
+//! ends, this program takes over.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,13 +27,13 @@ use crate::store::catalogue::{Run, Status};
 use crate::store::clock::SystemClock;
 use crate::store::managed::Managed;
 
-mod talk;
+mod display;
 
-use talk::Talk;
+use display::RunDisplay;
 
-/// How often it is looked how the run stands.
+/// How often the state of the run is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// What refusals have for the file that a spec was written to.
+/// Stands in refusals for the file that a spec was written to.
 const TARGET: &str = "cddsfs export";
 
 #[derive(Args)]
@@ -73,7 +73,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
-    // What becomes of the run is told here, so that the log need not.
+    // The state of the run is shown here, so the log need not report it.
     log::set_max_level(log::LevelFilter::Error);
     let text = read(&arguments.spec).because(Reason::Usage)?;
     let interrupt = Interrupt::watch().because(Reason::Other)?;
@@ -83,13 +83,13 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     if let Some(run) = scheduled {
         return report_scheduled(arguments, &store, &run).because(Reason::Store);
     }
-    let ended = follow(&store, &id, Talk::new(arguments.json), &interrupt).because(Reason::Store)?;
+    let ended = follow(&store, &id, RunDisplay::new(arguments.json), &interrupt).because(Reason::Store)?;
     report(arguments, &id, ended.as_ref())
 }
 
 fn read(spec: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    // One byte more than is allowed shows that it is too long.
+    // One byte more than is allowed, to see that a spec is too long.
     let limit = MAX_BYTES as u64 + 1;
     match spec.as_os_str() == "-" {
         true => io::stdin().lock().take(limit).read_to_end(&mut text).at("standard input")?,
@@ -107,12 +107,12 @@ fn submit(store: &Managed, text: &[u8]) -> std::result::Result<String, Failure> 
             if let Err(error) = jobs::keep_refusal(store, TARGET, &refusal, text, now) {
                 log::error!("the refusal is not written down: {error}");
             }
-            Err(Failure::new(Reason::Refused, "the spec is refused").with_lines(describe(&refusal)))
+            Err(Failure::new(Reason::Refused, "the spec is refused").with_lines(refusal_lines(&refusal)))
         }
     }
 }
 
-fn describe(refusal: &Refusal) -> [String; 3] {
+fn refusal_lines(refusal: &Refusal) -> [String; 3] {
     let field = if refusal.field.is_empty() { "the whole" } else { &refusal.field };
     [
         format!("  field  {field}"),
@@ -124,7 +124,7 @@ fn describe(refusal: &Refusal) -> [String; 3] {
 fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result<()> {
     let when = run.scheduled.map(timestamp).unwrap_or_default();
     let line = match arguments.json {
-        true => Record::now(store, run, SystemTime::now())?.to_string(),
+        true => Record::in_full(store, run, SystemTime::now())?.to_string(),
         false => format!("{} {when}", run.id),
     };
     if let Some(job) = &run.job {
@@ -135,21 +135,26 @@ fn report_scheduled(arguments: &Arguments, store: &Managed, run: &Run) -> Result
 }
 
 /// Follows a run to its end; `None` if it has been removed.
-fn follow(store: &Arc<Managed>, id: &str, mut talk: Talk, interrupt: &Interrupt) -> Result<Option<Run>> {
+fn follow(
+    store: &Arc<Managed>,
+    id: &str,
+    mut display: RunDisplay,
+    interrupt: &Interrupt,
+) -> Result<Option<Run>> {
     let mut is_cancelled = false;
     let mut engine = None;
     loop {
         if interrupt.is_raised() && !is_cancelled {
             is_cancelled = true;
-            talk.say("cancelling; once more to go without waiting");
+            display.say("cancelling; once more to go without waiting");
             store.catalogue.cancel(id, SystemTime::now())?;
         }
         let Some(run) = store.catalogue.run(id)? else { return Ok(None) };
-        talk.show(store, &run)?;
+        display.show(store, &run)?;
         if run.status.is_final() {
             return Ok(Some(run));
         }
-        // As long as there is nothing to do, others may want to run jobs.
+        // While the run is not due, another process may want to run jobs.
         let is_due =
             run.status != Status::Scheduled || run.scheduled.is_none_or(|due| due <= SystemTime::now());
         if engine.is_none() && is_due {

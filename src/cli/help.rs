@@ -14,7 +14,7 @@ use terminal::Look;
 
 /// The name of this command.
 pub(crate) const COMMAND: &str = "help";
-/// What lists the topics.
+/// The word that lists the topics.
 const TOPICS: &str = "topics";
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     word: Option<String>,
 }
 
-/// Has the command line know what help there is: for completions, and for what is near a word that is unknown.
+/// Adds the words that `help` takes to the command line, for completions and for suggestions.
 pub(crate) fn with_words(command: Command) -> Command {
     let commands = command.get_subcommands().map(|sub| sub.get_name().to_string());
     let commands = commands.filter(|name| name != super::watcher::COMMAND);
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments, command: Command) -> Result<(), Failure
     output::write(text.as_bytes()).because(Reason::Other)
 }
 
-/// Clap has its help as an error.
+/// Clap returns its help as an error.
 fn said_by_clap(command: Command, words: &[&str]) -> Result<(), Failure> {
     command.try_get_matches_from([&["cddsfs"], words].concat())?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `mount.cddsfs`: how mount(8) calls its helpers, and what it is told by their exit codes.
+//! `mount.cddsfs`: how mount(8) calls its helpers, and what their exit codes tell it.
 //!
 //! `mount.cddsfs STORE MOUNTPOINT -o key=/k.pem` is `cddsfs mount --key=/k.pem -- STORE MOUNTPOINT`.
 
@@ -78,7 +78,7 @@ pub(crate) fn translate(
     Ok(options)
 }
 
-/// Returns what mount(8) calls this: wrong usage, or a mount that failed.
+/// Returns the exit code as mount(8) knows it: wrong usage, or a mount that failed.
 pub(crate) fn exit_code(code: u8) -> u8 {
     const USAGE: u8 = 1;
     const MOUNT_FAILED: u8 = 32;

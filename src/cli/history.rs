@@ -3,14 +3,14 @@
 use clap::{Args, ValueEnum};
 use console::Color;
 
-use super::cells::{self, Key};
+use super::cells::{self, SortKey};
 use super::exit::{Because, Failure, Reason};
 use super::keys::Keys;
 use super::show;
 use super::store;
 use super::table::{Align, Cell, Column, Output, Table};
 use crate::error::Result;
-use crate::record::{Progress, Record};
+use crate::record::{Record, ShownProgress};
 use crate::store::catalogue::Status;
 use crate::tree::Tree;
 
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     kind: Option<String>,
     /// Column to sort by (default: the latest first)
     #[arg(long, value_name = "COLUMN")]
-    sort: Option<Sort>,
+    sort: Option<HistorySort>,
     /// The other way round
     #[arg(long)]
     reverse: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sort {
+enum HistorySort {
     Run,
     Title,
     Type,
@@ -121,24 +121,24 @@ impl Arguments {
     }
 }
 
-impl Sort {
-    fn key(self, record: &Record) -> Option<Key> {
+impl HistorySort {
+    fn key(self, record: &Record) -> Option<SortKey> {
         match self {
-            Sort::Run => Some(Key::text(&record.id)),
-            Sort::Title => record.title().map(Key::text),
-            Sort::Type => record.export_type().map(Key::text),
-            Sort::Status => record.status.map(|status| Key::text(status.name())),
-            Sort::Queued => record.queued.or(record.scheduled).map(Key::Instant),
-            Sort::Started => record.started.map(Key::Instant),
-            Sort::Rows => rows(record).map(Key::Number),
-            Sort::Size => size(record).map(Key::Number),
-            Sort::Remaining => record.remaining_days.map(|days| Key::Number(days.into())),
+            HistorySort::Run => Some(SortKey::text(&record.id)),
+            HistorySort::Title => record.title().map(SortKey::text),
+            HistorySort::Type => record.export_type().map(SortKey::text),
+            HistorySort::Status => record.status.map(|status| SortKey::text(status.name())),
+            HistorySort::Queued => record.queued.or(record.scheduled).map(SortKey::Instant),
+            HistorySort::Started => record.started.map(SortKey::Instant),
+            HistorySort::Rows => rows(record).map(SortKey::Number),
+            HistorySort::Size => size(record).map(SortKey::Number),
+            HistorySort::Remaining => record.remaining_days.map(|days| SortKey::Number(days.into())),
         }
     }
 }
 
-/// Of a run that has come to nothing there is nothing.
-fn progress(record: &Record) -> Option<&Progress> {
+/// Returns the progress of a run in progress; that of one that has failed means nothing any more.
+fn progress(record: &Record) -> Option<&ShownProgress> {
     record.progress.as_ref().filter(|_| record.status == Some(Status::InProgress))
 }
 

@@ -11,7 +11,7 @@ use super::show;
 use crate::crypto::Certificate;
 use crate::error::{At, Error, Kind, Result};
 use crate::export::certificate::expiry_warning;
-use crate::export::run::describe;
+use crate::export::run::certificate_json;
 use crate::export::source::{self, SourceSpec};
 use crate::format::text::timestamp;
 use crate::store::managed::{DirectoryKind, Managed, probe};
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
         return Err(Failure::usage("a new store needs a certificate")
             .with_hint("give --cert CERT.pem; cddsfs init --help shows how to make one"));
     }
-    // Everything is looked at before anything is changed.
+    // Everything is checked before anything is changed.
     let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;
     let source = arguments.source.as_deref().map(source).transpose().because(Reason::Store)?;
     let store = Managed::init(&arguments.store).because(Reason::Store)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     report(arguments, &store, is_new, certificate.as_ref()).because(Reason::Store)
 }
 
-/// Refuses a retention by which artifacts that are there, and would stay, expire at once.
+/// Refuses a retention by which artifacts expire at once that have not expired before.
 fn refuse_to_expire(
     store: &Managed,
     retention: Retention,
@@ -102,7 +102,7 @@ fn refuse_to_expire(
 ) -> std::result::Result<(), Failure> {
     let before = store.catalogue.retention().because(Reason::Store)?;
     let mut artifacts = store.catalogue.artifacts().because(Reason::Store)?;
-    // A clock that is behind would have nothing expire.
+    // By a clock that is behind nothing would seem to expire.
     let known = [store.catalogue.confirmed_clock().because(Reason::Store)?];
     let known = known.into_iter().flatten().chain(artifacts.iter().map(|artifact| artifact.made));
     let now = known.fold(now, SystemTime::max);
@@ -151,7 +151,7 @@ fn report(
             certificate.subject(),
             timestamp(certificate.not_after())
         );
-        if let Some(warning) = expiry_warning(&describe(certificate), SystemTime::now()) {
+        if let Some(warning) = expiry_warning(&certificate_json(certificate), SystemTime::now()) {
             eprintln!("  warning      {warning}");
         }
     }

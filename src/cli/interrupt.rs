@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first one asks, the second one ends the program at once.
+//! SIGINT and SIGTERM: the first asks the program to end, the second ends it at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

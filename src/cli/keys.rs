@@ -18,7 +18,7 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     #[command(flatten)]
-    passphrase: passphrase::Options,
+    passphrase: passphrase::PassphraseOptions,
 }
 
 impl Keys {
@@ -40,8 +40,8 @@ fn protect() {
     }
 }
 
-/// Keeps memory from being swapped out, for ever or not at all: under a limit (`ulimit -l`) that is not infinite some later
-/// allocation would fail. With a limit of 0 the kernel asks for CAP_IPC_LOCK, which knows no limit (mlock(2)).
+/// Keeps memory from being swapped out, for ever or not at all: under a limit (`ulimit -l`) that is not infinite some
+/// later allocation would fail. With a limit of 0 the kernel asks for CAP_IPC_LOCK, which knows no limit (mlock(2)).
 fn lock_memory() -> nix::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
     let is_limited = soft != RLIM_INFINITY;

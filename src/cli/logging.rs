@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, a file, or, once in the background, the system log; and how much is said.
+//! Where log lines go: standard error, a file or, once in the background, the system log; and how much is logged.
 
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
@@ -28,18 +28,18 @@ pub(crate) fn start() {
 }
 
 /// Starts logging, to a file if there is one.
-pub(crate) fn start_to(file: Option<&Path>, verbose: u8) -> Result<Log> {
+pub(crate) fn start_to(file: Option<&Path>, verbose: u8) -> Result<ProcessLog> {
     let file = file.map(LogFile::open).transpose()?;
     begin(verbose, file.clone());
-    Ok(Log(file))
+    Ok(ProcessLog(file))
 }
 
-/// The log of a process that goes on.
-pub(crate) struct Log(Option<LogFile>);
+/// The log of a long-running process.
+pub(crate) struct ProcessLog(Option<LogFile>);
 
-impl Log {
-    /// As long as the result is there, SIGHUP opens the file anew, after logrotate(8) has moved it, and SIGUSR1 has more
-    /// said, and after the most the least again.
+impl ProcessLog {
+    /// As long as the result lives, SIGHUP reopens the file, for logrotate(8), and SIGUSR1 raises the log level, from
+    /// the highest back to the lowest.
     pub(crate) fn obey_signals(self) -> Result<OnSignals> {
         OnSignals::start("logging", Signals::new([SIGHUP, SIGUSR1])?, move |signal| match (signal, &self.0) {
             (SIGUSR1, _) => say_more(),
@@ -56,12 +56,12 @@ fn begin(verbose: u8, file: Option<LogFile>) {
         _ => LevelFilter::Debug,
     };
     let mut builder = Builder::new();
-    // The level that counts is log's own, which can be changed later. What fuser says at lower levels is about fuser, such
-    // as that somebody else has unmounted it.
+    // The level that counts is log's own, which can be changed later. Of fuser only errors are shown: below them it
+    // logs things such as an unmount by somebody else.
     builder.filter_level(LevelFilter::Debug).filter_module("fuser", LevelFilter::Error);
-    // A reply that nobody waits for any more is no news: so ends every mount that was busy.
+    // Replies that nobody waits for any more are normal when a busy mount ends.
     builder.filter_module("fuser::reply", LevelFilter::Off);
-    // Names and texts from outside are in the messages: each stays one line, and steers no terminal.
+    // Messages contain names and texts from outside: each stays one line, and cannot control a terminal.
     match file {
         Some(file) => {
             builder.format(|out, record| {
@@ -75,7 +75,7 @@ fn begin(verbose: u8, file: Option<LogFile>) {
                 let level = record.level().as_str().to_lowercase();
                 writeln!(out, "cddsfs: {level}: {}", printable(&record.args().to_string()))
             });
-            builder.target(Target::Pipe(Box::new(Talk)));
+            builder.target(Target::Pipe(Box::new(StderrOrSystemLog)));
         }
     }
     // A second start would be a mistake in this program, and harmless.
@@ -125,11 +125,11 @@ impl Write for LogFile {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    // It is for whoever mounts.
+    // Readable by the mounting user alone.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// From now on lines go to the system log, if there is one.
+/// Sends further lines to the system log, if there is one.
 pub(crate) fn to_system_log() {
     SYSTEM_LOG.get_or_init(|| {
         let formatter = Formatter3164 {
@@ -142,15 +142,15 @@ pub(crate) fn to_system_log() {
     });
 }
 
-struct Talk;
+struct StderrOrSystemLog;
 
-impl Write for Talk {
+impl Write for StderrOrSystemLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match SYSTEM_LOG.get() {
             None => io::stderr().write_all(line)?,
             Some(Some(log)) => {
                 let text = String::from_utf8_lossy(line);
-                // A system log that does not take it has nobody else to tell.
+                // If the system log does not take it, there is nobody else to tell.
                 let _ = log.lock().warning(text.trim_end());
             }
             Some(None) => {}

@@ -18,11 +18,11 @@ mod topics;
 pub(crate) struct Arguments {
     /// Which of the manual pages
     #[arg(default_value = "cddsfs")]
-    page: Page,
+    page: ManPage,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Page {
+enum ManPage {
     /// cddsfs(1): all commands, mounting, errors
     Cddsfs,
     /// cddsfs-job(5): job specs, and what an export holds
@@ -33,9 +33,9 @@ enum Page {
 
 pub(crate) fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     let text = match arguments.page {
-        Page::Cddsfs => commands::page(command).because(Reason::Other)?,
-        Page::CddsfsJob => topic::page(&topics::JOB),
-        Page::CddsfsSemantics => topic::page(&topics::SEMANTICS),
+        ManPage::Cddsfs => commands::page(command).because(Reason::Other)?,
+        ManPage::CddsfsJob => topic::page(&topics::JOB),
+        ManPage::CddsfsSemantics => topic::page(&topics::SEMANTICS),
     };
     output::write(roff::portable(&text).as_bytes()).because(Reason::Other)
 }

@@ -1,4 +1,4 @@
-//! The manual's Markdown, taken apart for the terminal and for manual pages.
+//! Parses the manual's Markdown, for the terminal and for manual pages.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -19,55 +19,55 @@ pub(crate) struct Span {
     pub(crate) style: Style,
 }
 
-pub(crate) type Text = Vec<Span>;
+pub(crate) type Spans = Vec<Span>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Block {
+pub(crate) enum PageBlock {
     /// Level 1 is the page's title.
-    Heading(u8, Text),
-    Paragraph(Text),
-    Item(Text),
+    Heading(u8, Spans),
+    Paragraph(Spans),
+    Item(Spans),
     Code(String),
     Table {
-        header: Vec<Text>,
-        rows: Vec<Vec<Text>>,
+        header: Vec<Spans>,
+        rows: Vec<Vec<Spans>>,
     },
 }
 
-/// Returns a text without its looks.
+/// Returns a text without its styles.
 pub(crate) fn plain(text: &[Span]) -> String {
     text.iter().map(|span| span.text.as_str()).collect()
 }
 
 #[derive(Default)]
-struct Reading {
-    blocks: Vec<Block>,
-    text: Text,
+struct BlockBuilder {
+    blocks: Vec<PageBlock>,
+    text: Spans,
     /// The styles that are open, innermost last.
     styles: Vec<Style>,
     is_item: bool,
-    header: Vec<Text>,
-    row: Vec<Text>,
-    rows: Vec<Vec<Text>>,
+    header: Vec<Spans>,
+    row: Vec<Spans>,
+    rows: Vec<Vec<Spans>>,
 }
 
-/// Takes a page apart. Lists within lists, and what else the manual does without, come out flat.
-pub(crate) fn blocks(page: &str) -> Vec<Block> {
-    let mut reading = Reading::default();
+/// Parses a page. Nested lists, and whatever else the manual does not use, come out flat.
+pub(crate) fn blocks(page: &str) -> Vec<PageBlock> {
+    let mut builder = BlockBuilder::default();
     for event in Parser::new_ext(page, Options::ENABLE_TABLES) {
         match event {
-            Event::Start(tag) => reading.open(tag),
-            Event::End(tag) => reading.close(tag),
-            Event::Text(text) => reading.push(&text, None),
-            Event::Code(text) => reading.push(&text, Some(Style::Code)),
-            Event::SoftBreak | Event::HardBreak => reading.push(" ", Some(Style::Plain)),
+            Event::Start(tag) => builder.open(tag),
+            Event::End(tag) => builder.close(tag),
+            Event::Text(text) => builder.push(&text, None),
+            Event::Code(text) => builder.push(&text, Some(Style::Code)),
+            Event::SoftBreak | Event::HardBreak => builder.push(" ", Some(Style::Plain)),
             _ => {}
         }
     }
-    reading.blocks
+    builder.blocks
 }
 
-impl Reading {
+impl BlockBuilder {
     fn push(&mut self, text: &str, style: Option<Style>) {
         let style = style.or_else(|| self.styles.last().cloned()).unwrap_or(Style::Plain);
         match self.text.last_mut() {
@@ -93,12 +93,12 @@ impl Reading {
     fn close(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::Emphasis | TagEnd::Strong | TagEnd::Link => drop(self.styles.pop()),
-            TagEnd::Heading(level) => self.end(|text| Block::Heading(level as u8, text)),
-            TagEnd::CodeBlock => self.end(|text| Block::Code(plain(&text))),
-            TagEnd::Paragraph if !self.is_item => self.end(Block::Paragraph),
-            TagEnd::Paragraph => self.end(Block::Item),
+            TagEnd::Heading(level) => self.end(|text| PageBlock::Heading(level as u8, text)),
+            TagEnd::CodeBlock => self.end(|text| PageBlock::Code(plain(&text))),
+            TagEnd::Paragraph if !self.is_item => self.end(PageBlock::Paragraph),
+            TagEnd::Paragraph => self.end(PageBlock::Item),
             TagEnd::Item => {
-                self.end(Block::Item);
+                self.end(PageBlock::Item);
                 self.is_item = false;
             }
             TagEnd::TableCell => self.row.push(std::mem::take(&mut self.text)),
@@ -106,13 +106,13 @@ impl Reading {
             TagEnd::TableRow => self.rows.push(std::mem::take(&mut self.row)),
             TagEnd::Table => {
                 let (header, rows) = (std::mem::take(&mut self.header), std::mem::take(&mut self.rows));
-                self.blocks.push(Block::Table { header, rows });
+                self.blocks.push(PageBlock::Table { header, rows });
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, block: impl FnOnce(Text) -> Block) {
+    fn end(&mut self, block: impl FnOnce(Spans) -> PageBlock) {
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
             self.blocks.push(block(text));
@@ -133,17 +133,17 @@ mod tests {
         let page = "# A\n\none *two*\n`three`\n\n* see [B](b.md#c)\n* d\n\n```sh\ne\n\nf\n```\n\n| g | h |\n|---|---|\n| i | |\n";
         let text = |text: &str| vec![span(text, Style::Plain)];
         let expected = [
-            Block::Heading(1, text("A")),
-            Block::Paragraph(vec![
+            PageBlock::Heading(1, text("A")),
+            PageBlock::Paragraph(vec![
                 span("one ", Style::Plain),
                 span("two", Style::Emphasis),
                 span(" ", Style::Plain),
                 span("three", Style::Code),
             ]),
-            Block::Item(vec![span("see ", Style::Plain), span("B", Style::Page("b".into()))]),
-            Block::Item(text("d")),
-            Block::Code("e\n\nf\n".into()),
-            Block::Table { header: vec![text("g"), text("h")], rows: vec![vec![text("i"), vec![]]] },
+            PageBlock::Item(vec![span("see ", Style::Plain), span("B", Style::Page("b".into()))]),
+            PageBlock::Item(text("d")),
+            PageBlock::Code("e\n\nf\n".into()),
+            PageBlock::Table { header: vec![text("g"), text("h")], rows: vec![vec![text("i"), vec![]]] },
         ];
         assert_eq!(blocks(page), expected);
     }

@@ -18,7 +18,7 @@ use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
-use crate::mount::{Access, Needed, Phase, Settings, check_hides_nothing, check_mountpoint, serve};
+use crate::mount::{Access, MountSettings, Needed, Phase, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::address::Reach;
 use crate::store::clock::SystemClock;
@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failur
     let mountpoint =
         check_mountpoint(&arguments.mountpoint, &store, arguments.nonempty).because(Reason::MountPoint)?;
     let identities = arguments.keys.load().because(Reason::Key)?;
-    // From here on nobody is asked for anything, so that no signal has to end that.
+    // From here on there are no prompts that a signal would have to end.
     let log = log.obey_signals().because(Reason::Other)?;
     let has_keys = !identities.is_empty();
     let opened = arguments.store.open(&reach(arguments), !arguments.ro)?;
@@ -164,7 +164,7 @@ pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failur
     serve(tree, &mountpoint, &settings(arguments, &store), tell, companions).because(Reason::MountPoint)
 }
 
-/// What is looked at again while the mount is there.
+/// Returns the paths that the server goes on to use while the mount is there.
 fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
     let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
     let paths = [
@@ -197,7 +197,7 @@ fn store_missing(error: std::io::Error, store: &Path) -> Error {
     }
 }
 
-/// Goes into another mount namespace. That is only possible before there are threads.
+/// Enters another mount namespace, which is possible only before there are threads.
 fn enter(namespace: &Path) -> Result<(), Error> {
     let file = File::open(namespace)?;
     Ok(setns(file, CloneFlags::CLONE_NEWNS).map_err(std::io::Error::from)?)
@@ -231,8 +231,8 @@ fn own_umask() -> u32 {
     mask.bits()
 }
 
-fn settings(arguments: &Arguments, store: &Path) -> Settings {
-    Settings {
+fn settings(arguments: &Arguments, store: &Path) -> MountSettings {
+    MountSettings {
         name: arguments.fsname.as_deref().unwrap_or(store.as_os_str()).to_string_lossy().into_owned(),
         access: match (arguments.allow_other, arguments.allow_root) {
             (true, _) => Access::Everybody,

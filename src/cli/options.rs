@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::exit::Failure;
 
-/// What mount(8), fstab and systemd say to one another, and flags that every mount of ours has or does without.
+/// Options for mount(8), fstab and systemd, and flags that change nothing for a mount of ours.
 const IGNORED: [&str; 40] = [
     "auto",
     "noauto",
@@ -54,7 +54,7 @@ const IGNORED: [&str; 40] = [
     "noowner",
 ];
 
-/// Returns the arguments with every `-o` spelled out. What stands first and is no command is a store to mount.
+/// Returns the arguments with every `-o` spelled out. A first argument that is not a command is a store to mount.
 pub(crate) fn expand(
     args: Vec<OsString>,
     is_command: impl Fn(&OsStr) -> bool,

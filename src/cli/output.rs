@@ -1,10 +1,10 @@
-//! Standard output, which whoever reads it may close early, and standard error, for talk.
+//! Standard output, which its reader may close early, and standard error, for messages.
 
 use std::io::{ErrorKind, Result, Write};
 
 use crate::format::printable::printable;
 
-/// Says a line. What comes from outside, such as names, steers no terminal and begins no other line.
+/// Prints a line. Names and other texts from outside cannot control the terminal or begin another line.
 pub(crate) fn say(text: &str) {
     eprintln!("cddsfs: {}", printable(text));
 }

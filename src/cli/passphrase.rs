@@ -17,7 +17,7 @@ type Passphrase = Zeroizing<Vec<u8>>;
 
 #[derive(Args)]
 #[group(multiple = false)]
-pub(crate) struct Options {
+pub(crate) struct PassphraseOptions {
     /// Read the key's passphrase from the first line of a file
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -29,18 +29,18 @@ pub(crate) struct Options {
     passphrase_command: Option<String>,
 }
 
-/// Asks for passphrases, once where one answer serves for all keys.
+/// Gets passphrases: once, if one serves for all keys.
 pub(crate) struct Asker<'a> {
-    options: &'a Options,
+    options: &'a PassphraseOptions,
     answer: Option<Passphrase>,
 }
 
 impl Asker<'_> {
-    pub(crate) fn new(options: &Options) -> Asker<'_> {
+    pub(crate) fn new(options: &PassphraseOptions) -> Asker<'_> {
         Asker { options, answer: None }
     }
 
-    /// Returns the passphrase for a key file. The same one serves for all keys, but for those typed in.
+    /// Returns the passphrase for a key file. One from an option serves for all keys; otherwise each is asked for.
     pub(crate) fn ask(&mut self, key_file: &str) -> Result<Option<Passphrase>> {
         if self.answer.is_none() {
             self.answer = self.options.passphrase()?;
@@ -56,7 +56,7 @@ impl Asker<'_> {
     }
 }
 
-impl Options {
+impl PassphraseOptions {
     /// Fails if others can read the passphrase, whether or not a key needs one.
     pub(crate) fn check(&self) -> Result<()> {
         let Some(file) = &self.passphrase_file else { return Ok(()) };
@@ -83,7 +83,7 @@ impl Options {
 fn printed_by(command: &str) -> Result<Passphrase> {
     let mut child = Command::new("/bin/sh").args(["-c", command]).stdout(Stdio::piped()).spawn()?;
     let printed = child.stdout.take().map(first_line).transpose()?.unwrap_or_default();
-    // Nobody reads on: whoever prints more may die of it, after the line.
+    // Only the first line is read: a command that prints more may get SIGPIPE after it.
     let status = child.wait()?;
     let broke_off = status.signal() == Some(libc::SIGPIPE) || status.code() == Some(128 + libc::SIGPIPE);
     if status.success() || (broke_off && !printed.is_empty()) {

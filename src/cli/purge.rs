@@ -1,4 +1,4 @@
-//! `cddsfs purge STORE`: deletes what has expired, and what deletions and runs that were interrupted have left.
+//! `cddsfs purge STORE`: deletes what has expired, and what interrupted deletions and runs have left.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use crate::store::managed::Managed;
 use crate::store::names::stem_of;
 use crate::store::parts::Left;
 
-/// For so long after it was believed a clock may be ahead of that.
+/// How far a clock may be ahead of the time that was last believed.
 const BELIEVED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Args)]
@@ -56,7 +56,8 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     let store = store::managed(&arguments.store)?;
     let now = SystemTime::now();
-    // Whoever attends knows who executes runs. Otherwise unfinished files may be those of somebody who does, and are left alone.
+    // Whoever attends the queue knows which runs are executed. Without that, unfinished files may belong to a run, and
+    // are left alone.
     let attendance = store.queue.attend().because(Reason::Store)?;
     let items = items(&store, now, attendance.as_ref()).because(Reason::Store)?;
     let expires = items.iter().any(|item| matches!(item.what, What::Artifact(_)));
@@ -78,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-/// What the clock says is believed if somebody has run jobs by it lately: that of a machine that has just started may be wrong.
+/// Refuses a clock by which nobody has run jobs lately: that of a machine that has just started may be wrong.
 fn refuse_doubtful_clock(believed: Option<SystemTime>, now: SystemTime) -> std::result::Result<(), Failure> {
     if believed.is_some_and(|then| now <= then + BELIEVED_FOR) {
         return Ok(());
@@ -105,7 +106,7 @@ fn items(store: &Managed, now: SystemTime, attendance: Option<&Attendance>) -> R
         let why = "its deletion was interrupted".into();
         items.push(Item { name: stem_of(&run), size, why, what: What::Leftover(run) });
     }
-    // Here nobody executes any.
+    // This process executes no runs.
     let strays = attendance.map(|_| disposal::strays(store, &|_| false)).transpose()?.unwrap_or_default();
     items.extend(strays.into_iter().map(|stray| Item {
         name: stray.name.clone(),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::error::{Error, Kind, Result};
 use crate::format::printable::{printable, printable_json};
 
-/// Three digits and a unit: `12.3 MiB`.
+/// Returns a size with one decimal and a unit: `12.3 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1 << 10 {
@@ -33,18 +33,18 @@ pub(crate) fn minute(instant: &str) -> String {
     instant.get(..16).unwrap_or(instant).replace('T', " ")
 }
 
-/// Returns a text as it may be shown.
+/// Returns a text without characters that control a terminal.
 pub(crate) fn clean(text: &str) -> String {
     printable(text).into_owned()
 }
 
-/// A bar of `width` characters.
+/// Returns a bar of `width` characters.
 pub(crate) fn bar(done: f64, width: usize) -> String {
     let full = ((done.clamp(0.0, 1.0) * width as f64).round() as usize).min(width);
     "█".repeat(full) + &"░".repeat(width - full)
 }
 
-/// Writes a line and has it seen at once; false if nobody reads any more, as after `| head`.
+/// Writes lines and flushes them; returns false if nobody reads any more, as after `| head`.
 pub(crate) fn write_lines(lines: &[String]) -> Result<bool> {
     let mut out = io::stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
@@ -55,12 +55,12 @@ pub(crate) fn write_lines(lines: &[String]) -> Result<bool> {
     }
 }
 
-/// Returns objects as JSON, one a line, which may be shown too.
+/// Returns objects as lines of JSON that are safe to show on a terminal.
 pub(crate) fn json_lines(objects: &[impl ToString]) -> Vec<String> {
     objects.iter().map(|object| printable_json(&object.to_string()).into_owned()).collect()
 }
 
-/// A reader that has seen enough, such as `head`, is no failure.
+/// Ignores the error of a reader that has closed the pipe, such as `head`.
 pub(crate) fn unless_closed(result: Result<()>) -> Result<()> {
     result.or_else(|error| if error.kind() == Kind::Os(libc::EPIPE) { Ok(()) } else { Err(error) })
 }

@@ -67,7 +67,7 @@ impl StoreArguments {
     }
 }
 
-/// Opens a managed store; anything else is refused with what to do.
+/// Opens a managed store. Refuses anything else, and says what to do.
 pub(crate) fn managed(store: &StoreArguments) -> std::result::Result<Arc<Managed>, Failure> {
     logging::start();
     let Some(dir) = store.address.directory() else {
@@ -118,10 +118,10 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("cddsfs"))
 }
 
-/// Finds the export that is meant, by its id, by the names of its files up to the first dot, or by the beginning of
-/// either. `stems` are all there are.
+/// Finds an export by its id, by the names of its files up to the first dot, or by the beginning of either. `stems` are
+/// those of all exports.
 pub(crate) fn chosen<'a>(stems: impl IntoIterator<Item = &'a str>, given: &str) -> Result<&'a str> {
-    // More than these are not named.
+    // Exports that are named in an error, at most.
     const MAX_NAMED: usize = 5;
     let wanted = given.to_ascii_lowercase();
     let of = |stem: &str| stem.to_ascii_lowercase();

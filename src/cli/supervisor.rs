@@ -16,7 +16,7 @@ pub(crate) fn tell(phase: Phase, store: &Path, mountpoint: &Path) {
             (NotifyState::Stopping, status)
         }
     };
-    // A line ends where the next variable begins.
+    // A line end would begin the next variable.
     let status = printable(&status);
     if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(&status)]) {
         log::warn!("the service manager could not be told: {error}");

@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal};
 
 use console::{Color, Style, Term, measure_text_width, truncate_str};
 
-/// Between two columns.
+/// Blanks between two columns.
 const GAP: usize = 2;
-/// A column that can be shortened keeps so much.
+/// Width to which a column can be shortened at most.
 const MIN_SHORTENED: usize = 12;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Column {
     pub(crate) align: Align,
     /// Its texts may be cut off.
     pub(crate) shortens: bool,
-    /// Where there is no room, columns of the highest rank go first; those of rank 0 stay.
+    /// If there is no room, columns of the highest rank are left out first; those of rank 0 stay.
     pub(crate) rank: u8,
 }
 

@@ -13,12 +13,12 @@ use super::store;
 use super::table::Output;
 use crate::error::Result;
 use crate::export::json::Object;
-use crate::export::verify::{Fault, Place, Report, Subject, Verdict, subjects, verify};
+use crate::export::verify::{Fault, FaultPlace, Report, Subject, Verdict, subjects, verify};
 use crate::store::names::id_of;
 
-mod progress;
+mod bar;
 
-use progress::Bar;
+use bar::Bar;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -112,12 +112,12 @@ fn word(verdict: Verdict) -> (&'static str, Color) {
     }
 }
 
-fn place(fault: &Fault, names: bool) -> String {
+fn fault_place(fault: &Fault, names: bool) -> String {
     match &fault.place {
-        Place::Part(name) => name.clone(),
-        Place::Zip => "zip".into(),
-        Place::Member { name, .. } if names => name.clone(),
-        Place::Member { number, .. } => format!("member {number}"),
+        FaultPlace::Part(name) => name.clone(),
+        FaultPlace::Zip => "zip".into(),
+        FaultPlace::Member { name, .. } if names => name.clone(),
+        FaultPlace::Member { number, .. } => format!("member {number}"),
     }
 }
 
@@ -135,7 +135,7 @@ fn to_text(subject: &Subject, report: &Report, names: bool, colored: bool) -> Ve
     if let Some(left_out) = report.left_out {
         head += &format!(" ({left_out})");
     }
-    let fault = |fault: &Fault| show::clean(&format!("{}: {}", place(fault, names), fault.what));
+    let fault = |fault: &Fault| show::clean(&format!("{}: {}", fault_place(fault, names), fault.what));
     let faults = report.faults.iter().map(|f| format!("           {}", fault(f)));
     let more = (report.more > 0).then(|| format!("           and {} more", report.more));
     let unchecked =
@@ -151,14 +151,14 @@ fn count(number: usize, what: &str) -> String {
 fn to_json(subject: &Subject, report: &Report, names: bool) -> Object {
     let fault = |fault: &Fault| {
         let key = match fault.place {
-            Place::Part(_) => "part",
-            Place::Member { .. } if names => "member",
-            Place::Member { .. } => "number",
-            Place::Zip => "zip",
+            FaultPlace::Part(_) => "part",
+            FaultPlace::Member { .. } if names => "member",
+            FaultPlace::Member { .. } => "number",
+            FaultPlace::Zip => "zip",
         };
         let value = match &fault.place {
-            Place::Member { number, .. } if !names => json!(number),
-            _ => json!(place(fault, names)),
+            FaultPlace::Member { number, .. } if !names => json!(number),
+            _ => json!(fault_place(fault, names)),
         };
         json!({ key: value, "what": fault.what })
     };

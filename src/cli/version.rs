@@ -1,8 +1,8 @@
-//! What `--version` says: `-V` the number alone, `--version` all that a bug report needs.
+//! The version: `-V` shows the number alone, `--version` all that a bug report needs.
 
 use crate::{crypto, store};
 
-/// What src depends on, by Cargo.lock; the crate itself does not say.
+/// Version of fuser in Cargo.lock; the crate itself does not tell.
 const FUSER: &str = "0.18.0";
 
 pub(crate) fn long() -> String {

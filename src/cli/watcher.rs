@@ -1,4 +1,4 @@
-//! A small process that takes the mount away when the one that serves it dies.
+//! A small process that unmounts when the process that serves the mount dies.
 //!
 //! Without it, every look at the mount point would fail with "Transport endpoint is not connected" until somebody
 //! unmounts it. The two share a pipe: its other end closes when the server ends, in whatever way.
@@ -32,7 +32,7 @@ impl Watcher {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        // What ends the server by way of its terminal or process group must not end this.
+        // A signal to the terminal or process group of the server must not end this process.
         // SAFETY: setsid(2) may be called between fork and exec.
         unsafe {
             command.pre_exec(|| setsid().map(drop).map_err(Into::into));
@@ -40,7 +40,7 @@ impl Watcher {
         let mut child = command.spawn()?;
         if let Some(pipe) = &mut child.stdin {
             pipe.write_all(mountpoint.as_os_str().as_bytes())?;
-            // No path has such a byte, and without it it was not told all.
+            // A NUL, which no path contains, marks the end: without it the path is not complete.
             pipe.write_all(b"\0")?;
         }
         Ok(Watcher(child))
@@ -50,7 +50,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It ends by itself; waiting only keeps it from becoming a zombie.
+        // The process ends by itself; waiting keeps it from becoming a zombie.
         let _ = self.0.wait();
     }
 }
@@ -58,11 +58,11 @@ impl Drop for Watcher {
 /// The hidden command: waits for the end of standard input, which begins with the mount point.
 pub(crate) fn run() {
     let mut said = Vec::new();
-    // An error is an end too.
+    // An error counts as the end.
     let _ = std::io::stdin().read_to_end(&mut said);
     let Some((0, path)) = said.split_last() else { return };
     let path = Path::new(OsStr::from_bytes(path));
-    // In use or not: nobody can read anything there any more.
+    // Even a mount in use is taken away: nobody can read anything there any more.
     if is_dead(path) && unmount(path, false).is_err() {
         let _ = unmount(path, true);
     }

@@ -1,13 +1,13 @@
-//! What is said of the certificate that exports are encrypted to.
+//! Warnings about the certificate that exports are encrypted to.
 
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-/// A certificate that a new export was encrypted to is warned of from so many days before it expires.
+/// Days before a certificate expires from which on there is a warning.
 pub(crate) const WARN_DAYS: i64 = 30;
 
-/// Returns what is to be said of a certificate that has expired or soon will.
+/// Returns a warning if a certificate has expired or soon will.
 pub(crate) fn expiry_warning(certificate: &Value, now: SystemTime) -> Option<String> {
     let not_after: jiff::Timestamp = certificate.get("not_after")?.as_str()?.parse().ok()?;
     let left = not_after.duration_since(jiff::Timestamp::try_from(now).ok()?);

@@ -1,8 +1,7 @@
-//! Artifacts and files that go: because they have expired, because somebody deleted them, or because a run that was
-//! interrupted has left them.
+//! Deleting artifacts and files: those that have expired, that somebody deleted, or that an interrupted run has left.
 //!
-//! First the catalogue says that an artifact is gone, so that no half of it is ever shown; then its files are
-//! deleted; then its parts are forgotten. What is interrupted in between is finished by [`sweep`].
+//! First the catalogue records that an artifact is gone, so that no half of it is ever shown; then its files are
+//! deleted; then its parts are forgotten. [`sweep`] finishes what was interrupted in between.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::SystemTime;
@@ -19,7 +18,7 @@ pub fn remove_artifact(store: &Managed, run: &str, now: SystemTime) -> Result<bo
     Ok(was_there)
 }
 
-/// Deletes the files of an artifact that is gone by the catalogue.
+/// Deletes the files of an artifact that the catalogue records as gone.
 pub(crate) fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Result<()> {
     let parts = store.catalogue.parts(run)?;
     let keys: Vec<Key> = parts.iter().map(|part| part.key.clone()).collect();
@@ -39,13 +38,14 @@ pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> R
     Ok(gone != Gone::Nothing)
 }
 
-/// Returns what runs have left and no artifact has: what is unfinished, and files of runs whose record says that there is no
-/// artifact. Files of runs without a record stay: they may be newer than a catalogue that was put back.
+/// Returns the files that runs have left and that belong to no artifact: unfinished ones, and those of runs that have
+/// no artifact according to the catalogue. Files of runs that it does not know stay: they may be newer than a catalogue
+/// that was restored.
 ///
-/// Whoever asks attends the queue, and says which runs it executes: their files look the same.
+/// The caller attends the queue, and says with `holds` which runs it executes: their files look the same.
 pub(crate) fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>> {
     let catalogue = &store.catalogue;
-    // In this order: what ends meanwhile is in the catalogue then.
+    // Files are listed first: a run that ends meanwhile is in the catalogue by the time that is asked.
     let mut left = store.parts.left(None)?;
     let executed: HashSet<String> = store.queue.executed(holds)?.into_iter().collect();
     left.retain(|left| !executed.contains(&left.run));
@@ -70,13 +70,13 @@ pub(crate) fn is_dirty(store: &Managed) -> Result<bool> {
     if !(catalogue.runs_with_debris()?.is_empty() && catalogue.leftovers()?.is_empty()) {
         return Ok(true);
     }
-    // What cannot be looked at is there.
+    // A file that cannot be looked at counts as there.
     let is_there = |key: &Key| !matches!(store.parts.find(key), Ok(None));
     Ok(catalogue.deleted_parts()?.iter().any(|part| is_there(&part.key)))
 }
 
-/// Deletes the files of artifacts that are gone by the catalogue, and what runs have left. What cannot be deleted now is
-/// left for the next time, and does not keep the rest.
+/// Deletes the files of artifacts that the catalogue records as gone, and those that runs have left. A file that cannot
+/// be deleted is left for the next time, and does not keep the others.
 pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> Result<()> {
     let mut failed = Ok(());
     for run in store.catalogue.leftovers()? {
@@ -101,8 +101,8 @@ pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> 
     failed
 }
 
-/// Removes every file of a run that has no artifact, but those of later attempts than the claim's. Where there is an artifact
-/// after all, another attempt has made it.
+/// Removes every file of a run that has no artifact, except those of attempts later than the claim's. If there is an
+/// artifact after all, another attempt has made it.
 pub(crate) fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
     if store.catalogue.run(claim.id())?.is_some_and(|run| run.present) {
         return remove_attempt(store, claim);
@@ -110,7 +110,7 @@ pub(crate) fn remove_files(store: &Managed, claim: &Claim) -> Result<()> {
     remove_left(store, claim, |fence| fence.is_none_or(|fence| fence <= claim.fence()))
 }
 
-/// Removes the files that the attempt of a lost claim has left, and nothing that may be another attempt's.
+/// Removes the files that the attempt of a lost claim has left, and none that may be another attempt's.
 pub(crate) fn remove_attempt(store: &Managed, claim: &Claim) -> Result<()> {
     remove_left(store, claim, |fence| fence == Some(claim.fence()))
 }

@@ -1,9 +1,10 @@
-//! Runs jobs: in each process that may execute runs ([`Queue::attend`](crate::store::catalogue::Queue::attend)); the others
-//! only hand in specs.
+//! Executes runs, in each process that may ([`Queue::attend`](crate::store::catalogue::Queue::attend)); the others only
+//! hand in specs.
 //!
-//! Everything that is to be done stands in the catalogue, so that whoever comes next goes on where another one
-//! stopped, however it stopped. What stands there is compared with what is being done again and again, not once: a run
-//! in progress that nobody executes is started again, one that was to stop is over, files that no artifact has go.
+//! Everything that is to be done is in the catalogue, so that the next process goes on where another has stopped,
+//! however it stopped. What the catalogue says is compared with what is being done at every look, not just once: a run
+//! in progress that nobody executes is started again or, if it was to stop, ended, and files that belong to no artifact
+//! are deleted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::clock_trust::ClockTrust;
 use super::disposal;
 use super::jobs;
 use super::run::{Execution, Outcome};
-use super::stepping::Stepping;
 use crate::error::{Error, Result};
 use crate::io::{Background, Cancel, Next, Task};
 use crate::store::catalogue::{Attendance, Claim, End, Revision, Run, Status, Wanted, Why};
@@ -24,29 +25,30 @@ use crate::store::names::stem_of;
 
 /// The engine checks this often whether the catalogue has changed.
 const TICK: Duration = Duration::from_millis(200);
-/// Without a change, the engine still looks at everything this often: nothing becomes due sooner.
+/// Without a change, the engine still looks at everything this often, since runs become due with time.
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between attempts to delete files that could not be deleted.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Runs at the same time: each of them uses all cores, but a small one should not have to wait for a large one.
 const PARALLEL: usize = 2;
-/// How often the time of day is written down while it is believed.
+/// How often the time of day is written down while the clock is trusted.
 const CONFIRM: Duration = Duration::from_secs(10 * 60);
 /// How long runs that were told to stop are waited for at the end.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// A run whose process has died so often in a row, before it wrote a row, is started again at once.
+/// After this many deaths of its process in a row, before it has exported a row, a run rests before it is started
+/// again.
 const SUDDEN_DEATHS: u32 = 3;
-/// After more deaths it rests first: a second, twice as long each time, and no longer than this.
+/// How long it rests at most: one second first, and twice as long each further time.
 const MAX_REST: Duration = Duration::from_secs(15);
 
-/// Works in the background until it is dropped. What is in progress then goes back into the queue.
+/// Executes runs in the background until it is dropped; runs in progress then go back into the queue.
 pub struct Engine {
     _thread: Background,
 }
 
 impl Engine {
-    /// With `only`, nothing but the run of that id is done.
+    /// With `only`, no other run than that of this id is executed.
     pub fn start(store: Arc<Managed>, clock: Arc<dyn Clock>, only: Option<String>) -> Result<Engine> {
         let scheduler = Scheduler::new(store, clock, only);
         Ok(Engine { _thread: Background::start("engine", Next::NOW, scheduler)? })
@@ -57,18 +59,18 @@ impl Engine {
 struct Worker {
     claim: Claim,
     cancel: Cancel,
-    /// It is to stop, but not for good.
+    /// Raised if the run is to stop, but to go back into the queue.
     interrupted: Arc<AtomicBool>,
     thread: JoinHandle<Outcome>,
 }
 
-/// A run that is over, which the catalogue has to be told.
-struct Ended {
+/// A run that is over, which is still to be written down.
+struct EndedRun {
     claim: Claim,
     outcome: Outcome,
 }
 
-/// State of the catalogue, and when that was.
+/// The state of the catalogue at a look, and when that was.
 #[derive(Clone, Copy)]
 struct Looked {
     changes: Revision,
@@ -77,7 +79,7 @@ struct Looked {
 }
 
 impl Looked {
-    /// True if the catalogue has changed since, enough time has passed, or the clock was set.
+    /// Returns true if the catalogue has changed since, enough time has passed, or the clock was set.
     fn is_out_of_date(&self, now: &Looked) -> bool {
         let passed = now.at - self.at;
         let expected = self.clock + passed;
@@ -93,11 +95,11 @@ pub struct Scheduler {
     only: Option<String>,
     attendance: Option<Attendance>,
     workers: HashMap<String, Worker>,
-    ended: Vec<Ended>,
+    ended: Vec<EndedRun>,
     /// Until when a run rests, in time that has passed.
     rests: HashMap<String, Duration>,
-    stepping: Stepping,
-    /// State at the last look at everything.
+    clock_trust: ClockTrust,
+    /// The last look at everything.
     looked: Option<Looked>,
     /// State of the catalogue when its log was moved into it last.
     checkpointed: Option<Revision>,
@@ -105,14 +107,14 @@ pub struct Scheduler {
     swept: Option<Instant>,
     /// When the time of day was written down last, in time that has passed.
     confirmed: Option<Duration>,
-    /// The last error, which is not said again and again.
+    /// The last error, which is not logged again.
     said: Option<String>,
 }
 
 impl Task for Scheduler {
     fn step(&mut self, _stop: &Cancel) -> Next {
         let looked = self.look();
-        self.say(looked);
+        self.log_failure(looked);
         Next::After(TICK)
     }
 
@@ -126,10 +128,10 @@ impl Task for Scheduler {
             thread::sleep(Duration::from_millis(5));
         }
         self.reap();
-        let settled = self.settle();
-        self.say(settled);
+        let written = self.write_down_ends();
+        self.log_failure(written);
         if !self.workers.is_empty() {
-            // Nobody else may start them while their threads live, which end with the process.
+            // No other process may start these runs while their threads live, which is until this process ends.
             std::mem::forget(self.attendance.take());
         }
     }
@@ -138,7 +140,7 @@ impl Task for Scheduler {
 impl Scheduler {
     pub fn new(store: Arc<Managed>, clock: Arc<dyn Clock>, only: Option<String>) -> Scheduler {
         Scheduler {
-            stepping: Stepping::new(&*clock, store.catalogue.confirmed_clock().unwrap_or_default()),
+            clock_trust: ClockTrust::new(&*clock, store.catalogue.confirmed_clock().unwrap_or_default()),
             store,
             clock,
             only,
@@ -154,7 +156,7 @@ impl Scheduler {
         }
     }
 
-    /// Returns true if this is who runs jobs.
+    /// Returns true if this scheduler may execute runs.
     pub fn is_in_charge(&self) -> bool {
         self.attendance.is_some()
     }
@@ -164,7 +166,7 @@ impl Scheduler {
         self.workers.is_empty() && self.ended.is_empty()
     }
 
-    fn say(&mut self, done: Result<()>) {
+    fn log_failure(&mut self, done: Result<()>) {
         let text = done.err().map(|error| error.to_string());
         if let Some(text) = text.as_ref().filter(|text| self.said.as_ref() != Some(text)) {
             log::error!("jobs: {text}");
@@ -185,20 +187,20 @@ impl Scheduler {
             Looked { changes: self.store.catalogue.changes()?, at: Instant::now(), clock: self.clock.now() };
         if !self.is_idle() || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
             self.tick(now.clock)?;
-            // What was changed on the way may lead to more.
+            // `now` was taken before: changes made since then lead to another look.
             self.looked = Some(now);
         } else if self.checkpointed != Some(now.changes) {
-            // Nothing happens at the moment.
+            // Nothing is going on.
             self.checkpoint();
             self.checkpointed = Some(now.changes);
         }
         Ok(())
     }
 
-    /// Looks at everything. What fails does not keep the rest; the first error is returned.
+    /// Looks at everything. A failure does not keep the rest from being done; the first is returned.
     fn tick(&mut self, now: SystemTime) -> Result<()> {
-        let is_trusted = self.stepping.is_trusted(&*self.clock);
-        let mut failed = self.settle();
+        let is_trusted = self.clock_trust.is_trusted(&*self.clock);
+        let mut failed = self.write_down_ends();
         let mut all = |done: Result<()>| {
             if failed.is_ok() {
                 failed = done;
@@ -211,7 +213,7 @@ impl Scheduler {
             all(jobs::schedule_next(&self.store, now));
         }
         all(self.sweep(now));
-        if self.stepping.is_confirmed() {
+        if self.clock_trust.is_confirmed() {
             all(self.confirm_clock(now));
         }
         if is_trusted && self.only.is_none() {
@@ -242,12 +244,12 @@ impl Scheduler {
                     "an internal error, which the log describes; hand the spec in again to try once more";
                 Outcome::Failed(error.into())
             });
-            self.ended.push(Ended { claim, outcome });
+            self.ended.push(EndedRun { claim, outcome });
         }
     }
 
-    /// Writes down how runs have ended. What cannot be written down now is kept for the next time.
-    fn settle(&mut self) -> Result<()> {
+    /// Writes down how runs have ended; those for which that fails are kept for the next time.
+    fn write_down_ends(&mut self) -> Result<()> {
         let mut failed = Ok(());
         for ended in std::mem::take(&mut self.ended) {
             if let Err(error) = self.write_down(&ended) {
@@ -259,10 +261,10 @@ impl Scheduler {
         failed
     }
 
-    fn write_down(&self, Ended { claim, outcome }: &Ended) -> Result<()> {
+    fn write_down(&self, EndedRun { claim, outcome }: &EndedRun) -> Result<()> {
         let queue = &self.store.queue;
         let end = |status, error: Option<&String>| {
-            // Where the disk is full, there is room again as soon as the files are gone.
+            // Files go first: if the disk is full, that makes room for writing.
             let removed = disposal::remove_files(&self.store, claim);
             if let Err(error) = &removed {
                 log::warn!("{}: files of it are left for later: {error}", claim.run().stem());
@@ -278,7 +280,7 @@ impl Scheduler {
             Outcome::Failed(error) => end(Status::Failed, Some(error)),
             Outcome::Interrupted => {
                 disposal::remove_files(&self.store, claim)?;
-                // It may have been cancelled as well; then it is not queued again.
+                // A run that was cancelled as well is not queued again.
                 if queue.give_back(claim, Why::Interrupted)? { Ok(()) } else { end(Status::Cancelled, None) }
             }
         }?;
@@ -286,14 +288,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Moves what has happened into the catalogue's file, so that a copy of that file alone is complete.
+    /// Moves the catalogue's log into its file, so that a copy of that file alone is complete.
     fn checkpoint(&self) {
         if let Err(error) = self.store.catalogue.checkpoint() {
             log::debug!("{error}");
         }
     }
 
-    /// Takes up what nobody does any more: another process has died, or a thread could not be started.
+    /// Takes up runs in progress that nobody executes: another process has died, or a thread could not be started.
     fn reconcile(&mut self, now: SystemTime) -> Result<()> {
         let queue = &self.store.queue;
         let mut failed = self.store.catalogue.end_cancelled(now);
@@ -332,7 +334,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Deletes files that nobody needs: at the beginning, and what could not be deleted from time to time.
+    /// Deletes files that nobody needs: at the beginning, and from time to time those that could not be deleted before.
     fn sweep(&mut self, now: SystemTime) -> Result<()> {
         if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return Ok(());
@@ -367,7 +369,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// False while a run whose process has died again and again has to wait.
+    /// Returns false while a run whose process has died again and again has to wait.
     fn has_rested(&mut self, run: &Run) -> bool {
         let Some(more) = run.deaths.checked_sub(SUDDEN_DEATHS) else { return true };
         let passed = self.clock.passed();
@@ -407,7 +409,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Removes what has expired, by a clock that is believed. It was hidden at once.
+    /// Removes artifacts that have expired, by a clock that is trusted. They have been hidden since they expired.
     fn expire(&self, now: SystemTime) -> Result<()> {
         self.store.catalogue.forget_hashes(now)?;
         for artifact in self.store.catalogue.expired_at(now)? {

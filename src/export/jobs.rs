@@ -15,10 +15,10 @@ use crate::error::{At, Error, Kind, Result};
 use crate::store::catalogue::{Job, RefusedSpec, Run, Status};
 use crate::store::managed::Managed;
 
-/// Names of jobs that are derived from a title have at most so many characters.
+/// Characters of a job's name that is derived from a title, at most.
 const MAX_SLUG: usize = 60;
 
-/// Clocks that are only a little ahead are right enough.
+/// A clock that is ahead by no more than this counts as right.
 const LEEWAY: Duration = Duration::from_secs(60 * 60);
 
 /// Why a spec is not taken.
@@ -26,7 +26,7 @@ const LEEWAY: Duration = Duration::from_secs(60 * 60);
 pub enum Rejected {
     /// It is wrong.
     Refused(Refusal),
-    /// It could not be written down.
+    /// The spec could not be written down.
     Failed(Error),
 }
 
@@ -51,23 +51,23 @@ impl From<Rejected> for Error {
     }
 }
 
-/// A text that is a spec, and what it says.
-pub(crate) struct Ready {
+/// A valid spec, with its text.
+pub(crate) struct ParsedSpec {
     spec: Spec,
     text: String,
 }
 
-impl Ready {
-    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Ready, Refusal> {
+impl ParsedSpec {
+    pub(crate) fn parse(text: &[u8]) -> std::result::Result<ParsedSpec, Refusal> {
         let spec = Spec::parse(text)?;
-        // A spec that was parsed is UTF-8.
+        // This cannot fail: a spec that was parsed is UTF-8.
         let text = String::from_utf8(text.to_vec())
             .map_err(|_| Refusal::new("", "this is not UTF-8", "write UTF-8"))?;
-        Ok(Ready { spec, text })
+        Ok(ParsedSpec { spec, text })
     }
 
-    /// Hands it in, and returns the id of the run that it leads to. A spec that runs more than once becomes a job, which
-    /// gets its name from the title.
+    /// Hands the spec in, and returns the id of its first run. A spec that runs more than once becomes a job, named
+    /// after its title.
     pub(crate) fn submit(&self, store: &Managed, now: SystemTime) -> Result<String> {
         let run = run_of(&self.spec, None, now, now)?;
         let id = run.id.clone();
@@ -84,7 +84,7 @@ impl Ready {
             if job.text == self.text {
                 return Ok(());
             }
-            // Only written in another way: that is no reason to run again.
+            // The same spec in another notation does not run again.
             if Spec::parse(job.text.as_bytes()).is_ok_and(|before| before.given == self.spec.given) {
                 store.catalogue.set_job_text(name, &self.text, now)?;
                 return Ok(());
@@ -96,26 +96,26 @@ impl Ready {
     }
 }
 
-/// [`Ready::submit`] of a text.
+/// [`ParsedSpec::submit`] of a text.
 pub fn submit(store: &Managed, text: &[u8], now: SystemTime) -> std::result::Result<String, Rejected> {
-    Ok(Ready::parse(text)?.submit(store, now)?)
+    Ok(ParsedSpec::parse(text)?.submit(store, now)?)
 }
 
-/// [`Ready::define`] of a text.
+/// [`ParsedSpec::define`] of a text.
 pub fn define(
     store: &Managed,
     name: &str,
     text: &[u8],
     now: SystemTime,
 ) -> std::result::Result<(), Rejected> {
-    Ok(Ready::parse(text)?.define(store, name, now)?)
+    Ok(ParsedSpec::parse(text)?.define(store, name, now)?)
 }
 
-/// Makes the run that a spec leads to: at its time, but not before `from`.
+/// Makes the next run of a spec, not before `from`.
 fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> Result<Run> {
     let start = start_of(spec, from)?;
     let due = match &spec.run {
-        Some(recurrence) => Some(recurrence.first_from(start).ok_or_else(never)?),
+        Some(recurrence) => Some(recurrence.first_from(start).ok_or_else(never_due)?),
         None => Some(start).filter(|&start| SystemTime::from(start) > from),
     };
     let status = if due.is_some() { Status::Scheduled } else { Status::Queued };
@@ -127,14 +127,14 @@ fn run_of(spec: &Spec, job: Option<&str>, from: SystemTime, now: SystemTime) -> 
     Ok(run)
 }
 
-/// Returns from when on a spec may run.
+/// Returns the earliest time from `from` on at which a spec may run.
 fn start_of(spec: &Spec, from: SystemTime) -> Result<Timestamp> {
     let from = instant(from)?;
     Ok(spec.start.map_or(from, |start| start.max(from)))
 }
 
 /// The error of a recurring job whose next time would be after the year 9999.
-fn never() -> Error {
+fn never_due() -> Error {
     Error::new(Kind::Invalid, "it would never run: its next time is beyond the year 9999")
 }
 
@@ -142,7 +142,7 @@ fn instant(time: SystemTime) -> Result<Timestamp> {
     Timestamp::try_from(time).map_err(|_| Error::new(Kind::Invalid, "the clock is wrong"))
 }
 
-/// Schedules the next run of every job that has none to come and none under way. What is wrong with one job does not
+/// Schedules the next run of every job that has none scheduled and none under way. A job for which that fails does not
 /// keep the others.
 pub(crate) fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     let mut failed = reschedule_what_a_wrong_clock_has_made(store, now);
@@ -150,7 +150,7 @@ pub(crate) fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
         let scheduled = match next_run(&job, now) {
             Ok(Some(run)) => store.catalogue.schedule(&job, &run),
             Ok(None) => Ok(()),
-            // Each is named, once; the others go on.
+            // Each such job is logged once; the others go on.
             Err(error) => {
                 store.log_once(&format!("jobs/{}.json: {error}", job.name));
                 Ok(())
@@ -161,13 +161,13 @@ pub(crate) fn schedule_next(store: &Managed, now: SystemTime) -> Result<()> {
     failed
 }
 
-/// Makes the run to come of a job, if it has one.
+/// Makes the next run of a job, if it has one.
 fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     let spec = Spec::parse(job.text.as_bytes())
         .map_err(|_| Error::new(Kind::Invalid, "it cannot be read as a spec any more: write it anew"))?;
     let Some(recurrence) = &spec.run else { return Ok(None) };
-    // What was missed since then, while its last run was still under way, is made up for once. A time that is to come is
-    // that of a clock that was wrong.
+    // All times since the last one that passed while its run was still under way are made up for by one run. A last
+    // time in the future was set by a wrong clock.
     let due = job.due.filter(|due| *due <= now + LEEWAY).unwrap_or(now);
     let skipped = job.skipped.filter(|skipped| is_soon(recurrence, *skipped, now));
     let after = skipped.map_or(due, |skipped| skipped.max(due));
@@ -185,8 +185,8 @@ fn next_run(job: &Job, now: SystemTime) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
-/// Returns true for one of the next times of a job. Nobody leaves out more of them one by one; what is further off was
-/// left out by a clock that was ahead.
+/// Returns true for one of the next few times of a job. Nobody skips more of them one by one; one that is further off
+/// was skipped by a clock that was ahead.
 fn is_soon(recurrence: &Recurrence, time: SystemTime, now: SystemTime) -> bool {
     const TIMES: usize = 8;
     let mut last = instant(now).ok();
@@ -196,7 +196,7 @@ fn is_soon(recurrence: &Recurrence, time: SystemTime, now: SystemTime) -> bool {
     last.is_some_and(|last| time <= SystemTime::from(last))
 }
 
-/// Runs to come that were written down by a clock that was ahead would come too late.
+/// Schedules anew the runs that were scheduled by a clock that was ahead: they would come too late.
 fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> Result<()> {
     let mut failed = Ok(());
     for run in store.catalogue.runs_that_are(Status::Scheduled)? {
@@ -208,7 +208,7 @@ fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> R
         let next = job.as_ref().map(|job| next_run(job, now).at(format_args!("jobs/{}.json", job.name)));
         let done = match next.transpose() {
             Ok(Some(Some(next))) => store.catalogue.reschedule(&run.id, next.scheduled, now),
-            // Without a time, and without a job that could give it one, it would never come.
+            // Without a time, and without a job that gives it one, the run would never be due.
             Ok(_) if run.scheduled.is_none() => {
                 let why = "when it is to run is no instant; hand the spec in again to have it run";
                 store.catalogue.fail_scheduled(&run.id, why, now)
@@ -220,7 +220,7 @@ fn reschedule_what_a_wrong_clock_has_made(store: &Managed, now: SystemTime) -> R
     failed
 }
 
-/// Writes down that a spec was refused, as it was received.
+/// Writes down the refusal of a spec, with the spec as it was received.
 pub(crate) fn keep_refusal(
     store: &Managed,
     target: &str,
@@ -243,7 +243,7 @@ pub(crate) fn refused_spec(target: &str, refusal: &Refusal, spec: &[u8], now: Sy
     }
 }
 
-/// Returns the names that a job of that title may have, the best one first.
+/// Returns the names that a job with that title may have, the best first.
 fn names_for(title: &str) -> impl Iterator<Item = String> {
     let slug = slug(title);
     std::iter::once(slug.clone()).chain((2u32..).map(move |n| format!("{slug}-{n}")))
@@ -254,7 +254,7 @@ fn slug(title: &str) -> String {
     let words = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let joined = words.collect::<Vec<_>>().join("-").to_lowercase();
     let short: String = joined.chars().take(MAX_SLUG).collect();
-    // `jobs/new` and `jobs/errors` have no `.json`, so that no name is taken.
+    // No name is reserved: `jobs/new` and `jobs/errors` have no `.json`.
     if short.is_empty() { "job".into() } else { short }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(looked.len(), 1);
         let late = next_run(&looked[0], at(NOON)).unwrap().unwrap();
 
-        // Changed meanwhile: it has its run.
+        // The job was changed meanwhile, and so has its run.
         define(&store, "nightly", spec("other").as_bytes(), at(NOON)).unwrap();
         let defined = pending();
         catalogue.schedule(&looked[0], &late).unwrap();
@@ -331,7 +331,7 @@ mod tests {
         catalogue.schedule(&looked[0], &run(1)).unwrap();
         assert_eq!(pending(), scheduled);
 
-        // Its run to come was removed: that one is left out, and not made again.
+        // Its scheduled run was removed: that time is skipped, and not scheduled again.
         cancelled(&scheduled[0]);
         catalogue.schedule(&looked[0], &run(2)).unwrap();
         assert!(pending().is_empty());

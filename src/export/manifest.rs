@@ -24,7 +24,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::json::Object;
-use super::writer::Member;
+use super::writer::WrittenMember;
 use crate::error::{Error, Result};
 use crate::format::text::{hex, pretty, timestamp};
 
@@ -37,9 +37,9 @@ pub(crate) fn render(
     created: SystemTime,
     spec: &Object,
     certificate: &Value,
-    files: &[(Member, u64)],
+    files: &[(WrittenMember, u64)],
 ) -> String {
-    let file = |(member, rows): &(Member, u64)| json!({"name": member.name, "rows": rows, "bytes": member.size, "sha256": hex(&member.sha256)});
+    let file = |(member, rows): &(WrittenMember, u64)| json!({"name": member.name, "rows": rows, "bytes": member.size, "sha256": hex(&member.sha256)});
     let entries = [
         ("schema_version", json!(SCHEMA_VERSION)),
         ("generator", json!(concat!("cddsfs ", env!("CARGO_PKG_VERSION")))),
@@ -53,18 +53,19 @@ pub(crate) fn render(
     pretty(&Object(entries.map(|(key, value)| (key.to_string(), value)).into()))
 }
 
-/// Returns when an archive was made, as its manifest says, whoever wrote it. The text may be cut off behind that.
+/// Returns when an archive was made, according to its manifest, whoever wrote it. The text may be cut off behind the
+/// key.
 pub(crate) fn created(text: &[u8]) -> Option<SystemTime> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut created = None;
-    // It ends with the key that is sought, which is an error to the parser, as is a text that is cut off.
-    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(Created(&mut created));
+    // Reading stops behind the key, which is an error to the parser, as is a text that is cut off.
+    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(CreatedVisitor(&mut created));
     created?.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
 }
 
-struct Created<'a>(&'a mut Option<String>);
+struct CreatedVisitor<'a>(&'a mut Option<String>);
 
-impl<'de> Visitor<'de> for Created<'_> {
+impl<'de> Visitor<'de> for CreatedVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,24 +84,24 @@ impl<'de> Visitor<'de> for Created<'_> {
     }
 }
 
-/// What a manifest says of a file.
+/// What a manifest says about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct ManifestFile {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     /// Hexadecimal.
     pub(crate) sha256: String,
 }
 
-/// Reads the files of a manifest, by their names; `None` if it is none of ours.
-pub(crate) fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
+/// Reads the files of a manifest, by their names; `None` if cddsfs did not write it.
+pub(crate) fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, ManifestFile>>> {
     let manifest: Value = serde_json::from_slice(text).ok()?;
     let ours = manifest["generator"].as_str().is_some_and(|name| name.starts_with("cddsfs "));
     if !ours || manifest["schema_version"] != SCHEMA_VERSION {
         return None;
     }
     let file = |file: &Value| {
-        let listed = Listed {
+        let listed = ManifestFile {
             rows: file["rows"].as_u64()?,
             bytes: file["bytes"].as_u64()?,
             sha256: file["sha256"].as_str()?.to_ascii_lowercase(),
@@ -111,11 +112,11 @@ pub(crate) fn parse(text: &[u8]) -> Option<Result<BTreeMap<String, Listed>>> {
     Some(files.ok_or_else(|| Error::damaged("the manifest does not list files with rows, bytes and sha256")))
 }
 
-/// Returns in what files differ from those that a manifest lists, each with its name. The manifest itself is not
-/// among them.
+/// Returns how the files found differ from those that a manifest lists, each difference with the file's name. The
+/// manifest itself is not among the files.
 pub(crate) fn differences(
-    listed: &BTreeMap<String, Listed>,
-    found: &BTreeMap<String, Listed>,
+    listed: &BTreeMap<String, ManifestFile>,
+    found: &BTreeMap<String, ManifestFile>,
 ) -> Vec<(String, String)> {
     let mut differences = Vec::new();
     let mut tell = |name: &String, text: String| differences.push((name.clone(), text));
@@ -141,14 +142,14 @@ pub(crate) fn differences(
 mod tests {
     use super::*;
 
-    fn listed(rows: u64, bytes: u64, sha256: &str) -> Listed {
-        Listed { rows, bytes, sha256: sha256.into() }
+    fn listed(rows: u64, bytes: u64, sha256: &str) -> ManifestFile {
+        ManifestFile { rows, bytes, sha256: sha256.into() }
     }
 
     #[test]
     fn what_is_rendered_is_read_back() {
         let member =
-            Member { name: "UCS/a.json".into(), size: 30, compressed: 9, crc: 1, sha256: [0xAB; 32] };
+            WrittenMember { name: "UCS/a.json".into(), size: 30, compressed: 9, crc: 1, sha256: [0xAB; 32] };
         let text = render("id", SystemTime::UNIX_EPOCH, &Object::default(), &json!({}), &[(member, 2)]);
         let files = parse(text.as_bytes()).unwrap().unwrap();
         assert_eq!(files, BTreeMap::from([("UCS/a.json".into(), listed(2, 30, &"ab".repeat(32)))]));
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_wrong_entry_is_told() {
-        let files = |entries: &[(&str, Listed)]| -> BTreeMap<String, Listed> {
+        let files = |entries: &[(&str, ManifestFile)]| -> BTreeMap<String, ManifestFile> {
             entries.iter().map(|(name, file)| (name.to_string(), file.clone())).collect()
         };
         let right = files(&[("a", listed(2, 30, "00")), ("b", listed(1, 10, "11"))]);

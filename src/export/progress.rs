@@ -1,15 +1,15 @@
-//! How far a run has come, and how long it is going to take.
+//! How far a run has come, and how long it will still take.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::store::catalogue::Progress;
 
-/// The rate is that of the last so many seconds.
+/// The rate is measured over this time.
 const WINDOW: Duration = Duration::from_secs(20);
-/// A rate that is measured over less says nothing.
+/// A rate that is measured over less time than this is not used.
 const FIRST: Duration = Duration::from_millis(1500);
-/// Samples are at least so far apart.
+/// Samples are at least this far apart.
 const STEP: Duration = Duration::from_millis(250);
 
 /// Estimates the time that is left from a sliding window.
@@ -20,7 +20,7 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// `started` is the time that has passed when the first row comes.
+    /// `started` is the time, as [`Clock::passed`](crate::store::clock::Clock::passed) counts it, before the first row.
     pub(crate) fn new(total: u64, started: Duration) -> Estimate {
         Estimate { total, samples: VecDeque::from([(started, 0)]) }
     }

@@ -1,4 +1,4 @@
-//! Why a spec is refused, and how what is wrong in it is shown.
+//! Why a spec is refused, and how its values are shown in that.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 /// Why a spec is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The key that it is about; empty for the whole.
+    /// The key that is wrong; empty if it is the spec as a whole.
     pub(crate) field: String,
     pub(crate) wrong: String,
     pub(crate) right: String,
-    /// True if more of the text could still make it right.
+    /// True if the spec breaks off, so that more text could make it valid.
     pub(crate) incomplete: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// Describes a value for a refusal.
-pub(crate) fn describe(value: &Value) -> String {
+pub(crate) fn shown_value(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) | Value::Number(_) => shown(&value.to_string()),

@@ -1,7 +1,7 @@
-//! One execution of a job: from the snapshot of the source to an artifact in its place.
+//! One execution of a run: from the snapshot of the source to an artifact in its place.
 //!
-//! Nothing is visible before the end. The stored parts are written under keys of the attempt; when all of them are durable
-//! they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
+//! Nothing is visible before the end. The stored parts are written under keys of the attempt; when all of them are
+//! durable they get their names, and with the next commit of the catalogue the artifact is there. Whatever happens
 //! before that commit, the next start finds a run in progress, clears away its files and starts it again.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::manifest;
 use super::progress::Estimate;
 use super::source::{self, CHUNK, Mark, Selection, Snapshot, Source, SourceSpec, Timeframe};
 use super::spec::{self, Spec};
-use super::writer::{Finished, Settings, Writer};
+use super::writer::{Finished, Writer, WriterSettings};
 use crate::crypto::{Certificate, KeyTransport};
 use crate::error::{At, Error, Kind, Result};
 use crate::format::text::{hex, timestamp};
@@ -26,25 +26,25 @@ use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 use crate::store::names::Attempt;
 
-/// Progress is written down this often.
+/// How often progress is written down.
 const REPORT: Duration = Duration::from_millis(500);
 
-/// What a run needs.
+/// What executing a run takes.
 pub(crate) struct Execution<'a> {
     pub(crate) store: &'a Managed,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) cancel: &'a Cancel,
-    /// It is cancelled, but not for good: the run goes back into the queue.
+    /// If this is raised, `cancel` does not mean for good: the run goes back into the queue.
     pub(crate) interrupted: &'a AtomicBool,
 }
 
-/// What a run has come to.
+/// The parts that a run has written, not yet published.
 struct Exported {
     finished: Finished,
-    /// Of the zip that the parts are together.
+    /// Length of the zip that the parts make up.
     bytes: u64,
     rows: u64,
-    /// What its job has exported now.
+    /// What its job has exported so far.
     mark: Option<String>,
 }
 
@@ -56,15 +56,15 @@ pub(crate) enum Outcome {
     /// It was told to stop, but not for good.
     Interrupted,
     Failed(String),
-    /// The catalogue does not answer, so that nobody knows whether the artifact is there.
+    /// The catalogue does not answer, so it is not known whether the artifact is there.
     Unknown,
-    /// The run is another's by now.
+    /// Another process has taken over the run.
     Lost,
 }
 
 impl Execution<'_> {
-    /// Executes a run that has been claimed. A completed one is written down; for all others the files have to be
-    /// removed and the end has to be written down by whoever called, unless the claim is lost.
+    /// Executes a run that has been claimed. Its completion is written down here. For every other outcome the caller
+    /// has to remove the files and to write down the end, unless the claim is lost.
     pub(crate) fn execute(&self, claim: &Claim) -> Outcome {
         let (run, lost) = (claim.run(), AtomicBool::new(false));
         let done = self.export(claim, &lost).and_then(|made| match made {
@@ -94,7 +94,7 @@ impl Execution<'_> {
             self.warn(claim, &*snapshot)?;
             return Ok(None);
         }
-        let settings = Settings {
+        let settings = WriterSettings {
             certificate: certificate.certificate,
             transport: if self.store.catalogue.uses_oaep()? {
                 KeyTransport::Oaep
@@ -119,7 +119,7 @@ impl Execution<'_> {
         let finished = writer.finish()?;
         self.cancel.check()?;
         let rows = members.iter().map(|(_, rows)| rows).sum();
-        // Joined to one zip, a split one has no marker in front.
+        // Joined to one zip, a split zip has no spanning marker in front.
         let marker = if finished.parts.len() > 1 { SPANNING_MARKERS[0].len() as u64 } else { 0 };
         let mark = snapshot.mark().map(|mark| mark.to_string());
         Ok(Some(Exported { bytes: finished.bytes - marker, finished, rows, mark }))
@@ -131,7 +131,7 @@ impl Execution<'_> {
         writer: &mut Writer,
         run: &str,
         done: &AtomicU64,
-    ) -> Result<Vec<(super::writer::Member, u64)>> {
+    ) -> Result<Vec<(super::writer::WrittenMember, u64)>> {
         let files = snapshot.files().to_vec();
         let mut members = Vec::with_capacity(files.len());
         let mut lines = Vec::with_capacity(2 * CHUNK);
@@ -160,7 +160,7 @@ impl Execution<'_> {
         Ok(members)
     }
 
-    /// Writes down what is to be said of the rows.
+    /// Writes down the warnings about the rows.
     fn warn(&self, claim: &Claim, snapshot: &dyn Snapshot) -> Result<()> {
         let warnings = snapshot.warnings()?;
         if warnings.is_empty() && claim.run().warnings.is_none() {
@@ -170,7 +170,7 @@ impl Execution<'_> {
         self.patiently(|| self.store.queue.note(claim, Note::Warnings(&text)))
     }
 
-    /// Tries again while another process writes to the catalogue: what has been done is worth waiting for.
+    /// Tries again while another process writes to the catalogue: the work done so far is worth the wait.
     fn patiently(&self, write: impl Fn() -> Result<()>) -> Result<()> {
         loop {
             match write() {
@@ -181,9 +181,9 @@ impl Execution<'_> {
     }
 
     /// Loads the certificate and writes down which one the run has used.
-    fn certificate(&self, claim: &Claim) -> Result<Used> {
+    fn certificate(&self, claim: &Claim) -> Result<UsedCertificate> {
         let now = self.clock.now();
-        let used = Used::load(self.store)?;
+        let used = UsedCertificate::load(self.store)?;
         let text = used.description.to_string();
         self.patiently(|| self.store.queue.note(claim, Note::Certificate(&text)))?;
         used.certificate.check(now)?;
@@ -195,9 +195,9 @@ impl Execution<'_> {
 
     fn selection(&self, run: &Run, spec: &Spec) -> Result<Selection> {
         let timeframe = match &spec.timeframe {
-            spec::Timeframe::All => Timeframe::All,
-            spec::Timeframe::Between { start, end } => Timeframe::Between { start: *start, end: *end },
-            spec::Timeframe::SinceLastRun => {
+            spec::SpecTimeframe::All => Timeframe::All,
+            spec::SpecTimeframe::Between { start, end } => Timeframe::Between { start: *start, end: *end },
+            spec::SpecTimeframe::SinceLastRun => {
                 let job =
                     run.job.as_deref().map(|name| self.store.catalogue.job(name)).transpose()?.flatten();
                 Timeframe::Since(job.and_then(|job| job.mark).map(Mark::from))
@@ -208,7 +208,7 @@ impl Execution<'_> {
 
     /// Puts the parts in their place and completes the run.
     fn publish(&self, claim: &Claim, made: &Exported) -> Result<Outcome> {
-        // By a clock that is behind the artifact would soon seem old.
+        // If the clock is now behind, the artifact would later seem too old.
         let believed = self.store.catalogue.confirmed_clock()?;
         let finished = believed.map_or(self.clock.now(), |believed| believed.max(self.clock.now()));
         let parts = &made.finished.parts;
@@ -234,7 +234,7 @@ impl Execution<'_> {
         self.commit(claim, &made)
     }
 
-    /// Commits. Where the answer is lost, the catalogue is asked whether it has happened: nothing is deleted before.
+    /// Commits. If that fails, the catalogue is asked whether it has happened nevertheless; nothing is deleted before.
     fn commit(&self, claim: &Claim, made: &catalogue::Completion<'_>) -> Result<Outcome> {
         let queue = &self.store.queue;
         loop {
@@ -246,7 +246,7 @@ impl Execution<'_> {
             };
             match queue.is_complete(claim) {
                 Ok(true) => return Ok(Outcome::Completed),
-                // Another process writes: all that has been done is worth waiting for.
+                // Another process writes to the catalogue: the work done so far is worth the wait.
                 Ok(false) if failed.kind() == Kind::TimedOut => self.cancel.check()?,
                 Ok(false) => return Err(failed),
                 Err(error) => {
@@ -259,27 +259,27 @@ impl Execution<'_> {
     }
 }
 
-/// The certificate of a store, with what records say of it.
-struct Used {
+/// The certificate of a store, and its description in records.
+struct UsedCertificate {
     certificate: Arc<Certificate>,
     description: Value,
 }
 
-impl Used {
-    fn load(store: &Managed) -> Result<Used> {
+impl UsedCertificate {
+    fn load(store: &Managed) -> Result<UsedCertificate> {
         let found = store.catalogue.certificates();
         let pem =
             found.and_then(|found| Certificate::from_pem(&found.pem).at(found.place)).map_err(|error| {
                 let text = format!("{error}; give the store one with: cddsfs init STORE --cert CERT.pem");
                 Error::new(error.kind(), text)
             })?;
-        let description = describe(&pem);
-        Ok(Used { certificate: Arc::new(pem), description })
+        let description = certificate_json(&pem);
+        Ok(UsedCertificate { certificate: Arc::new(pem), description })
     }
 }
 
-/// Returns what records say of a certificate.
-pub(crate) fn describe(certificate: &Certificate) -> Value {
+/// Returns the description of a certificate in records.
+pub(crate) fn certificate_json(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject(),
         "serial": certificate.serial(),
@@ -301,12 +301,12 @@ struct Reporter<'a> {
     claim: &'a Claim,
     total: u64,
     done: AtomicU64,
-    /// Raised when the run is another's.
+    /// Raised when another process has taken over the run.
     lost: &'a AtomicBool,
 }
 
 impl Reporter<'_> {
-    /// Does the work while another thread reports on it.
+    /// Does the work while another thread writes down the progress.
     fn follow<T>(&self, written: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let (end, ended) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
@@ -328,7 +328,7 @@ impl Reporter<'_> {
         })
     }
 
-    /// Writes the progress down. The work is stopped if it is in vain.
+    /// Writes the progress down. Stops the work if the run is cancelled or lost.
     fn renew(&self, progress: &Progress) {
         let Execution { store, clock, cancel, .. } = self.execution;
         match store.queue.renew(self.claim, progress, clock.now()) {

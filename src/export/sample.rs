@@ -1,15 +1,15 @@
 //! A contact-history database to try things on: invented people, their mails, chats and calls.
 //!
-//! The rows follow from the sizes and the seed alone, on every machine. People are not remembered but made again
-//! from their number, and rows are inserted in the order of every index: so any size takes the same memory, and time
-//! in proportion.
+//! The rows follow from the sizes and the seed alone, on every machine. People are not kept but made again from their
+//! number, and rows are inserted in the order of every index: so memory does not grow with the size, and time grows in
+//! proportion.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Statement, params};
 
-use super::source::sqlite::{SCHEMA, Sqlite};
+use super::source::sqlite::{SCHEMA, SqliteResult};
 use crate::error::{At, Error, Kind, Result};
 
 mod dates;
@@ -19,14 +19,14 @@ mod rng;
 mod text;
 mod words;
 
-use interactions::History;
+use interactions::Interactions;
 use people::Person;
 use rng::Choice;
 
 /// Rows in one transaction.
 const BATCH: u64 = 50_000;
 
-/// What to make; the interactions are of two years up to November 2026.
+/// What to make. The interactions are of the two years before November 2026.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     pub contacts: u64,
@@ -43,17 +43,17 @@ pub struct Counts {
     pub(crate) attachments: u64,
 }
 
-/// Makes a database under a name that nothing has yet. It appears whole or not at all.
+/// Makes a database; the name must not be taken. It appears whole or not at all.
 pub fn make(path: &Path, size: Size) -> Result<Counts> {
     refuse_existing(path)?;
     let name = path.file_name().ok_or_else(|| Error::new(Kind::Invalid, "not the name of a file"));
     let mut partial = name?.to_owned();
     partial.push(format!(".partial-{}", std::process::id()));
-    let partial = Partial(path.with_file_name(partial));
-    // SQLite would not say why it cannot.
+    let partial = PartialFile(path.with_file_name(partial));
+    // Made here, since SQLite would not say why it cannot.
     File::create_new(&partial.0)?;
     let mut connection = Connection::open(&partial.0).sqlite()?;
-    // Until the end it is nobody's database: it needs no journal.
+    // Nobody else uses the database before it is renamed, so it needs no journal.
     let settings = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768;
                     PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = OFF;";
     connection.execute_batch(settings).sqlite()?;
@@ -62,9 +62,9 @@ pub fn make(path: &Path, size: Size) -> Result<Counts> {
     batches(&mut connection, size.contacts, |connection, numbers| {
         contacts(connection, size, numbers, &mut made)
     })?;
-    let mut history = History::new(size);
+    let mut interactions = Interactions::new(size);
     batches(&mut connection, size.interactions, |connection, numbers| {
-        history.insert(connection, numbers, &mut made)
+        interactions.insert(connection, numbers, &mut made)
     })?;
     connection.close().map_err(|(_, error)| error).sqlite()?;
     File::open(&partial.0)?.sync_all()?;
@@ -80,10 +80,10 @@ fn refuse_existing(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A file that goes unless it has been renamed.
-struct Partial(PathBuf);
+/// A file that is deleted when this is dropped, unless it has been renamed.
+struct PartialFile(PathBuf);
 
-impl Drop for Partial {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
@@ -102,7 +102,7 @@ fn batches(
     Ok(())
 }
 
-/// Sixteen characters that grow with the number, as text too.
+/// Returns an id of sixteen characters; ids sort as text in the order of their numbers.
 fn id(prefix: &str, mut number: u64) -> String {
     let mut digits = [b'0'; 10];
     for digit in digits.iter_mut().rev() {

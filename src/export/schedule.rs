@@ -27,7 +27,7 @@ impl Recurrence {
     /// Returns the first time of a run that is not before `from`; `None` at the end of time.
     pub(crate) fn first_from(&self, from: Timestamp) -> Option<Timestamp> {
         let from = from.to_zoned(TimeZone::UTC).datetime();
-        // A few periods of days always hold the next time: this month and the next, at most.
+        // The loop is short: the next time is within a week, or within this month or the next.
         let mut day = from.date();
         if let Recurrence::Month { .. } = self {
             day = day.first_of_month();

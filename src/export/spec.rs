@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::json::Object;
-use super::refusal::{Refusal, describe, distance, shown};
+use super::refusal::{Refusal, distance, shown, shown_value};
 use super::schedule::Recurrence;
 use super::source::Kind;
 
@@ -55,7 +55,7 @@ const RUN_KEYS: [&str; 20] = [
 ];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Timeframe {
+pub(crate) enum SpecTimeframe {
     #[default]
     All,
     Between {
@@ -74,7 +74,7 @@ pub struct Spec {
     /// `None`: once.
     pub run: Option<Recurrence>,
     pub(crate) start: Option<Timestamp>,
-    pub(crate) timeframe: Timeframe,
+    pub(crate) timeframe: SpecTimeframe,
     /// Bytes of a segment.
     pub(crate) split_size: Option<u64>,
     /// The keys of a spec as they were given, in the order of [`KEYS`].
@@ -115,7 +115,7 @@ impl Spec {
             ));
         }
         let timeframe = timeframe(object.get("timeframe"))?;
-        if timeframe == Timeframe::SinceLastRun && run.is_none() {
+        if timeframe == SpecTimeframe::SinceLastRun && run.is_none() {
             return Err(Refusal::new(
                 "timeframe",
                 "\"since_last_run\" is for a job that runs more than once",
@@ -195,7 +195,7 @@ fn missing(field: &str, right: &str) -> Refusal {
 }
 
 fn not_a(field: &str, value: &Value, right: &str) -> Refusal {
-    Refusal::new(field, format!("is {}", describe(value)), format!("it should be {right}"))
+    Refusal::new(field, format!("is {}", shown_value(value)), format!("it should be {right}"))
 }
 
 fn text_of<'a>(field: &str, value: &'a Value, right: &str) -> Checked<&'a str> {
@@ -288,11 +288,11 @@ fn bound(field: &str, value: &Value) -> Checked<Timestamp> {
     text.parse().ok().or_else(midnight).ok_or_else(|| not_a(field, value, RIGHT))
 }
 
-fn timeframe(value: Option<&Value>) -> Checked<Timeframe> {
+fn timeframe(value: Option<&Value>) -> Checked<SpecTimeframe> {
     const RIGHT: &str = "{\"start\": instant, \"end\": instant} or \"since_last_run\"";
     match value {
-        None => Ok(Timeframe::All),
-        Some(Value::String(text)) if text == "since_last_run" => Ok(Timeframe::SinceLastRun),
+        None => Ok(SpecTimeframe::All),
+        Some(Value::String(text)) if text == "since_last_run" => Ok(SpecTimeframe::SinceLastRun),
         Some(Value::Object(object)) => {
             known_keys("timeframe", object, &["start", "end"])?;
             let get = |key: &str| object.get(key).map(|v| bound(&format!("timeframe.{key}"), v)).transpose();
@@ -309,7 +309,7 @@ fn timeframe(value: Option<&Value>) -> Checked<Timeframe> {
                     "the end, which is excluded, should be later than the start",
                 ));
             }
-            Ok(Timeframe::Between { start, end })
+            Ok(SpecTimeframe::Between { start, end })
         }
         Some(value) => Err(not_a("timeframe", value, RIGHT)),
     }

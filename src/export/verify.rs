@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
-use super::parts::part_files;
+use super::stored_set::part_files;
 use crate::artifact::{self, Gaps, MAX_OPEN, OpenedSet};
 use crate::crypto::Identity;
 use crate::error::{Error, Kind, Result};
@@ -24,16 +24,16 @@ use crate::store::names::{id_of, stem_of};
 use crate::store::sets::StoredSet;
 
 mod contents;
-mod stored;
+mod stored_parts;
 
 /// More faults of one artifact than this are only counted.
 const MAX_FAULTS: usize = 20;
 
-/// Is told how far the work has come.
-pub(crate) trait Watch: Sync {
-    /// Something begins that has so many bytes.
+/// Is told how far checking has come.
+pub(crate) trait ProgressListener: Sync {
+    /// A stage begins that reads so many bytes.
     fn stage(&self, what: &'static str, total: u64);
-    /// So many bytes more are done.
+    /// So many more bytes have been read.
     fn done(&self, bytes: u64);
 }
 
@@ -42,13 +42,13 @@ pub(crate) struct Subject {
     /// `export-<uuid>`
     pub(crate) stem: String,
     set: Option<Arc<StoredSet>>,
-    /// What the catalogue says of a managed store's parts.
+    /// The parts as the catalogue of a managed store has them.
     written: Vec<StoredPartRecord>,
 }
 
 /// What a fault is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FaultPlace {
     Part(String),
     Zip,
     /// Counted from 1, in the order of the central directory. Names may be personal: they are for the user alone.
@@ -60,7 +60,7 @@ pub(crate) enum Place {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    pub(crate) place: Place,
+    pub(crate) place: FaultPlace,
     pub(crate) what: String,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Verdict {
     Unchecked,
 }
 
-/// What came out.
+/// What checking an artifact has found.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) parts: usize,
@@ -84,11 +84,11 @@ pub(crate) struct Report {
     /// True if the files were compared with a manifest of ours.
     pub(crate) has_manifest: bool,
     pub(crate) faults: Vec<Fault>,
-    /// Faults beyond those.
+    /// Number of further faults.
     pub(crate) more: usize,
     /// What could not be looked at, and why.
     pub(crate) unchecked: Vec<String>,
-    /// What was not asked for.
+    /// What was left out, because no key was given.
     pub(crate) left_out: Option<&'static str>,
 }
 
@@ -101,7 +101,7 @@ impl Report {
         }
     }
 
-    fn add(&mut self, place: Place, what: impl Into<String>) {
+    fn add(&mut self, place: FaultPlace, what: impl Into<String>) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push(Fault { place, what: what.into() });
         } else {
@@ -109,8 +109,8 @@ impl Report {
         }
     }
 
-    /// Puts an error where it belongs: what cannot be read is not bad for that.
-    fn add_error(&mut self, place: Place, error: &Error) {
+    /// Adds an error as a fault or, if something only could not be read, as unchecked.
+    fn add_error(&mut self, place: FaultPlace, error: &Error) {
         match error.kind() {
             Kind::NoKey | Kind::Unsupported | Kind::Encrypted => {
                 if self.unchecked.len() < MAX_FAULTS {
@@ -122,7 +122,7 @@ impl Report {
     }
 }
 
-/// Returns what there is to check, in the order of the names. What has expired is not there any more.
+/// Returns the artifacts that can be checked, in the order of their names, without those that have expired.
 pub(crate) fn subjects(store: &Store, now: SystemTime) -> Result<Vec<Subject>> {
     let mut snapshot = store.snapshot(now, &Cancel::new())?;
     let Some(managed) = store.managed() else {
@@ -142,7 +142,7 @@ pub(crate) fn verify(
     store: &Store,
     subject: &Subject,
     identities: &Arc<[Identity]>,
-    watch: &dyn Watch,
+    watch: &dyn ProgressListener,
 ) -> Result<Report> {
     let mut report = Report {
         parts: subject.written.len(),
@@ -150,11 +150,11 @@ pub(crate) fn verify(
         ..Report::default()
     };
     if let Some(managed) = store.managed() {
-        for (name, what) in stored::check(managed, id_of(&subject.stem), &subject.written, watch)? {
-            report.add(Place::Part(name), what);
+        for (name, what) in stored_parts::check(managed, id_of(&subject.stem), &subject.written, watch)? {
+            report.add(FaultPlace::Part(name), what);
         }
         if identities.is_empty() {
-            report.left_out = Some("only the stored parts: without a key nothing can be decrypted");
+            report.left_out = Some("only the stored parts: without a key nothing can be check_decrypted");
             return Ok(report);
         }
     }
@@ -163,18 +163,18 @@ pub(crate) fn verify(
         (report.parts, report.stored) = (set.parts.len(), set.stored_size());
         if let Some((a, b)) = set.conflict()? {
             let what = format!("it and {} claim to be the same part, but differ", b.name);
-            report.add(Place::Part(a.name.clone()), what);
+            report.add(FaultPlace::Part(a.name.clone()), what);
             return Ok(report);
         }
     }
-    decrypted(set, identities, watch, report)
+    check_decrypted(set, identities, watch, report)
 }
 
-/// Checks what is inside the parts. What is not as regular as it looks is read again by a full index.
-fn decrypted(
+/// Checks what is inside the parts. If they are less regular than they look, they are read again by a full index.
+fn check_decrypted(
     set: &StoredSet,
     identities: &Arc<[Identity]>,
-    watch: &dyn Watch,
+    watch: &dyn ProgressListener,
     mut report: Report,
 ) -> Result<Report> {
     let parts = part_files(set);
@@ -183,21 +183,21 @@ fn decrypted(
     for indexed in [false, true] {
         let zip = match artifact::open(&parts, identities, indexed, &budget) {
             Ok(OpenedSet::Zip(zip)) => Arc::new(zip),
-            // What the parts lack has been told.
+            // What is wrong with the parts has been reported.
             Ok(OpenedSet::Incomplete(_)) | Err(_) if parts_are_bad => break,
             Ok(OpenedSet::Incomplete(gaps)) => {
                 add_gaps(&mut report, set, &gaps);
                 break;
             }
             Err(error) => {
-                report.add_error(Place::Zip, &error);
+                report.add_error(FaultPlace::Zip, &error);
                 break;
             }
         };
         match contents::check(&zip, watch, &mut report) {
             Err(error) if error.kind() == Kind::Irregular && !indexed => {}
             Err(error) => {
-                report.add_error(Place::Zip, &error);
+                report.add_error(FaultPlace::Zip, &error);
                 break;
             }
             Ok(()) => break,
@@ -207,13 +207,13 @@ fn decrypted(
 }
 
 fn add_gaps(report: &mut Report, set: &StoredSet, gaps: &Gaps) {
-    let name = |ordinal: &dyn std::fmt::Display| Place::Part(format!("{}{ordinal}.smime", set.stem));
+    let name = |ordinal: &dyn std::fmt::Display| FaultPlace::Part(format!("{}{ordinal}.smime", set.stem));
     gaps.missing.iter().for_each(|ordinal| report.add(name(ordinal), "is missing"));
     gaps.surplus.iter().for_each(|ordinal| {
         report.add(name(ordinal), "does not belong to this set, by what the last part says")
     });
     if gaps.open_ended {
-        report.add(Place::Zip, "more parts may be missing");
+        report.add(FaultPlace::Zip, "more parts may be missing");
     }
 }
 

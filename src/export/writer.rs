@@ -1,4 +1,4 @@
-//! From content to stored parts, in one pass and in bounded memory: a zip, perhaps split, each part encrypted.
+//! Writes content as stored parts, in one pass and in bounded memory: a zip, perhaps split, each part encrypted.
 //!
 //! ```text
 //! caller          content, cut into blocks
@@ -12,8 +12,8 @@
 //! finish          made durable, so that nobody waits for it
 //! ```
 //!
-//! Every stage is a thread, and channels of bounded length are all that is between them. A stage that fails leaves
-//! its error for the caller and goes; its neighbours notice that the other end of a channel has gone, and go too.
+//! Every stage is one or more threads, connected by channels of bounded length. A stage that fails leaves its error for
+//! the caller and ends; its neighbours notice that the other end of a channel has gone, and end too.
 
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -30,20 +30,20 @@ use crate::store::parts::{Key, Parts};
 
 mod assemble;
 mod deflate;
-mod part;
+mod part_writer;
 mod seal;
-mod segments;
+mod segment_cutter;
 
 use assemble::{Assembler, Event};
 pub use deflate::BLOCK;
-use deflate::Job;
-use part::Sealed;
+use deflate::DeflateJob;
+use part_writer::Sealed;
 use seal::Sealer;
-use segments::Segments;
+use segment_cutter::SegmentCutter;
 
 /// A split zip has no smaller segments.
 pub(crate) const MIN_SPLIT_SIZE: u64 = 64 << 10;
-/// A longer member name is no path that Linux takes.
+/// Bytes of a member name: Linux takes no longer path (PATH_MAX).
 const MAX_NAME: usize = 4096;
 /// Pieces of zip between assembling and sealing.
 const PIECES: usize = 4;
@@ -51,7 +51,7 @@ const PIECES: usize = 4;
 const UNFINISHED: usize = 16;
 
 /// How a zip is written.
-pub struct Settings {
+pub struct WriterSettings {
     pub certificate: Arc<Certificate>,
     pub transport: KeyTransport,
     /// Bytes of zip in each part but the last, at most; `None` for one part.
@@ -62,22 +62,22 @@ pub struct Settings {
 
 /// A member that has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct WrittenMember {
     pub(crate) name: String,
     pub size: u64,
     pub(crate) compressed: u64,
     pub(crate) crc: u32,
-    /// Of the content.
+    /// SHA-256 of the content.
     pub(crate) sha256: [u8; 32],
 }
 
-/// A stored part, complete and durable, that no catalogue knows yet.
+/// A stored part, complete and durable, that the catalogue does not know yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct WrittenPart {
     pub ordinal: Ordinal,
     /// The name that it should get.
     pub name: String,
-    /// What it is reached by until then.
+    /// The key that it has until then.
     pub key: Key,
     /// Bytes of the stored file.
     pub size: u64,
@@ -93,8 +93,8 @@ pub struct Part {
 /// All parts of a zip, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    pub parts: Vec<Part>,
-    /// Of the zip: of all its segments together.
+    pub parts: Vec<WrittenPart>,
+    /// Bytes of the zip: of all its segments together.
     pub bytes: u64,
 }
 
@@ -138,7 +138,7 @@ pub struct Writer {
 /// The caller's ends of the channels, and the threads behind them.
 struct Stages {
     events: SyncSender<Event>,
-    jobs: Sender<Job>,
+    undeflated: Sender<DeflateJob>,
     /// Buffers that can be used again.
     spare: Receiver<Vec<u8>>,
     threads: Vec<JoinHandle<Option<()>>>,
@@ -146,18 +146,19 @@ struct Stages {
 }
 
 impl Stages {
-    /// Sends a block to be deflated, and its place in the order to where it is wanted. Waits while all are busy.
+    /// Sends a block to be deflated, and tells the assembler where it comes in the order. Waits while all stages are
+    /// busy.
     fn send(&self, content: Vec<u8>, is_last: bool) -> Staged<()> {
         let (done, block) = sync_channel(1);
         self.events.send(Event::Block(block))?;
-        self.jobs.send(Job { content, is_last, done })?;
+        self.undeflated.send(DeflateJob { content, is_last, done })?;
         Ok(())
     }
 
-    /// Lets all stages end, and returns the parts if all came to the end of the zip.
+    /// Lets all stages end, and returns the parts if every stage has reached the end of the zip.
     fn join(self) -> Option<Sealed> {
-        let Stages { events, jobs, threads, finish, .. } = self;
-        drop((events, jobs));
+        let Stages { events, undeflated, threads, finish, .. } = self;
+        drop((events, undeflated));
         let mut complete = true;
         for thread in threads {
             complete &= thread.join().is_ok_and(|done| done.is_some());
@@ -167,13 +168,13 @@ impl Stages {
 }
 
 impl Writer {
-    /// Begins a zip. Its parts are written under the keys of that attempt; nothing is visible under a part's name. `modified`
-    /// is that of all members.
+    /// Begins a zip. Its parts are written under keys of the attempt, so that nothing is visible under a part's name.
+    /// `modified` is the time of all members.
     pub fn create(
         parts: &Arc<dyn Parts>,
         attempt: &Attempt,
         modified: SystemTime,
-        settings: &Settings,
+        settings: &WriterSettings,
     ) -> Result<Writer> {
         if settings.split_size.is_some_and(|size| size < MIN_SPLIT_SIZE) {
             let message = format!("parts cannot be smaller than {MIN_SPLIT_SIZE} bytes");
@@ -183,14 +184,14 @@ impl Writer {
         let written = Arc::new(AtomicU64::new(0));
         let deflaters = settings.threads.max(1);
         let (events, assemble_from) = sync_channel(deflaters + deflaters / 2 + 2);
-        let (jobs, deflate_from) = channel();
+        let (undeflated, deflate_from) = channel();
         let (spare_to, spare) = channel();
         let (pieces, seal_from) = sync_channel(PIECES);
         let (sealed, finish_from) = sync_channel(UNFINISHED);
 
-        // What could fail at once does so here, before there are threads.
+        // Done before there are threads, since this may fail.
         let sealer = Sealer::create(parts, attempt, settings, sealed, written.clone())?;
-        let segments = Segments::new(settings.split_size, pieces);
+        let segments = SegmentCutter::new(settings.split_size, pieces);
         let assembler = Assembler::new(segments, modified, spare_to);
 
         let location = parts.clone();
@@ -201,10 +202,10 @@ impl Writer {
         ];
         let deflate_from = Arc::new(Mutex::new(deflate_from));
         for _ in 0..deflaters {
-            let jobs = deflate_from.clone();
-            threads.push(spawn("deflate", &failure, move || deflate::run(&jobs))?);
+            let undeflated = deflate_from.clone();
+            threads.push(spawn("deflate", &failure, move || deflate::run(&undeflated))?);
         }
-        let stages = Some(Stages { events, jobs, spare, threads, finish });
+        let stages = Some(Stages { events, undeflated, spare, threads, finish });
         Ok(Writer { block: Vec::new(), in_member: false, stages, failure, written })
     }
 
@@ -218,7 +219,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds to the content of the member. Waits while the stages have as much to do as memory is meant for.
+    /// Adds to the content of the member. Waits while the stages have as much content in memory as they may.
     pub fn write(&mut self, content: &[u8]) -> Result<()> {
         self.expect_member()?;
         self.with_stages(|stages, block| {
@@ -239,7 +240,7 @@ impl Writer {
     }
 
     /// Ends the member; waits until all of it has gone through.
-    pub fn finish_member(&mut self) -> Result<Member> {
+    pub fn finish_member(&mut self) -> Result<WrittenMember> {
         self.expect_member()?;
         self.in_member = false;
         self.with_stages(|stages, block| {
@@ -282,7 +283,7 @@ impl Writer {
         {
             return Ok(done);
         }
-        // Only after a join has the stage that failed surely left its error.
+        // The stage that failed has left its error once its thread is joined.
         drop(self.stages.take().and_then(Stages::join));
         Err(self.failure())
     }

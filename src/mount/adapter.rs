@@ -1,4 +1,5 @@
-//! From FUSE requests to the tree and back; no policy of its own. Handlers stand in the order of their trait.
+//! Passes FUSE requests on to the tree, and its answers back; no policy of its own. Handlers that refuse or change
+//! something come first.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,23 +16,23 @@ use fuser::{
 
 use super::deadline::{Answer, Pending};
 use crate::error::{Error, Kind, Result};
-use crate::tree::{Asked, Caching, Changes, Needs, OpenMode, Place, Tree};
+use crate::tree::{Caching, Changes, Needs, OpenMode, Place, Question, Tree};
 
 mod answer;
 mod ask;
-mod directory;
+mod readdir;
 
-use answer::{Created, Opened, Reply, ReplySized, errno};
+use answer::{CreateReply, OpenReply, Reply, ReplySized, errno};
 pub(crate) use ask::Adapter;
 use ask::send;
 
-/// Requests that the kernel sends ahead of readers, of all files together: those that hang must not be all there are, for then
-/// it sends no others.
+/// Read-ahead requests that the kernel may have under way, of all files together. The limit is out of reach: once that
+/// many hang, the kernel sends no more of them.
 const MAX_BACKGROUND: u16 = u16::MAX;
 
-/// A file that is open for reading needs no FLUSH, and a process that ends need not wait for its answer.
+/// A file that is open for reading needs no FLUSH: a process that ends need not wait for the answer.
 const READ: FopenFlags = FopenFlags::FOPEN_NOFLUSH;
-/// What is written is read back as it is, and sizes are not to be believed: nothing of it is kept by the kernel.
+/// The kernel caches nothing of a file that can be written: its bytes and its size also change without it.
 const WRITTEN: FopenFlags = FopenFlags::FOPEN_DIRECT_IO;
 
 fn open_mode(flags: OpenFlags) -> OpenMode {
@@ -46,12 +47,12 @@ fn open_mode(flags: OpenFlags) -> OpenMode {
 fn open_flags(caching: Caching) -> FopenFlags {
     match caching {
         Caching::Finished => READ | FopenFlags::FOPEN_KEEP_CACHE,
-        // The kernel would cut what it reads at the size that it knows.
+        // The kernel would cut off reads at the size that it knows.
         Caching::Live => READ | FopenFlags::FOPEN_DIRECT_IO,
     }
 }
 
-/// The offset of what is looked for by SEEK_DATA or SEEK_HOLE: all is data, and behind it is a hole.
+/// Returns the offset that SEEK_DATA or SEEK_HOLE finds: a file is all data, and its only hole is at the end.
 fn seek(size: u64, offset: i64, whence: i32) -> Result<i64> {
     match size as i64 {
         size if !(0..size).contains(&offset) => {
@@ -62,8 +63,8 @@ fn seek(size: u64, offset: i64, whence: i32) -> Result<i64> {
     }
 }
 
-/// Handlers that refuse. What fuser says of its own (ENOSYS) the kernel takes for every node and for ever; and a mount
-/// that is read-only can be remounted otherwise by root.
+/// Handlers that refuse. The kernel takes ENOSYS, which is what fuser answers by default, for every node and for ever.
+/// A read-only mount needs them too: root can remount it read-write.
 macro_rules! refuse {
     ($($name:ident($($arg:ty),*) -> $reply:ty: $errno:expr;)*) => { $(
         fn $name(&self, _req: &Request, $(_: $arg,)* reply: $reply) {
@@ -148,7 +149,7 @@ impl Filesystem for Adapter {
         let (name, mode) = (name.to_owned(), open_mode(OpenFlags(flags)));
         self.change(reply, move |tree| {
             let (handle, attr, ttl) = tree.create(parent.0, &name, mode)?;
-            Ok(Created { opened: Opened { handle, flags: WRITTEN }, attr, ttl })
+            Ok(CreateReply { opened: OpenReply { handle, flags: WRITTEN }, attr, ttl })
         });
     }
 
@@ -205,12 +206,12 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| Err(tree.xattr_refusal(ino.0)));
     }
 
@@ -218,8 +219,8 @@ impl Filesystem for Adapter {
         // A kernel that knows less does without: each of these only saves round trips.
         for wish in [
             InitFlags::FUSE_PARALLEL_DIROPS,
-            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read all of
-            // a directory. What would take work to give is left for later, see `Tree::attributes_now`.
+            // Always, not when the kernel thinks fit (FUSE_READDIRPLUS_AUTO): `find` looks at nothing until it has read
+            // all of a directory. What would take work to give is left for later, see `Tree::attributes_now`.
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // Else a truncation would come without saying which handle it is for.
@@ -238,7 +239,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| tree.getattr(ino.0, fh.map(|fh| fh.0)));
     }
 
@@ -246,12 +247,12 @@ impl Filesystem for Adapter {
         let mode = open_mode(flags);
         if mode.writes || mode.truncates {
             return self.change(reply, move |tree| {
-                tree.open_for_writing(ino.0, mode).map(|handle| Opened { handle, flags: WRITTEN })
+                tree.open_for_writing(ino.0, mode).map(|handle| OpenReply { handle, flags: WRITTEN })
             });
         }
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Open);
         self.answer(reply, needs, move |tree| {
-            tree.open(ino.0).map(|(handle, caching)| Opened { handle, flags: open_flags(caching) })
+            tree.open(ino.0).map(|(handle, caching)| OpenReply { handle, flags: open_flags(caching) })
         });
     }
 
@@ -267,7 +268,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let tree = self.tree.clone();
-        // Bytes are lent: the reply is sent while they are there.
+        // The bytes are borrowed for the length of the call, so the reply is sent from within it.
         let work = move |reply: &Pending<ReplyData>| {
             let mut lent = |bytes: &[u8]| {
                 reply.send(|reply| reply.data(bytes));
@@ -277,7 +278,7 @@ impl Filesystem for Adapter {
             }
         };
         match self.tree.needs_of_handle(fh.0) {
-            // Behind a spec that is complete, which is handed in for that, is the id of its run.
+            // A read behind a complete spec hands it in, and returns the id of its run.
             Needs::Store(Place::Changes) => self.deadline.change(reply, self.giving_up(fh), work),
             needs => self.deadline.run_at(reply, needs, work),
         }
@@ -293,7 +294,7 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         // Only SEEK_DATA and SEEK_HOLE come here.
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| seek(tree.getattr(ino.0, Some(fh.0))?.0.size, offset, whence));
     }
 
@@ -330,7 +331,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (tree, needs) = (self.tree.clone(), self.tree.needs_of_handle(fh.0));
-        // What has been written and not handed in is, or is kept; nobody waits for that, nor for what is closed in the store.
+        // What has been written is handed in now, or kept as refused. Nobody waits for that, nor for files of the store
+        // to be closed.
         reply.ok();
         self.deadline.spawn(needs, move || tree.release(fh.0));
     }
@@ -344,11 +346,11 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let opened = |handle| Opened { handle, flags: FopenFlags::empty() };
+        let opened = |handle| OpenReply { handle, flags: FopenFlags::empty() };
         let (tree, known) = (self.tree.clone(), self.tree.clone());
         let work = move |reply: &Pending<ReplyOpen>| send(reply, &tree, tree.opendir(ino.0).map(opened));
-        match self.tree.needs(ino.0, Asked::List) {
-            // Of what only the catalogue knows there is an older listing.
+        match self.tree.needs(ino.0, Question::List) {
+            // An older listing stands in where only the catalogue knows what there is.
             needs @ Needs::Store(Place::Catalogue) => {
                 let stand_in = move |reply: ReplyOpen| {
                     reply.answer(known.opendir_as_known(ino.0).map(opened));
@@ -392,7 +394,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        // Most are asked in vain, and that needs no look at the node.
+        // Most names that are asked for belong to no node, and saying so takes no look at this one.
         if let Err(error) = Tree::check_xattr_name(name) {
             return reply.error(errno(&error));
         }
@@ -407,7 +409,7 @@ impl Filesystem for Adapter {
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Attributes);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Attributes);
         self.answer(reply, needs, move |tree| {
             tree.exists(ino.0)?;
             let is_refused = mask.contains(AccessFlags::W_OK) && !tree.is_writable();
@@ -416,7 +418,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        let needs = |tree: &Tree| tree.needs(ino.0, Asked::Open);
+        let needs = |tree: &Tree| tree.needs(ino.0, Question::Open);
         self.answer(reply, needs, move |tree| tree.readlink(ino.0));
     }
 }

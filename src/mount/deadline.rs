@@ -1,12 +1,12 @@
 //! No request waits for ever, and a slow one does not keep others waiting.
 //!
 //! Requests are answered by the event loop that received them, which is fastest. The last event loop that is not busy
-//! answers only what takes nothing but memory, and hands the rest over to threads: so there is always one left to receive. A
-//! request that has had no answer for [`LIMIT`] (the store hangs, say) is answered with ETIMEDOUT from here; its thread ends
-//! whenever the store lets it, and one that has not begun never does.
+//! answers only what takes nothing but memory, and hands the rest over to threads: so there is always one left to
+//! receive. A request that has had no answer for [`LIMIT`] (the store hangs, say) is answered with ETIMEDOUT from here.
+//! Work that has begun goes on for as long as the store keeps it; work that has not begun is dropped.
 //!
-//! An answer is final. What changes something takes a permit ([`crate::io::Permit`]) just before the change counts; once
-//! time is up there is none.
+//! An answer is final. What changes something takes a permit ([`crate::io::Permit`]) just before the change counts;
+//! once time is up there is none.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -21,18 +21,18 @@ use crate::tree::{Needs, Place, no_answer};
 
 mod threads;
 
-use threads::{Job, Threads};
+use threads::{RequestWork, Threads};
 
 /// How long a request may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The limit for files of which an earlier read has had its time and is still not done. The kernel asks again for what it read ahead in
-/// vain, so that a program would wait twice.
+/// The limit for files of which an earlier request has used up its time and still hangs. The kernel asks again for what
+/// it read ahead in vain, so that a program would wait twice.
 const LIMIT_WHILE_HANGING: Duration = Duration::from_secs(5);
-/// The same when the mount is to end: programs that wait for the store keep it in use.
+/// The limit once the mount is to end: programs that wait for the store keep it in use.
 const LIMIT_AT_THE_END: Duration = Duration::from_secs(1);
-/// After this long, what is known stands in for what is asked.
+/// A stand-in answers after this long.
 const GRACE: Duration = Duration::from_millis(500);
-/// Time between looks for requests that are late.
+/// Time between looks for overdue requests.
 const TICK: Duration = Duration::from_millis(250);
 
 /// A reply that can be an error.
@@ -42,14 +42,14 @@ pub(crate) trait Answer: Send + 'static {
 
 /// What is done when time is up.
 type Late = Box<dyn FnOnce() + Send>;
-/// What answers from what is known.
+/// Answers from memory.
 type StandIn<R> = Box<dyn FnOnce(R) + Send>;
 
 /// A reply that is sent once: by the work, or when its time is up.
 pub(crate) struct Pending<R> {
     reply: Mutex<Option<R>>,
     stand_in: Mutex<Option<StandIn<R>>>,
-    /// Of what changes something.
+    /// Of a request that changes something: its permit, and what is done when time is up.
     change: Option<(Arc<Permit>, Mutex<Option<Late>>)>,
 }
 
@@ -58,7 +58,7 @@ impl<R> Pending<R> {
         Pending { reply: Mutex::new(Some(reply)), stand_in: Mutex::new(None), change: None }
     }
 
-    /// Adds to the answer; `None` if time was up before.
+    /// Adds to the reply; `None` if time was up before.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut R) -> T) -> Option<T> {
         self.reply.lock().as_mut().map(change)
     }
@@ -70,12 +70,12 @@ impl<R> Pending<R> {
     }
 }
 
-/// A request, whatever it is for.
+/// A request that waits for its answer, whatever its reply.
 pub(crate) trait Expire: Send + Sync {
-    /// Answers that time is up. What is being done already has as much time again.
+    /// Answers that time is up. A change that has begun has as much time again; `is_long` says that this is up too.
     fn expire(&self, is_long: bool);
 
-    /// Answers from what is known, if it can.
+    /// Answers from memory, if it can.
     fn stand_in(&self);
 
     fn is_over(&self) -> bool;
@@ -86,7 +86,7 @@ impl<R: Answer> Expire for Pending<R> {
         let mut error = no_answer();
         if let Some((permit, late)) = self.change.as_ref().filter(|_| !self.is_over()) {
             if permit.revoke() {
-                // Nothing of it may be taken up by what follows the answer.
+                // Requests that follow the answer must not take up anything of this one.
                 late.lock().take().into_iter().for_each(|late| late());
             } else if is_long {
                 error = Error::new(Kind::Os(libc::EINPROGRESS), "it has been begun, and is not done yet");
@@ -109,10 +109,10 @@ impl<R: Answer> Expire for Pending<R> {
     }
 }
 
-/// Runs the work of requests. Its clones are the same.
+/// Runs the work of requests. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Deadline {
-    shared: Arc<Shared>,
+    requests: Arc<Requests>,
     _watch: Option<Arc<Background>>,
 }
 
@@ -123,9 +123,10 @@ struct Running {
 }
 
 #[derive(Default)]
-struct Shared {
-    /// Event loops that may be busy at the same time.
+struct Requests {
+    /// Number of event loops.
     loops: usize,
+    /// Those that run work now: never all of them.
     busy: AtomicUsize,
     threads: Threads,
     next: AtomicU64,
@@ -133,8 +134,8 @@ struct Shared {
     ends: AtomicBool,
 }
 
-/// Takes a request out of those that are running.
-struct Entered(Arc<Shared>, u64);
+/// A running request, until it is dropped.
+struct Entered(Arc<Requests>, u64);
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -142,7 +143,7 @@ impl Drop for Entered {
     }
 }
 
-/// An event loop that is busy.
+/// A busy event loop, until it is dropped.
 struct Slot<'a>(&'a AtomicUsize);
 
 impl Drop for Slot<'_> {
@@ -154,19 +155,19 @@ impl Drop for Slot<'_> {
 impl Deadline {
     /// `loops` is the number of event loops.
     pub(crate) fn start(loops: usize) -> Deadline {
-        let shared = Arc::new(Shared { loops, ..Shared::default() });
-        let watched = shared.clone();
+        let requests = Arc::new(Requests { loops, ..Requests::default() });
+        let watched = requests.clone();
         let watch = Background::start("deadline", Next::After(TICK), move |_: &Cancel| {
-            watched.look();
+            watched.check_running();
             Next::After(TICK)
         });
         let watch = watch.inspect_err(|error| log::warn!("requests have no time limit: {error}"));
-        Deadline { shared, _watch: watch.ok().map(Arc::new) }
+        Deadline { requests, _watch: watch.ok().map(Arc::new) }
     }
 
-    /// Says whether the mount is to end: then nobody waits for long.
+    /// Says whether the mount is to end: requests then have little time.
     pub(crate) fn hurry(&self, ends: bool) {
-        self.shared.ends.store(ends, Ordering::Relaxed);
+        self.requests.ends.store(ends, Ordering::Relaxed);
     }
 
     /// Calls `work`, which takes nothing but memory, with a reply.
@@ -176,15 +177,15 @@ impl Deadline {
         contained(|| work(&Pending::new(reply)));
     }
 
-    /// Calls `work`, here or in another thread, with a reply that fails if it takes too long. `needs` is asked when there
-    /// is only one event loop left.
+    /// Calls `work`, here or in another thread, with a reply that fails if it takes too long. `needs` is asked when
+    /// there is only one event loop left.
     pub(crate) fn run<R: Answer>(
         &self,
         reply: R,
         needs: impl FnOnce() -> Needs,
         work: impl FnOnce(&Pending<R>) + Send + 'static,
     ) {
-        match self.shared.slot() {
+        match self.requests.slot() {
             Some(slot) => self.enter(Pending::new(reply), Place::Anywhere, Some(slot), work),
             None => match needs() {
                 Needs::Memory => self.now(reply, work),
@@ -193,7 +194,7 @@ impl Deadline {
         }
     }
 
-    /// The same where it is known what it takes.
+    /// The same where it is known already what the work takes.
     pub(crate) fn run_at<R: Answer>(
         &self,
         reply: R,
@@ -202,11 +203,11 @@ impl Deadline {
     ) {
         match needs {
             Needs::Memory => self.now(reply, work),
-            Needs::Store(place) => self.enter(Pending::new(reply), place, self.shared.slot(), work),
+            Needs::Store(place) => self.enter(Pending::new(reply), place, self.requests.slot(), work),
         }
     }
 
-    /// The same for what is answered from what is known, by `stand_in`, should there be no answer in a moment.
+    /// The same, but `stand_in` answers from memory if there is no answer after [`GRACE`].
     pub(crate) fn run_or<R: Answer>(
         &self,
         reply: R,
@@ -219,13 +220,13 @@ impl Deadline {
             Needs::Store(place) => {
                 let pending =
                     Pending { stand_in: Mutex::new(Some(Box::new(stand_in))), ..Pending::new(reply) };
-                self.enter(pending, place, self.shared.slot(), work);
+                self.enter(pending, place, self.requests.slot(), work);
             }
         }
     }
 
-    /// The same for work that changes something: it is done, or time is up, but never both. `late` is called before whoever
-    /// asked is told that time is up.
+    /// The same for work that changes something: it is done, or time is up, but never both. `late` is called before
+    /// whoever asked is told that time is up.
     pub(crate) fn change<R: Answer>(
         &self,
         reply: R,
@@ -236,16 +237,16 @@ impl Deadline {
         let change = Some((permit.clone(), Mutex::new(Some(Box::new(late) as Late))));
         let pending = Pending { change, ..Pending::new(reply) };
         let work = |pending: &Pending<R>| with_permit(Some(permit), || work(pending));
-        self.enter(pending, Place::Changes, self.shared.slot(), work);
+        self.enter(pending, Place::Changes, self.requests.slot(), work);
     }
 
     /// Calls `work`, here or in another thread, for nobody who would wait.
     pub(crate) fn spawn(&self, needs: Needs, work: impl FnOnce() + Send + 'static) {
-        match (needs, self.shared.slot()) {
+        match (needs, self.requests.slot()) {
             (Needs::Memory, _) | (_, Some(_)) => contained(work),
             (Needs::Store(place), None) => {
-                let work = Box::new(|| contained(work));
-                self.shared.threads.run(Job { place, asker: None, work });
+                let call = Box::new(|| contained(work));
+                self.requests.threads.run(RequestWork { place, asker: None, call });
             }
         }
     }
@@ -258,19 +259,19 @@ impl Deadline {
         work: impl FnOnce(&Pending<R>) + Send + 'static,
     ) {
         let pending = Arc::new(pending);
-        let entered = self.shared.enter(&pending, place);
+        let entered = self.requests.enter(&pending, place);
         if let Some(_slot) = slot {
             contained(|| work(&pending));
             return drop(entered);
         }
         let asker: Arc<dyn Expire> = pending.clone();
-        let work = Box::new(move || {
+        let call = Box::new(move || {
             let _entered = entered;
             if !pending.is_over() {
                 contained(|| work(&pending));
             }
         });
-        self.shared.threads.run(Job { place, asker: Some(asker), work });
+        self.requests.threads.run(RequestWork { place, asker: Some(asker), call });
     }
 }
 
@@ -280,7 +281,7 @@ fn contained(work: impl FnOnce()) {
     }
 }
 
-impl Shared {
+impl Requests {
     /// Makes an event loop busy, unless it is the last one that is not.
     fn slot(&self) -> Option<Slot<'_>> {
         let before = self.busy.fetch_add(1, Ordering::Relaxed);
@@ -295,8 +296,8 @@ impl Shared {
         Entered(self.clone(), id)
     }
 
-    /// Sees to what takes long.
-    fn look(&self) {
+    /// Answers for requests that take long.
+    fn check_running(&self) {
         let ends = self.ends.load(Ordering::Relaxed);
         let mut slow = Vec::new();
         let mut overdue = Vec::new();

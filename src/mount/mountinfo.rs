@@ -50,7 +50,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 
 /// Returns all mounts that this process sees. Those that hide others come later.
 fn mounts() -> Vec<MountInfo> {
-    // What cannot be read is as if nothing were mounted.
+    // If it cannot be read, nothing counts as mounted.
     let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(MountInfo::parse).collect()
 }
@@ -68,28 +68,28 @@ pub(crate) fn device_of(path: &Path) -> Option<String> {
     mounts().into_iter().rfind(of_path).map(|mount| mount.device)
 }
 
-/// Where something is, whatever it was mounted on: a filesystem, and the path in it.
+/// Where something is, whatever it is mounted on: a filesystem, and the path in that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Location {
+pub(crate) struct DevicePath {
     device: String,
     path: PathBuf,
 }
 
-impl Location {
+impl DevicePath {
     /// Of a path without symbolic links.
-    pub(crate) fn of(path: &Path) -> Option<Location> {
+    pub(crate) fn of(path: &Path) -> Option<DevicePath> {
         let mount =
             mounts().into_iter().filter(|mount| path.starts_with(&mount.point)).reduce(|best, mount| {
-                // The last one hides those below it.
+                // The later of two on one path hides the earlier.
                 if mount.point.as_os_str().len() >= best.point.as_os_str().len() { mount } else { best }
             })?;
         let inside = path.strip_prefix(&mount.point).ok()?;
         // An empty path would add a slash.
         let path = if inside == Path::new("") { mount.root } else { mount.root.join(inside) };
-        Some(Location { device: mount.device, path })
+        Some(DevicePath { device: mount.device, path })
     }
 
-    pub(crate) fn is_in(&self, other: &Location) -> bool {
+    pub(crate) fn is_in(&self, other: &DevicePath) -> bool {
         self.device == other.device && self.path.starts_with(&other.path)
     }
 }

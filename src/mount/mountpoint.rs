@@ -1,4 +1,4 @@
-//! Is this a place to mount on?
+//! Whether a directory can be mounted on.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use super::mountinfo::{Location, is_mounted};
+use super::mountinfo::{DevicePath, is_mounted};
 use super::unmount::unmount;
 use crate::error::{Error, Kind, Result};
 
@@ -53,12 +53,12 @@ pub(crate) fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<P
 
 /// Returns true if a FUSE filesystem is mounted there that nobody serves any more.
 pub(crate) fn is_dead(path: &Path) -> bool {
-    // Where nothing is mounted, looking at it could mount it: an automount point.
-    // Attributes may still be known to the kernel; this is always asked of the server.
+    // A look at a path where nothing is mounted could have something mounted there (autofs). Attributes may still be
+    // cached by the kernel; statvfs always asks the server.
     is_mounted(path) && matches!(statvfs(path), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
-/// Something that the server goes on to look at: what it is, and where.
+/// A path that the server goes on to use.
 pub(crate) struct Needed {
     pub(crate) what: &'static str,
     pub(crate) path: PathBuf,
@@ -83,11 +83,12 @@ pub(crate) fn check_hides_nothing(mountpoint: &Path, needed: &[Needed]) -> Resul
 /// Returns true if a path leads through a directory, by whatever names: links and bind mounts are other names.
 fn leads_through(path: &Path, dir: &Path) -> bool {
     let Some(identity) = identity(dir) else { return false };
-    // What is not there yet will be made in what is.
+    // A path that is not there yet will be made below the nearest ancestor that is.
     let there = path.ancestors().find_map(|path| fs::canonicalize(path).ok());
-    let place = |path: &Path| Location::of(path).zip(Location::of(dir)).is_some_and(|(a, b)| a.is_in(&b));
+    let is_inside =
+        |path: &Path| DevicePath::of(path).zip(DevicePath::of(dir)).is_some_and(|(a, b)| a.is_in(&b));
     let mut ways = path.ancestors().chain(there.iter().flat_map(|there| there.ancestors()));
-    there.as_deref().is_some_and(place) || ways.any(|way| self::identity(way) == Some(identity))
+    there.as_deref().is_some_and(is_inside) || ways.any(|way| self::identity(way) == Some(identity))
 }
 
 /// Device and inode number.

@@ -21,7 +21,7 @@ use super::signals::OnSignals;
 use super::unmount::{unmount, unmount_patiently};
 use crate::error::{At, Error, Kind, Result};
 use crate::io::{Background, Cancel, Next, Task, set_own_device};
-use crate::tree::{Gone, Sizer, Tree};
+use crate::tree::{GoneName, Sizer, Tree};
 
 /// Who may use the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub(crate) enum Access {
     Everybody,
 }
 
-/// What a service manager is told.
+/// What a service manager is told about a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The mount answers.
@@ -43,7 +43,7 @@ pub(crate) enum Phase {
 
 /// What is asked of the kernel.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct MountSettings {
     /// Shown as the source in /proc/mounts.
     pub(crate) name: String,
     pub(crate) access: Access,
@@ -52,8 +52,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
 }
 
-/// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask, takes
-/// it out of a list of options, where a comma or a backslash needs a backslash before it.
+/// Returns the name as it has to be given: mount(2) takes it as it is; fusermount3, which everybody else has to ask,
+/// takes it out of a list of options, where a comma or a backslash needs a backslash before it.
 fn source(name: &str, is_direct: bool) -> String {
     if is_direct { name.into() } else { name.replace('\\', r"\\").replace(',', r"\,") }
 }
@@ -67,7 +67,7 @@ fn may_mount() -> bool {
     bits.is_some_and(|bits| bits & (1 << SYS_ADMIN) != 0)
 }
 
-fn config(settings: &Settings, writable: bool) -> Config {
+fn config(settings: &MountSettings, writable: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(source(&settings.name, may_mount())),
@@ -92,17 +92,17 @@ fn config(settings: &Settings, writable: bool) -> Config {
     config
 }
 
-/// Mounts the tree and serves it until it is unmounted. `tell` is told of each phase when it has begun. `companions` are
-/// dropped in the end. What is left to do then has a moment, and does not keep this from returning.
+/// Mounts the tree and serves it until it is unmounted. `tell` is called when a phase has begun. `companions` are
+/// dropped at the end. What is left to do then has a moment, and does not keep this from returning.
 pub(crate) fn serve(
     tree: Tree,
     mountpoint: &Path,
-    settings: &Settings,
+    settings: &MountSettings,
     tell: impl Fn(Phase) + Send + Sync + 'static,
     companions: impl Send + 'static,
 ) -> Result<()> {
     let (tree, tell) = (Arc::new(tree), Arc::new(tell));
-    // It is seen by whoever unmounts and by whoever serves.
+    // Both the signal handler that unmounts and the server see it; it is told once.
     let unmounted = {
         let (tell, once) = (tell.clone(), Once::new());
         Arc::new(move || once.call_once(|| tell(Phase::Unmounted)))
@@ -140,7 +140,7 @@ pub(crate) fn serve(
         if signal == SIGHUP {
             return watch.trigger();
         }
-        // Who waits for a store that hangs keeps the mount in use.
+        // Programs that wait for a store that hangs keep the mount in use.
         deadline.hurry(true);
         let unmounted = unmount_patiently(&point).or_else(|error| {
             log::warn!("{error}: unmounting it as soon as it is not in use any more");
@@ -167,7 +167,7 @@ pub(crate) fn serve(
     let ended = until_unmounted(serving, &device, mountpoint);
     unmounted();
     tree.stop();
-    // A request may have been cut off.
+    // Requests may have been cut off, and their handles not released.
     let finish = AtEnd::start("finish", move || tree.finish());
     let rest = AtEnd::start("end", move || drop((companions, on_signals, catalogue, sizer)));
     Background::end_all([finish, rest].into_iter().flatten());
@@ -202,8 +202,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the mount.
 ///
-/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since; and it would wait
-/// for all event loops.
+/// fuser's own way would unmount the path once more, and with it whatever has been mounted there since; and it would
+/// wait for all event loops.
 fn until_unmounted(mut serving: BackgroundSession, device: &OwnedFd, mountpoint: &Path) -> io::Result<()> {
     let other = thread::spawn(|| Ok(()));
     let guard = mem::replace(&mut serving.guard, other);
@@ -213,12 +213,13 @@ fn until_unmounted(mut serving: BackgroundSession, device: &OwnedFd, mountpoint:
         match receiver.recv_timeout(LOOK) {
             Ok(joined) => break joined,
             Err(_) if !is_disconnected(device) => {}
-            // Those that do not wait for the store are at their end, too.
+            // Event loops that do not wait for the store are about to end, too.
             Err(_) => break receiver.recv_timeout(LOOK).unwrap_or(Ok(Ok(()))),
         }
     };
     let ended = ended.map(|ended| match ended {
-        // So ends an unmount while a request is under way. Where the mount is still there, somebody has broken it.
+        // An unmount while a request is under way ends like this. If the mount is still there, somebody has broken the
+        // connection.
         Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) && !is_mounted(mountpoint) => Ok(()),
         other => other,
     });
@@ -235,7 +236,8 @@ fn is_disconnected(device: &OwnedFd) -> bool {
 }
 
 /// How far the kernel reads ahead of a sequential reader. Tried by hand with 128 (the default), 512 and 1024 on one
-/// machine that had other work too: 1 GiB of base64 took 0.81, 0.73 and 0.69 s (mean of four), of DER 0.72, 0.62 and 0.66 s.
+/// machine that had other work too: 1 GiB of base64 took 0.81, 0.73 and 0.69 s (mean of four), of DER 0.72, 0.62 and
+/// 0.66 s.
 const READAHEAD_KIB: u32 = 512;
 
 /// Only root may do this; everybody else has the default.
@@ -249,14 +251,14 @@ fn widen_readahead(mountpoint: &Path) {
 }
 
 /// Passes on what has changed in the tree.
-fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>>>) {
+fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<GoneName>>>) {
     let gone = match refreshed {
         Ok(Some(gone)) => gone,
         Ok(None) => return,
         Err(error) => return log::warn!("the store cannot be looked at: {error}"),
     };
     sizer.restart();
-    for Gone { parent, name } in gone {
+    for GoneName { parent, name } in gone {
         if let Err(error) = notifier.inval_entry(INodeNo(parent), name.as_ref()) {
             log::debug!("the kernel does not forget {name}: {error}");
         }
@@ -265,7 +267,7 @@ fn update(sizer: &Sizer, notifier: &Notifier, refreshed: Result<Option<Vec<Gone>
 
 fn mount_failed(error: std::io::Error, mountpoint: &Path) -> Error {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    // What fusermount3 says ends in a line break.
+    // What fusermount3 prints ends in a line break.
     let said = error.to_string();
     let said = said.trim_end();
     let failed = Error::new(Kind::Os(errno), format!("{}: cannot mount: {said}", mountpoint.display()));

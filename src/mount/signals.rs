@@ -1,4 +1,4 @@
-//! What is done on signals, in a thread beside requests.
+//! What is done on signals, in a thread beside those of requests.
 
 use signal_hook::iterator::{Handle, Signals};
 
@@ -20,7 +20,7 @@ impl OnSignals {
         let handle = signals.handle();
         let step = move |_: &Cancel| {
             signals.wait().for_each(&mut call);
-            // Closed, it does not wait any more.
+            // Once they are closed, this does not wait any more.
             if signals.is_closed() { Next::WhenWoken } else { Next::NOW }
         };
         let thread = Background::start(name, Next::NOW, step)?;

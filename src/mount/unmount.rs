@@ -13,8 +13,8 @@ use crate::error::{Error, Kind, Result};
 /// Where fusermount3 is looked for when there is no PATH.
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
-/// How long a mount may be in use before that is an error: what waits for new mounts (volume monitors, trash cans) looks
-/// into each for a moment.
+/// How long a mount may be in use before that is an error: what waits for new mounts (volume monitors, trash cans)
+/// looks into each for a moment.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(50);
 

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::{Part, Record};
+use super::{PresentPart, Record};
 use crate::error::Result;
 use crate::store::catalogue::Run;
 use crate::store::managed::Managed;
 
-/// Of exports that may be older than they look, and have fewer days left.
+/// Only exports that may be older than they look, with fewer days left, have this one.
 pub(crate) const ESTIMATED: &str = "estimated";
 const SHA256: &str = "sha256";
 const PARTS: &str = "parts";
@@ -30,7 +30,7 @@ impl Record {
             ESTIMATED => self.estimated.then(|| "true".into()),
             // One line for each part, as sha256sum writes them.
             SHA256 => {
-                let line = |part: &Part| Some(format!("{}  {}\n", part.sha256.as_ref()?, part.name));
+                let line = |part: &PresentPart| Some(format!("{}  {}\n", part.sha256.as_ref()?, part.name));
                 Some(self.parts.iter().filter_map(line).collect()).filter(|lines: &String| !lines.is_empty())
             }
             TITLE => self.title().map(str::to_string),
@@ -38,7 +38,7 @@ impl Record {
         }
     }
 
-    /// Returns an attribute of a run; its parts are asked for where they are needed.
+    /// Returns an attribute of a run. The catalogue is asked for its parts only if the attribute takes them.
     pub(crate) fn attribute_of_run(
         store: &Managed,
         run: &Run,
@@ -46,7 +46,7 @@ impl Record {
         now: SystemTime,
     ) -> Result<Option<String>> {
         let record = match name {
-            PARTS | SHA256 => Record::now(store, run, now)?,
+            PARTS | SHA256 => Record::in_full(store, run, now)?,
             _ => Record::of_run(run, store.catalogue.retention()?, now),
         };
         Ok(record.attribute(name))

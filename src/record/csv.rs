@@ -9,10 +9,10 @@ use crate::format::printable::printable;
 use crate::format::text::Instant;
 use crate::store::catalogue::Status;
 
-/// A name, and what a record has there.
-pub(crate) type Column = (&'static str, fn(&Record) -> Option<String>);
+/// A heading, and the text that a record has below it.
+pub(crate) type CsvColumn = (&'static str, fn(&Record) -> Option<String>);
 
-pub(crate) const HISTORY: [Column; 16] = [
+pub(crate) const HISTORY: [CsvColumn; 16] = [
     RUN,
     TITLE,
     TYPE,
@@ -31,7 +31,7 @@ pub(crate) const HISTORY: [Column; 16] = [
     ESTIMATED,
 ];
 
-pub(crate) const ARTIFACTS: [Column; 10] = [
+pub(crate) const ARTIFACTS: [CsvColumn; 10] = [
     ARTIFACT,
     RUN,
     TITLE,
@@ -44,21 +44,21 @@ pub(crate) const ARTIFACTS: [Column; 10] = [
     ESTIMATED,
 ];
 
-const RUN: Column = ("run", |r| Some(r.id.clone()));
-const TITLE: Column = ("title", |r| r.title().map(text));
-const TYPE: Column = ("type", |r| r.export_type().map(text));
-const ROWS: Column = ("rows", |r| r.rows.map(text));
-const BYTES: Column = ("bytes", |r| r.bytes.map(text));
-const ARTIFACT: Column = ("artifact", |r| r.artifact.clone());
-const REMAINING_DAYS: Column =
+const RUN: CsvColumn = ("run", |r| Some(r.id.clone()));
+const TITLE: CsvColumn = ("title", |r| r.title().map(text));
+const TYPE: CsvColumn = ("type", |r| r.export_type().map(text));
+const ROWS: CsvColumn = ("rows", |r| r.rows.map(text));
+const BYTES: CsvColumn = ("bytes", |r| r.bytes.map(text));
+const ARTIFACT: CsvColumn = ("artifact", |r| r.artifact.clone());
+const REMAINING_DAYS: CsvColumn =
     ("remaining_days", |r| r.remaining_days.filter(|_| r.artifact.is_some()).map(text));
-const ESTIMATED: Column = ("estimated", |r| r.estimated.then(|| text(true)));
+const ESTIMATED: CsvColumn = ("estimated", |r| r.estimated.then(|| text(true)));
 
 fn text(value: impl ToString) -> String {
     value.to_string()
 }
 
-/// When the artifact that is there was made.
+/// Returns when the artifact was made, if it is there.
 fn made(record: &Record) -> Option<Instant> {
     record.mtime.filter(|_| record.artifact.is_some())
 }
@@ -75,8 +75,8 @@ fn error(record: &Record) -> Option<String> {
     }
 }
 
-/// Renders a table. Lines are made one by one: together they take several times as much.
-pub(crate) fn render(columns: &[Column], records: impl Iterator<Item = Record>) -> Result<String> {
+/// Renders a table. Records are taken one by one: all together take several times the memory of the text.
+pub(crate) fn render(columns: &[CsvColumn], records: impl Iterator<Item = Record>) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| Error::new(Kind::Invalid, error.to_string());
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_quoted_and_formulas_are_none() {
+    fn texts_are_quoted_and_formulas_defused() {
         let error = Some("=HYPERLINK(\"x\")".to_string());
         let spec = serde_json::from_str(r#"{"title":"a \"b\", c\nd"}"#).unwrap();
         let record = Record { spec, error, ..Record::default() };

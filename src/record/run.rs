@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Part, Progress, Record, artifact_name};
+use super::{PresentPart, Record, ShownProgress, artifact_name};
 use crate::error::Result;
 use crate::export::certificate::expiry_warning;
 use crate::export::json::Object;
@@ -15,13 +15,13 @@ use crate::store::managed::Managed;
 use crate::store::retention::Retention;
 
 impl Record {
-    /// Returns the record of a run as it is now.
-    pub fn now(store: &Managed, run: &Run, now: SystemTime) -> Result<Record> {
+    /// Returns the whole record of a run as it is now.
+    pub fn in_full(store: &Managed, run: &Run, now: SystemTime) -> Result<Record> {
         let parts = if run.present { store.catalogue.parts(&run.id)? } else { Vec::new() };
         let (missing, here): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_deleted);
         let part = |part: StoredPartRecord| {
             let sha256 = Some(hex(&part.sha256));
-            Part { name: part.name, size: part.size, sha256 }
+            PresentPart { name: part.name, size: part.size, sha256 }
         };
         Ok(Record {
             parts: here.into_iter().map(part).collect(),
@@ -32,7 +32,7 @@ impl Record {
         })
     }
 
-    /// The same but for its parts, certificate and warnings: what a table has takes no more.
+    /// Returns the record without parts, certificate and warnings: tables need no more.
     pub(crate) fn of_run(run: &Run, retention: Retention, now: SystemTime) -> Record {
         let instant = |time: Option<SystemTime>| time.and_then(Instant::of);
         let expires = |made| retention.expires(made).and_then(Instant::of);
@@ -91,9 +91,9 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-fn progress(run: &Run) -> Option<Progress> {
+fn progress(run: &Run) -> Option<ShownProgress> {
     let progress = run.progress?;
-    Some(Progress {
+    Some(ShownProgress {
         percent: match (run.status, progress.rows_total) {
             (Status::Completed, _) => 100.0,
             (_, 0) => 0.0,
@@ -110,7 +110,7 @@ fn certificate(run: &Run) -> Option<Value> {
     serde_json::from_str(run.certificate.as_deref()?).ok().filter(|value| !is_nothing(value))
 }
 
-/// Returns what is to be said of a run beside how it stands.
+/// Returns the warnings about a run: those it was given, and those that follow from its state.
 pub(crate) fn warnings(run: &Run, now: SystemTime) -> Vec<String> {
     let own = run.warnings.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut warnings: Vec<String> = own.unwrap_or_default();

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Part, Record, artifact_name};
+use super::{PresentPart, Record, artifact_name};
 use crate::artifact::{self, Gaps};
 use crate::error::Error;
-use crate::export::parts::part_files;
+use crate::export::stored_set::part_files;
 use crate::format::text::Instant;
 use crate::store::catalogue::Status;
 use crate::store::names::id_of;
 use crate::store::retention::Retention;
 use crate::store::sets::StoredSet;
 
-/// What a set of parts is.
+/// What a set of parts turned out to be.
 #[derive(Clone)]
 pub(crate) enum SetState {
     /// A zip of this length.
     Zip(u64),
-    /// Not whole; the text says why.
+    /// Not whole.
     Incomplete(Arc<IncompleteSet>),
     /// It cannot be read.
     Failed(Error),
@@ -40,7 +40,7 @@ pub(crate) struct IncompleteSet {
     pub(crate) conflict: Option<(String, String)>,
 }
 
-/// Returns true if a set is a zip as far as that is known: without an outcome, by the names of its parts.
+/// Returns true if a set is a zip as far as is known: without an outcome, by the names of its parts.
 pub(crate) fn may_be_whole(set: &StoredSet, outcome: Option<&SetState>) -> bool {
     match outcome {
         Some(SetState::Incomplete(_)) => false,
@@ -65,7 +65,11 @@ impl Record {
             parts: set
                 .parts
                 .iter()
-                .map(|part| Part { name: part.file.name.clone(), size: part.file.size(), sha256: None })
+                .map(|part| PresentPart {
+                    name: part.file.name.clone(),
+                    size: part.file.size(),
+                    sha256: None,
+                })
                 .collect(),
             stored_bytes: Some(set.stored_size()),
             mtime: Instant::of(made.at),
@@ -75,7 +79,7 @@ impl Record {
             ..Record::default()
         };
         match outcome {
-            // Of a run that somebody else made one only knows that there are files, so that it has ended well.
+            // Nothing is known of somebody else's run but its files: that they are there means that it has ended well.
             Some(SetState::Zip(len)) => {
                 record.status = Some(Status::Completed);
                 record.bytes = Some(*len);

@@ -19,7 +19,7 @@ fn full() -> Record {
         queued: instant,
         started: instant,
         finished: instant,
-        progress: Some(Progress {
+        progress: Some(ShownProgress {
             percent: 1.0,
             rows_done: 1,
             rows_total: 1,
@@ -27,7 +27,7 @@ fn full() -> Record {
             eta_seconds: Some(1),
         }),
         artifact: some(),
-        parts: vec![Part { name: "x".into(), size: 1, sha256: some() }],
+        parts: vec![PresentPart { name: "x".into(), size: 1, sha256: some() }],
         missing: vec!["x".into()],
         rows: Some(1),
         bytes: Some(1),
@@ -44,7 +44,7 @@ fn full() -> Record {
 
 #[test]
 fn the_record_of_a_run_is_a_spec() {
-    // A set is none, and has keys of its own.
+    // The record of a set is not a spec: it has keys of its own.
     let of_run = Record { complete: None, stored_bytes: None, estimated: false, ..full() };
     let spec = Spec::parse(of_run.pretty().as_bytes()).unwrap();
     assert_eq!(spec.to_json(), r#"{"title":"t","type":"Contact"}"#);

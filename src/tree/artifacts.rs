@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of, needs_by_finding};
 use super::handle::{BytesOf, Opened};
-use super::index::{self, Index};
+use super::index_file::{self, IndexFile};
 use super::ino::{Ino, ROOT, number};
-use super::listing::{Entries, Listing};
-use super::needs::{Asked, Needs};
+use super::listing::{DirEntries, DirListing};
+use super::needs::{Needs, Question};
 use super::node::{Node, not_deletable};
 use super::scope::Scope;
 use super::shown::ShownSet;
@@ -27,34 +27,35 @@ pub(crate) const NAME: &str = "artifacts";
 const ZIP: &str = ".zip";
 const INCOMPLETE: &str = ".zip.incomplete";
 
-/// Kinds in the table.
+/// Kinds in the inode table.
 const KIND_ZIP: u8 = 0;
 const KIND_INCOMPLETE: u8 = 1;
 const KIND_INDEX: u8 = 2;
 
-pub(crate) struct Artifacts {
-    named: Arc<Named>,
-    index: Arc<Index>,
+pub(crate) struct ArtifactsDirectory {
+    named: Arc<EarlyNames>,
+    index: Arc<IndexFile>,
 }
 
-impl Artifacts {
-    pub(crate) fn new() -> Artifacts {
-        let index = Index::new(NAME, &csv::ARTIFACTS, |record| record.artifact.is_some());
-        Artifacts { named: Arc::default(), index: Arc::new(index) }
+impl ArtifactsDirectory {
+    pub(crate) fn new() -> ArtifactsDirectory {
+        let index = IndexFile::new(NAME, &csv::ARTIFACTS, |record| record.artifact.is_some());
+        ArtifactsDirectory { named: Arc::default(), index: Arc::new(index) }
     }
 }
 
-/// Returns the records of what has an artifact, the earliest first: also of runs that were removed from the history.
+/// Returns the records of everything that has an artifact, the earliest first, runs that were removed from the history
+/// included.
 pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
     let Some(store) = scope.context.managed() else { return super::history::records(scope) };
     let now = scope.now();
     let mut records = Vec::new();
     let mut artifacts = store.catalogue.artifacts_at(now)?;
-    // Instants in records are whole seconds.
+    // Sorted here: instants in records are whole seconds.
     artifacts.sort_by_key(|artifact| artifact.made);
     for artifact in artifacts {
         if let Some(run) = store.catalogue.run(&artifact.run)? {
-            records.push(Record::now(store, &run, now)?);
+            records.push(Record::in_full(store, &run, now)?);
         }
     }
     Ok(records)
@@ -64,7 +65,7 @@ fn stem_of(name: &str) -> Option<&str> {
     name.strip_suffix(INCOMPLETE).or_else(|| name.strip_suffix(ZIP))
 }
 
-impl Directory for Artifacts {
+impl Directory for ArtifactsDirectory {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -80,45 +81,47 @@ impl Directory for Artifacts {
     fn node(&self, view: &View, kind: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
         let set = || view.sets.get(at).filter(|_| inside == 0).cloned();
         match kind {
-            KIND_ZIP => Some(Arc::new(Zip(set()?))),
-            KIND_INCOMPLETE => Some(Arc::new(Incomplete(set()?))),
+            KIND_ZIP => Some(Arc::new(ZipFile(set()?))),
+            KIND_INCOMPLETE => Some(Arc::new(IncompleteFile(set()?))),
             _ => (inside == 0).then(|| self.index.clone() as Arc<dyn Node>),
         }
     }
 
-    /// The set may have to be opened, to know what it is.
+    /// Finding may have to open the set, to know what it is.
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
-        if name == index::NAME {
+        if name == index_file::NAME {
             return Ok(Some(self.index.clone()));
         }
         let Some(set) = stem_of(name).and_then(|stem| scope.view.set(stem)) else { return Ok(None) };
-        let is_open = !set.is_decided();
-        if is_open {
+        let is_undecided = !set.is_decided();
+        if is_undecided {
             self.named.has_waited();
         }
         let is_incomplete = matches!(set.outcome(&scope.context), SetState::Incomplete(_));
         Ok(match (is_incomplete, name.ends_with(INCOMPLETE)) {
-            (true, true) => Some(Arc::new(Incomplete(set.clone()))),
-            (false, false) => Some(Arc::new(Zip(set.clone()))),
-            // It was listed as a zip, or a link says so, and it is none.
-            (true, false) if is_open || self.named.is_held(set) => Some(Arc::new(Incomplete(set.clone()))),
+            (true, true) => Some(Arc::new(IncompleteFile(set.clone()))),
+            (false, false) => Some(Arc::new(ZipFile(set.clone()))),
+            // It was listed as a zip, or a link says so, but it is not one.
+            (true, false) if is_undecided || self.named.is_held(set) => {
+                Some(Arc::new(IncompleteFile(set.clone())))
+            }
             _ => None,
         })
     }
 
     fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
-        // Which of its two names a set has is only known when it is known.
+        // Which of its two names a set has is known only once it is known what the set is.
         match stem_of(name).and_then(|stem| scope.view.set(stem)) {
             Some(set) if !set.is_known(&scope.context) => Needs::Store(set.place()),
             _ => needs_by_finding(self, scope, name),
         }
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         self.named.tidy();
         let (sets, named) = (scope.view.sets.clone(), self.named.clone());
         let entries = Sets { sets, index: self.index.entry(), named, held: Mutex::default() };
-        Ok(Listing::new(ino_of(NAME), ROOT, entries))
+        Ok(DirListing::new(ino_of(NAME), ROOT, entries))
     }
 
     fn names_gone(&self, view: &View, next: &View) -> Vec<String> {
@@ -140,16 +143,16 @@ fn incomplete_ino(set: &ShownSet) -> Ino {
     set_ino(b"incomplete\0", set)
 }
 
-/// Deletes a set with all of its parts. Its run stays in the history until it is removed there.
+/// Deletes a set with all its parts. Its run stays in the history until it is removed there.
 fn unlink(scope: &Scope, set: &ShownSet) -> Result<()> {
     let run = set.stored().run.as_deref().ok_or_else(not_deletable)?;
     remove_artifact(scope.context.writable()?, run, scope.now()).map(drop)
 }
 
 /// `artifacts/<stem>.zip`
-struct Zip(Arc<ShownSet>);
+struct ZipFile(Arc<ShownSet>);
 
-impl Node for Zip {
+impl Node for ZipFile {
     fn ino(&self) -> Ino {
         zip_ino(&self.0)
     }
@@ -159,8 +162,8 @@ impl Node for Zip {
         Ok((Shape::file(size, scope.made(&self.0)), scope.ttl(&self.0)))
     }
 
-    fn needs(&self, scope: &Scope, asked: Asked) -> Needs {
-        let is_open = asked != Asked::Open || self.0.is_open(&scope.context);
+    fn needs(&self, scope: &Scope, asked: Question) -> Needs {
+        let is_open = asked != Question::Open || self.0.is_open(&scope.context);
         Needs::memory_if(self.0.is_known(&scope.context) && is_open, self.0.place())
     }
 
@@ -179,19 +182,19 @@ impl Node for Zip {
 }
 
 /// `artifacts/<stem>.zip.incomplete`
-struct Incomplete(Arc<ShownSet>);
+struct IncompleteFile(Arc<ShownSet>);
 
-impl Incomplete {
+impl IncompleteFile {
     fn gaps(&self, scope: &Scope) -> Result<String> {
         match self.0.outcome(&scope.context) {
-            SetState::Incomplete(incomplete) => Ok(describe(&self.0, &incomplete)),
-            // Whoever listed it thought so.
+            SetState::Incomplete(incomplete) => Ok(incomplete_text(&self.0, &incomplete)),
+            // It was incomplete when it was listed.
             _ => Err(Error::new(Kind::Stale, "the set is not incomplete")),
         }
     }
 }
 
-impl Node for Incomplete {
+impl Node for IncompleteFile {
     fn ino(&self) -> Ino {
         incomplete_ino(&self.0)
     }
@@ -201,7 +204,7 @@ impl Node for Incomplete {
         Ok((Shape::file(size, scope.made(&self.0)), TTL_CHANGING))
     }
 
-    fn needs(&self, scope: &Scope, _: Asked) -> Needs {
+    fn needs(&self, scope: &Scope, _: Question) -> Needs {
         Needs::memory_if(self.0.is_known(&scope.context), self.0.place())
     }
 
@@ -219,7 +222,7 @@ impl Node for Incomplete {
 }
 
 /// Returns the text that stands in for a zip that is not whole.
-fn describe(set: &ShownSet, incomplete: &IncompleteSet) -> String {
+fn incomplete_text(set: &ShownSet, incomplete: &IncompleteSet) -> String {
     let mut text = format!("{} is not complete.\n", set.stem());
     let mut list = |title: &str, names: &[String]| {
         if !names.is_empty() {
@@ -255,17 +258,17 @@ fn describe(set: &ShownSet, incomplete: &IncompleteSet) -> String {
     text
 }
 
-/// What a listing of `artifacts/` has. What a set is may become known while it is listed: each name is as true as can be
-/// when it is read.
+/// The entries of `artifacts/`. What a set is may become known while it is listed: each entry has the name that is
+/// right when it is read.
 struct Sets {
     sets: Arc<[Arc<ShownSet>]>,
     index: DirEntry,
-    named: Arc<Named>,
-    /// See [`Named`].
+    named: Arc<EarlyNames>,
+    /// Sets that this listing has named too early, see [`EarlyNames`].
     held: Mutex<HashSet<Ino>>,
 }
 
-impl Entries for Sets {
+impl DirEntries for Sets {
     fn entry(&self, i: usize) -> Option<DirEntry> {
         match self.sets.get(i) {
             Some(set) => Some(self.named.entry(set, &self.held)),
@@ -280,46 +283,46 @@ impl Drop for Sets {
     }
 }
 
-/// How long the names of a listing may be held by whoever has closed it and looks at them one by one, when none of
-/// them takes work.
+/// How long the names of a closed listing are held, for programs that look them up one by one; whenever one of them has
+/// to wait for a set, the time starts again.
 const HELD: Duration = Duration::from_secs(60);
 
-/// Sets that were listed as a zip before anybody knew what they are. A name that was listed resolves, if only to the
-/// text that says that it is no zip: as long as the listing is open, and then for a while.
+/// Sets that were listed as a zip before it was known what they are. A name that was listed resolves, if only to the
+/// text that says what the set lacks: as long as the listing is open, and then for a while.
 #[derive(Default)]
-struct Named(Mutex<Names>);
+struct EarlyNames(Mutex<EarlySets>);
 
 #[derive(Default)]
-struct Names {
+struct EarlySets {
     sets: HashMap<Ino, TooEarly>,
-    /// When somebody last waited for a set to be worked out.
+    /// When a lookup last waited for a set to be worked out.
     waited: Option<Instant>,
 }
 
-/// A set that was taken for a zip.
+/// A set that was listed as a zip too early.
 struct TooEarly {
     listed: Instant,
     /// Listings that are open.
     open: usize,
 }
 
-impl Names {
+impl EarlySets {
     fn is_held(&self, set: &TooEarly) -> bool {
         let last = self.waited.unwrap_or(set.listed).max(set.listed);
         set.open > 0 || last.elapsed() < HELD
     }
 }
 
-impl Named {
-    /// Names a set by what is known now. `held` are those that this listing has named too early.
+impl EarlyNames {
+    /// Returns the entry of a set by what is known now. `held` are the sets that this listing has named too early.
     fn entry(&self, set: &Arc<ShownSet>, held: &Mutex<HashSet<Ino>>) -> DirEntry {
-        // Asked before the name: what becomes known in between does no harm.
-        let is_open = !set.is_decided();
+        // Asked before the name: it does no harm if the outcome becomes known in between.
+        let is_undecided = !set.is_decided();
         let name = set.artifact_name();
         let is_whole = name.ends_with(ZIP);
         let ino = if is_whole { zip_ino(set) } else { incomplete_ino(set) };
         let mut names = self.0.lock();
-        if is_open && is_whole {
+        if is_undecided && is_whole {
             let listed = Instant::now();
             let fresh = TooEarly { listed, open: 0 };
             let early = names.sets.entry(set.contents_ino()).or_insert(fresh);
@@ -338,18 +341,18 @@ impl Named {
         }
     }
 
-    /// Returns true for a set that somebody may still take for a zip.
+    /// Returns true for a set that somebody may still look up as a zip.
     fn is_held(&self, set: &ShownSet) -> bool {
         let names = self.0.lock();
         names.sets.get(&set.contents_ino()).is_some_and(|early| names.is_held(early))
     }
 
-    /// Whoever looks at the names of a listing had to wait for one.
+    /// Says that a lookup has to wait for a set: its listing may be looked at for longer.
     fn has_waited(&self) {
         self.0.lock().waited = Some(Instant::now());
     }
 
-    /// Forgets those that nobody holds any more.
+    /// Forgets the sets that are not held any more.
     fn tidy(&self) {
         let mut names = self.0.lock();
         let mut sets = mem::take(&mut names.sets);
@@ -366,7 +369,7 @@ mod tests {
     fn a_name_is_held_as_long_as_somebody_may_be_at_it() {
         let long_ago = Instant::now().checked_sub(2 * HELD).unwrap();
         let set = |listed, open| TooEarly { listed, open };
-        let mut names = Names::default();
+        let mut names = EarlySets::default();
         assert!(names.is_held(&set(Instant::now(), 0)) && !names.is_held(&set(long_ago, 0)));
         assert!(names.is_held(&set(long_ago, 1)), "a listing that is open");
         names.waited = Some(Instant::now());

@@ -6,12 +6,12 @@ use super::context::Options;
 use super::ino::Ino;
 use crate::artifact::members::{MemberAttr, MemberKind};
 
-/// Attributes of finished bytes: new bytes are a new inode, so they never change.
+/// How long attributes of finished bytes hold: they never change, since new bytes are a new inode.
 pub(crate) const TTL_FINISHED: Duration = Duration::from_secs(60);
-/// Everything that may look different soon.
+/// How long attributes hold that may change soon.
 pub(crate) const TTL_CHANGING: Duration = Duration::from_secs(1);
 
-/// What is read at a time is best a multiple of this.
+/// Preferred size of reads, in bytes (st_blksize).
 const BLOCK_SIZE: u32 = 128 << 10;
 
 /// How the kernel may keep what it has read.
@@ -19,7 +19,7 @@ const BLOCK_SIZE: u32 = 128 << 10;
 pub enum Caching {
     /// The bytes behind an inode never change.
     Finished,
-    /// They are rendered anew for every open: nothing of them is kept, and not even their number may be believed.
+    /// The bytes are rendered anew for every open: nothing of them is kept, and the size may be wrong.
     Live,
 }
 
@@ -85,7 +85,7 @@ impl Attr {
         }
     }
 
-    /// Returns the same for a file of that size.
+    /// Returns the same attributes with another size.
     pub(super) fn of_size(self, size: u64) -> Attr {
         Attr { size, blocks: size.div_ceil(512), ..self }
     }
@@ -97,7 +97,7 @@ pub(crate) struct Shape {
     pub(crate) kind: NodeKind,
     pub(crate) size: u64,
     pub(crate) mtime: SystemTime,
-    /// Of a directory 2 and the number of directories in it; 1 means that nobody knows.
+    /// Of a directory 2 plus the number of directories in it; 1 means unknown.
     pub(crate) links: u32,
 }
 

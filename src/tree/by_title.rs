@@ -1,4 +1,4 @@
-//! `by-title/`: a directory for each run, with a name for people, and links to its zip, its contents and its record in it.
+//! `by-title/`: a directory for each run, named for people, with links to its zip, its contents and its record.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::attr::{DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
 use super::ino::{Ino, base};
-use super::listing::Listing;
-use super::needs::{Asked, Needs, Place};
+use super::listing::DirListing;
+use super::needs::{Needs, Place, Question};
 use super::node::{Node, is_a_directory, missing};
 use super::scope::Scope;
 use super::shown::ShownSet;
@@ -19,54 +19,54 @@ use crate::record::Record;
 use crate::store::catalogue::{Run, Status};
 
 const NAME: &str = "by-title";
-/// Of a title, in bytes: with what is around it this is a file name of at most 255 (NAME_MAX).
+/// Bytes of a title: with what is around it, a name has at most 255 (NAME_MAX).
 const MAX_TITLE: usize = 180;
-/// Names that look the same are told apart by so much of the id.
+/// Bytes of the id that tell names apart that would look the same.
 const ID: usize = 8;
-/// Names are made anew when they are listed, and when one is missed, but not more often than this.
+/// Names are made again when they are listed and when one is missed, but not more often than this.
 const FRESH: Duration = Duration::from_secs(1);
-/// A name that is not there any more is still found for so long: by whoever has listed it.
+/// A name that has gone is still found for this long, by programs that listed it before.
 const HELD: Duration = Duration::from_secs(60);
-/// More of these are not kept.
+/// Names that have gone and are still found, at most.
 const MAX_HELD: usize = 20_000;
 
 #[derive(Default)]
-pub(crate) struct ByTitle {
-    named: Mutex<Named>,
+pub(crate) struct ByTitleDirectory {
+    named: Mutex<RecentNames>,
 }
 
 #[derive(Default)]
-struct Named {
-    now: Option<Arc<Names>>,
-    /// What stood under names that are not there any more, and since when.
+struct RecentNames {
+    now: Option<Arc<TitleNames>>,
+    /// Stems of what stood under names that have gone, and since when they have.
     held: HashMap<String, (String, Instant)>,
 }
 
-impl Named {
-    /// Returns the names as they are, if nothing can have changed since they were made.
-    fn fresh(&self, scope: &Scope) -> Option<Arc<Names>> {
-        let is_fresh = |names: &&Arc<Names>| {
+impl RecentNames {
+    /// Returns the names, if they are of this view and made a moment ago.
+    fn fresh(&self, scope: &Scope) -> Option<Arc<TitleNames>> {
+        let is_fresh = |names: &&Arc<TitleNames>| {
             names.view.as_ptr() == Arc::as_ptr(&scope.view) && names.made.elapsed() < FRESH
         };
         self.now.as_ref().filter(is_fresh).cloned()
     }
 
-    /// Returns the stem of what stands, or stood lately, under a name.
+    /// Returns the stem of what stands under a name, or stood there lately.
     fn stem_of(&self, name: &str) -> Option<String> {
         let now = self.now.as_ref().filter(|names| names.made.elapsed() < HELD);
         let held = || self.held.get(name).filter(|(_, since)| since.elapsed() < HELD);
         now.and_then(|names| names.get(name))
-            .map(Subject::stem)
+            .map(RunOrSet::stem)
             .or_else(|| held().map(|(stem, _)| stem.clone()))
     }
 }
 
-impl ByTitle {
-    fn name_all(&self, scope: &Scope) -> Arc<Names> {
+impl ByTitleDirectory {
+    fn name_all(&self, scope: &Scope) -> Arc<TitleNames> {
         if let Some(names) = self.named.lock().fresh(scope) {
             return names;
         }
-        let names = Arc::new(Names::new(scope));
+        let names = Arc::new(TitleNames::new(scope));
         let mut named = self.named.lock();
         let before = named.now.replace(names.clone());
         named.held.retain(|name, (_, since)| since.elapsed() < HELD && names.get(name).is_none());
@@ -78,13 +78,13 @@ impl ByTitle {
         names
     }
 
-    fn find_named(&self, scope: &Scope, name: &str) -> Option<Subject> {
+    fn find_named(&self, scope: &Scope, name: &str) -> Option<RunOrSet> {
         let stem = self.named.lock().stem_of(name)?;
-        Subject::of_stem(&scope.view, &stem)
+        RunOrSet::of_stem(&scope.view, &stem)
     }
 }
 
-impl Directory for ByTitle {
+impl Directory for ByTitleDirectory {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -101,74 +101,74 @@ impl Directory for ByTitle {
     }
 
     fn node(&self, view: &View, _: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
-        let of = Subject::at(view, at)?;
+        let of = RunOrSet::at(view, at)?;
         match inside {
-            0 => Some(Arc::new(Folder(of))),
-            _ => Some(Arc::new(Link { to: *Target::ALL.get(inside as usize - 1)?, of })),
+            0 => Some(Arc::new(TitleFolder(of))),
+            _ => Some(Arc::new(Link { to: *LinkTarget::ALL.get(inside as usize - 1)?, of })),
         }
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
         let named_now = || {
             let names = self.name_all(scope);
-            Subject::of_stem(&scope.view, &names.get(name)?.stem())
+            RunOrSet::of_stem(&scope.view, &names.get(name)?.stem())
         };
         let found = self.find_named(scope, name).or_else(named_now);
-        Ok(found.map(|of| Arc::new(Folder(of)) as Arc<dyn Node>))
+        Ok(found.map(|of| Arc::new(TitleFolder(of)) as Arc<dyn Node>))
     }
 
-    /// Names are not made for an answer that nobody may wait for.
+    /// Names are not made here, since this must not keep anybody waiting.
     fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
         let place = if scope.context.managed().is_some() { Place::Catalogue } else { Place::Anywhere };
         Needs::memory_if(self.find_named(scope, name).is_some(), place)
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
-        let entry = |(name, of): &(String, Subject)| DirEntry {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
+        let entry = |(name, of): &(String, RunOrSet)| DirEntry {
             ino: of.ino(),
             kind: NodeKind::Directory,
             name: name.clone(),
         };
-        Ok(Listing::of_each(ino_of(NAME), &self.name_all(scope).names, entry, Vec::new()))
+        Ok(DirListing::of_each(ino_of(NAME), &self.name_all(scope).names, entry, Vec::new()))
     }
 }
 
-/// Inode number of a directory; those of its links follow.
+/// Returns the inode number of a directory; those of its links follow.
 fn ino(stem: &str) -> Ino {
     base(&[b"by-title\0", stem.as_bytes()])
 }
 
-/// What a directory is about.
+/// What a directory stands for.
 #[derive(Clone)]
-enum Subject {
+enum RunOrSet {
     Run(Arc<Run>, Option<Arc<ShownSet>>),
-    /// Of a plain store.
+    /// A set of a plain store.
     Set(Arc<ShownSet>),
 }
 
-impl Subject {
-    fn at(view: &View, i: usize) -> Option<Subject> {
+impl RunOrSet {
+    fn at(view: &View, i: usize) -> Option<RunOrSet> {
         match view.is_managed {
-            true => Some(Subject::of_run(view, view.runs.get(i)?)),
-            false => Some(Subject::Set(view.sets.get(i)?.clone())),
+            true => Some(RunOrSet::of_run(view, view.runs.get(i)?)),
+            false => Some(RunOrSet::Set(view.sets.get(i)?.clone())),
         }
     }
 
-    fn of_stem(view: &View, stem: &str) -> Option<Subject> {
+    fn of_stem(view: &View, stem: &str) -> Option<RunOrSet> {
         match view.is_managed {
-            true => Some(Subject::of_run(view, view.run(stem)?)),
-            false => Some(Subject::Set(view.set(stem)?.clone())),
+            true => Some(RunOrSet::of_run(view, view.run(stem)?)),
+            false => Some(RunOrSet::Set(view.set(stem)?.clone())),
         }
     }
 
-    fn of_run(view: &View, run: &Arc<Run>) -> Subject {
-        Subject::Run(run.clone(), view.set(&run.stem()).cloned())
+    fn of_run(view: &View, run: &Arc<Run>) -> RunOrSet {
+        RunOrSet::Run(run.clone(), view.set(&run.stem()).cloned())
     }
 
     fn stem(&self) -> String {
         match self {
-            Subject::Run(run, _) => run.stem(),
-            Subject::Set(set) => set.stem().into(),
+            RunOrSet::Run(run, _) => run.stem(),
+            RunOrSet::Set(set) => set.stem().into(),
         }
     }
 
@@ -176,70 +176,71 @@ impl Subject {
         ino(&self.stem())
     }
 
-    /// The set that is there.
+    /// Returns the set, if it is there.
     fn set(&self) -> Option<&Arc<ShownSet>> {
         match self {
-            Subject::Run(_, set) => set.as_ref(),
-            Subject::Set(set) => Some(set),
+            RunOrSet::Run(_, set) => set.as_ref(),
+            RunOrSet::Set(set) => Some(set),
         }
     }
 
     fn record(&self, scope: &Scope) -> Record {
         let retention = scope.view.retention;
         match self {
-            Subject::Run(run, _) => Record::of_run(run, retention, scope.now()),
-            Subject::Set(set) => set.record_as_known(retention, &scope.context),
+            RunOrSet::Run(run, _) => Record::of_run(run, retention, scope.now()),
+            RunOrSet::Set(set) => set.record_as_known(retention, &scope.context),
         }
     }
 
     fn mtime(&self, scope: &Scope) -> SystemTime {
         let mtime = match self {
-            Subject::Run(run, _) => run.finished.or(run.started).or(run.queued),
-            Subject::Set(set) => Some(scope.made(set)),
+            RunOrSet::Run(run, _) => run.finished.or(run.started).or(run.queued),
+            RunOrSet::Set(set) => Some(scope.made(set)),
         };
         mtime.unwrap_or(scope.view.mtime)
     }
 }
 
-/// The names of all directories at one moment.
-struct Names {
+/// The names of all directories of one view.
+struct TitleNames {
     view: Weak<View>,
     made: Instant,
-    /// In their order.
-    names: Arc<[(String, Subject)]>,
+    /// Sorted by name.
+    names: Arc<[(String, RunOrSet)]>,
 }
 
-impl Names {
-    fn new(scope: &Scope) -> Names {
-        let all = (0..).map_while(|i| Subject::at(&scope.view, i));
-        let mut all: Vec<(Parts, Subject)> = all.map(|of| (Parts::of(&of.record(scope)), of)).collect();
+impl TitleNames {
+    fn new(scope: &Scope) -> TitleNames {
+        let all = (0..).map_while(|i| RunOrSet::at(&scope.view, i));
+        let mut all: Vec<(NameParts, RunOrSet)> =
+            all.map(|of| (NameParts::of(&of.record(scope)), of)).collect();
         // The earliest of those that look the same keeps its name.
         all.sort_by(|(a, _), (b, _)| (&a.date, &a.id).cmp(&(&b.date, &b.id)));
         let mut given = Given::default();
         let mut names: Vec<_> =
             all.iter().map(|(parts, of)| (parts.name(&given.mark_of(parts)), of.clone())).collect();
         names.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Names { view: Arc::downgrade(&scope.view), made: Instant::now(), names: names.into() }
+        TitleNames { view: Arc::downgrade(&scope.view), made: Instant::now(), names: names.into() }
     }
 
     /// Returns what has the name.
-    fn get(&self, name: &str) -> Option<&Subject> {
+    fn get(&self, name: &str) -> Option<&RunOrSet> {
         let found = self.names.binary_search_by(|(own, _)| own.as_str().cmp(name));
         found.ok().map(|at| &self.names[at].1)
     }
 }
 
-/// What names are told apart by.
+/// The names that have been given so far, and how further ones are told apart from them.
 #[derive(Default)]
 struct Given {
-    /// Names without how it stands, which changes.
+    /// Names without the standing, which changes.
     taken: HashSet<String>,
-    /// The next number of those that have the same with an id.
+    /// The next number for a name that is taken even with the id.
     next: HashMap<String, u32>,
 }
 
 impl Given {
-    fn mark_of(&mut self, parts: &Parts) -> String {
+    fn mark_of(&mut self, parts: &NameParts) -> String {
         let id = format!(" {}", &parts.id[..parts.id.floor_char_boundary(ID)]);
         if let Some(mark) =
             [String::new(), id.clone()].into_iter().find(|mark| self.taken.insert(parts.shown(mark)))
@@ -258,22 +259,22 @@ impl Given {
 }
 
 /// What a name is made of.
-struct Parts {
+struct NameParts {
     id: String,
     /// YYYY-MM-DD
     date: String,
     title: String,
-    /// How it stands, or how long it is kept.
+    /// The status, or how long the artifact is still kept.
     standing: String,
 }
 
-impl Parts {
-    fn of(record: &Record) -> Parts {
+impl NameParts {
+    fn of(record: &Record) -> NameParts {
         let at = record.mtime.or(record.started).or(record.queued).or(record.scheduled);
         let date = at.map(|at| at.to_string()).unwrap_or_default();
         let is_there = record.artifact.is_some() && matches!(record.status, None | Some(Status::Completed));
         let days = record.remaining_days.filter(|_| is_there);
-        Parts {
+        NameParts {
             id: safe(&record.id),
             date: date.get(..10).unwrap_or_default().into(),
             title: safe(record.title().unwrap_or(&record.id)),
@@ -290,17 +291,17 @@ impl Parts {
         format!("{} ({})", self.shown(mark), self.standing)
     }
 
-    /// The same without how it stands.
+    /// The same without the standing.
     fn shown(&self, mark: &str) -> String {
-        let Parts { date, title, .. } = self;
+        let NameParts { date, title, .. } = self;
         let is_isolated = title.chars().any(is_right_to_left);
         let (begin, end) = if is_isolated { ("\u{2068}", "\u{2069}") } else { ("", "") };
         format!("{date} {begin}{title}{end}{mark}").trim_start().into()
     }
 }
 
-/// Makes a title what a file name can have: not too long, without `/`, and without what is not shown or changes how the rest
-/// is shown.
+/// Makes a title fit for a file name: not too long, without `/`, and without characters that are invisible or change
+/// how the rest is shown.
 fn safe(title: &str) -> String {
     let is_bad = |c: char| c == '/' || c.is_control() || is_unseen(c);
     let safe: String = title.chars().map(|c| if is_bad(c) { '_' } else { c }).collect();
@@ -308,27 +309,27 @@ fn safe(title: &str) -> String {
     safe[..safe.floor_char_boundary(MAX_TITLE)].trim_end().into()
 }
 
-/// Signs that have no width, end a line, or say in which direction others are read.
+/// Returns true for characters that have no width, end a line, or set the direction of text.
 fn is_unseen(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Letters of Hebrew, Arabic and others.
+/// Returns true for letters of Hebrew, Arabic and other scripts.
 fn is_right_to_left(c: char) -> bool {
     matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
 }
 
 /// `by-title/<name>`
-struct Folder(Subject);
+struct TitleFolder(RunOrSet);
 
-impl Folder {
+impl TitleFolder {
     fn links(&self) -> impl Iterator<Item = Link> {
         let link = |to| Link { to, of: self.0.clone() };
-        Target::ALL.into_iter().map(link).filter(|link| link.path().is_some())
+        LinkTarget::ALL.into_iter().map(link).filter(|link| link.path().is_some())
     }
 }
 
-impl Node for Folder {
+impl Node for TitleFolder {
     fn ino(&self) -> Ino {
         self.0.ino()
     }
@@ -337,7 +338,7 @@ impl Node for Folder {
         Ok((Shape::directory(self.0.mtime(scope), 2), TTL_CHANGING))
     }
 
-    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+    fn needs(&self, _: &Scope, _: Question) -> Needs {
         Needs::Memory
     }
 
@@ -350,46 +351,46 @@ impl Node for Folder {
         Ok(Some(Arc::new(found)))
     }
 
-    fn list(&self, _: &Scope) -> Result<Listing> {
+    fn list(&self, _: &Scope) -> Result<DirListing> {
         let entry =
             |link: Link| DirEntry { ino: link.ino(), kind: NodeKind::Link, name: link.to.name().into() };
-        Ok(Listing::new(self.ino(), ino_of(NAME), self.links().map(entry).collect::<Vec<_>>()))
+        Ok(DirListing::new(self.ino(), ino_of(NAME), self.links().map(entry).collect::<Vec<_>>()))
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
+enum LinkTarget {
     Zip,
     Contents,
     Record,
 }
 
-impl Target {
-    const ALL: [Target; 3] = [Target::Zip, Target::Contents, Target::Record];
+impl LinkTarget {
+    const ALL: [LinkTarget; 3] = [LinkTarget::Zip, LinkTarget::Contents, LinkTarget::Record];
 
     fn name(self) -> &'static str {
         match self {
-            Target::Zip => "export.zip",
-            Target::Contents => "contents",
-            Target::Record => "record.json",
+            LinkTarget::Zip => "export.zip",
+            LinkTarget::Contents => "contents",
+            LinkTarget::Record => "record.json",
         }
     }
 }
 
 /// `by-title/<name>/<link>`
 struct Link {
-    to: Target,
-    of: Subject,
+    to: LinkTarget,
+    of: RunOrSet,
 }
 
 impl Link {
-    /// Where it leads; `None` for what is not there.
+    /// Returns where it leads; `None` if that is not there.
     fn path(&self) -> Option<String> {
         let stem = self.of.stem();
         match self.to {
-            Target::Zip => Some(format!("../../artifacts/{}", self.of.set()?.artifact_name())),
-            Target::Contents => self.of.set().map(|_| format!("../../contents/{stem}")),
-            Target::Record => Some(format!("../../history/{stem}.json")),
+            LinkTarget::Zip => Some(format!("../../artifacts/{}", self.of.set()?.artifact_name())),
+            LinkTarget::Contents => self.of.set().map(|_| format!("../../contents/{stem}")),
+            LinkTarget::Record => Some(format!("../../history/{stem}.json")),
         }
     }
 }
@@ -404,7 +405,7 @@ impl Node for Link {
         Ok((Shape::new(NodeKind::Link, path.len() as u64, self.of.mtime(scope)), TTL_CHANGING))
     }
 
-    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+    fn needs(&self, _: &Scope, _: Question) -> Needs {
         Needs::Memory
     }
 
@@ -417,9 +418,9 @@ impl Node for Link {
 mod tests {
     use super::*;
 
-    fn parts(title: &str) -> Parts {
+    fn parts(title: &str) -> NameParts {
         let text = String::from;
-        Parts {
+        NameParts {
             id: text("1b4e28ba-2fa1"),
             date: text("2026-11-23"),
             title: safe(title),
@@ -450,7 +451,7 @@ mod tests {
     fn no_two_have_one_name_whatever_they_are_called() {
         let mut given = Given::default();
         let mut names = HashSet::new();
-        let of = |id: &str, title: &str| Parts { id: id.into(), ..parts(title) };
+        let of = |id: &str, title: &str| NameParts { id: id.into(), ..parts(title) };
         let ids = ["1b4e28ba-1", "1b4e28ba-2", "1b4e28ba-3", "99999999-1"];
         for title in ["t", "t 1b4e28ba", "t 1b4e28ba (2)", "t 1b4e28ba (3)", ""] {
             for id in ids {
@@ -459,7 +460,7 @@ mod tests {
             }
         }
         assert!(names.contains("2026-11-23 t (29 days left)"));
-        // That many of one title and one beginning of an id take no longer than others.
+        // Very many with the same title and the same beginning of the id are no slower than others.
         (0..200_000).for_each(|_| drop(given.mark_of(&parts("same"))));
     }
 }

@@ -1,4 +1,4 @@
-//! What can be changed in the tree of a managed store: things can be deleted, and in `jobs/` also written.
+//! What can be changed in the tree of a managed store: names can be deleted, and in `jobs/` files can be written.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use super::directory::ino_of;
 use super::handle::{Handle, Opened};
 use super::jobs::directory::{JobFile, NAME};
-use super::jobs::{Entry, Jobs};
+use super::jobs::{JobFiles, JobsEntry};
 use super::node::is_a_directory;
 use super::{Attr, Ino, Tree};
 use crate::error::{Error, Kind, Result};
 
-/// How a file is opened that may be written.
+/// How a file is opened for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct OpenMode {
     pub(crate) writes: bool,
@@ -23,7 +23,7 @@ pub(crate) struct OpenMode {
     pub(crate) is_new: bool,
 }
 
-/// What is asked to be changed of a file's attributes.
+/// The attributes of a file that are to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Changes {
     pub(crate) size: Option<u64>,
@@ -31,12 +31,12 @@ pub(crate) struct Changes {
 }
 
 impl Tree {
-    pub(super) fn jobs(&self) -> Result<&Arc<Jobs>> {
+    pub(super) fn jobs(&self) -> Result<&Arc<JobFiles>> {
         self.jobs.as_ref().ok_or_else(|| self.refusal())
     }
 
     /// Returns `jobs/` if names can be changed in this directory.
-    fn jobs_at(&self, ino: Ino) -> Result<&Arc<Jobs>> {
+    fn jobs_at(&self, ino: Ino) -> Result<&Arc<JobFiles>> {
         match &self.jobs {
             Some(jobs) if self.is_writable() && ino == ino_of(NAME) => Ok(jobs),
             _ => Err(self.refusal()),
@@ -44,7 +44,7 @@ impl Tree {
     }
 
     /// Returns what an inode number stands for in `jobs/`, if it can be changed.
-    fn entry(&self, ino: Ino) -> Result<Option<Entry>> {
+    fn entry(&self, ino: Ino) -> Result<Option<JobsEntry>> {
         let view = self.views.now();
         match &self.jobs {
             Some(jobs) if self.is_writable() && self.root.node(&view, ino).is_none() => jobs.by_ino(ino),
@@ -74,7 +74,7 @@ impl Tree {
         Err(if self.root.has(ino) { is_a_directory() } else { self.refusal() })
     }
 
-    fn open_job(&self, entry: &Entry, mode: OpenMode) -> Result<(Handle, Attr)> {
+    fn open_job(&self, entry: &JobsEntry, mode: OpenMode) -> Result<(Handle, Attr)> {
         let jobs = self.jobs()?;
         let writing = jobs.open(entry, mode.writes, mode.truncates, mode.appends)?;
         let (attr, _) = self.attributes_of(jobs, entry)?;
@@ -82,7 +82,7 @@ impl Tree {
         Ok((handle, self.handles.own_attributes(handle).unwrap_or(attr)))
     }
 
-    fn attributes_of(&self, jobs: &Arc<Jobs>, entry: &Entry) -> Result<(Attr, Duration)> {
+    fn attributes_of(&self, jobs: &Arc<JobFiles>, entry: &JobsEntry) -> Result<(Attr, Duration)> {
         self.attributes(&self.scope(), entry.ino(), &*JobFile::node(jobs, entry.clone()))
     }
 
@@ -112,7 +112,7 @@ impl Tree {
                 Ok(())
             }
             Err(error) => {
-                // It may have been handed in all the same.
+                // The spec may have been handed in nevertheless.
                 self.views.notice();
                 Err(error)
             }
@@ -147,14 +147,14 @@ impl Tree {
         if let Some(size) = changes.size {
             self.jobs()?.truncate(&entry, size)?;
         }
-        if let (Some(mtime), Entry::Draft(draft)) = (changes.mtime, &entry) {
+        if let (Some(mtime), JobsEntry::Draft(draft)) = (changes.mtime, &entry) {
             draft.set_mtime(mtime);
         }
         self.getattr(ino, None)
     }
 
-    /// Returns why no extended attribute can be set. Programs that copy permissions do it in another way if there are
-    /// none for the file, and give up if it is forbidden.
+    /// Returns why no extended attribute can be set. Programs that copy permissions go on without if a file has none,
+    /// and give up if setting one is forbidden.
     pub(crate) fn xattr_refusal(&self, ino: Ino) -> Error {
         match self.entry(ino) {
             Ok(Some(_)) => Error::unsupported("files in jobs/ have no extended attributes"),
@@ -166,7 +166,7 @@ impl Tree {
     pub(crate) fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
         match &*self.handles.get(handle)? {
             Opened::Writing(writing) if writing.writes => {
-                // Whoever misses a name looks at the store again; a write that has been taken does not wait for that.
+                // A lookup that misses the new name looks at the store again; the write does not wait for that.
                 self.jobs()?.write(writing, offset, data).map(drop)
             }
             _ => Err(Error::new(Kind::Os(libc::EBADF), "it is not open for writing")),
@@ -197,7 +197,7 @@ impl Tree {
         }
     }
 
-    /// Returns why nothing else can be changed.
+    /// Returns why something cannot be changed.
     pub(crate) fn refusal(&self) -> Error {
         self.context.refusal()
     }

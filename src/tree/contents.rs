@@ -7,8 +7,8 @@ use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
 use super::handle::{BytesOf, Opened};
 use super::ino::Ino;
-use super::listing::{Entries, Listing};
-use super::needs::{Asked, Needs};
+use super::listing::{DirEntries, DirListing};
+use super::needs::{Needs, Question};
 use super::node::{Node, missing, not_a_directory};
 use super::scope::Scope;
 use super::shown::ShownSet;
@@ -19,19 +19,19 @@ use crate::error::{Error, Kind, Result};
 
 const NAME: &str = "contents";
 
-/// The name in the zip, where that could not be shown.
+/// Extended attribute: the name in the zip, where that cannot be a file name.
 const ORIGINAL_NAME: &str = "original_name";
-/// The parts that are missing to read it.
+/// Extended attribute: the missing parts that it takes to read the member.
 const NEEDS: &str = "needs";
 
-pub(crate) struct Contents;
+pub(crate) struct ContentsDirectory;
 
-impl Directory for Contents {
+impl Directory for ContentsDirectory {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    /// How many directories are in there is not worth counting.
+    /// Directories in it are not counted.
     fn attributes(&self, scope: &Scope) -> (Shape, Duration) {
         (Shape::directory(scope.view.mtime, 1), TTL_CHANGING)
     }
@@ -41,21 +41,21 @@ impl Directory for Contents {
     }
 
     fn node(&self, view: &View, _: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
-        Some(Arc::new(Member { set: view.sets.get(at)?.clone(), id: inside }))
+        Some(Arc::new(MemberNode { set: view.sets.get(at)?.clone(), id: inside }))
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
-        let root = |set: &Arc<ShownSet>| Arc::new(Member { set: set.clone(), id: ROOT }) as Arc<dyn Node>;
+        let root = |set: &Arc<ShownSet>| Arc::new(MemberNode { set: set.clone(), id: ROOT }) as Arc<dyn Node>;
         Ok(scope.view.set(name).map(root))
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         let entry = |set: &Arc<ShownSet>| DirEntry {
             ino: set.contents_ino(),
             kind: NodeKind::Directory,
             name: set.stem().into(),
         };
-        Ok(Listing::of_each(ino_of(NAME), &scope.view.sets, entry, Vec::new()))
+        Ok(DirListing::of_each(ino_of(NAME), &scope.view.sets, entry, Vec::new()))
     }
 
     fn names_gone(&self, view: &View, next: &View) -> Vec<String> {
@@ -64,12 +64,12 @@ impl Directory for Contents {
 }
 
 /// `contents/<stem>` and everything in it.
-struct Member {
+struct MemberNode {
     set: Arc<ShownSet>,
     id: NodeId,
 }
 
-impl Member {
+impl MemberNode {
     fn members(&self, scope: &Scope) -> Result<Arc<Members>> {
         self.set.members(&scope.context)
     }
@@ -87,7 +87,7 @@ impl Member {
     }
 }
 
-impl Node for Member {
+impl Node for MemberNode {
     fn ino(&self) -> Ino {
         self.set.contents_ino() | u64::from(self.id)
     }
@@ -96,16 +96,16 @@ impl Node for Member {
         if self.id != ROOT {
             return Ok((self.members(scope)?.attr(self.id)?.into(), scope.ttl(&self.set)));
         }
-        // The root is there before anybody knows what is in it.
+        // The root is there before it is known what is in it.
         let is_known = self.set.is_known(&scope.context);
         let ttl = if is_known { scope.ttl(&self.set) } else { TTL_CHANGING };
         Ok((Shape::directory(scope.made(&self.set), 1), ttl))
     }
 
-    fn needs(&self, scope: &Scope, asked: Asked) -> Needs {
+    fn needs(&self, scope: &Scope, asked: Question) -> Needs {
         let is_known = match (self.id, asked) {
-            (ROOT, Asked::Attributes) => true,
-            (_, Asked::Open) => false,
+            (ROOT, Question::Attributes) => true,
+            (_, Question::Open) => false,
             _ => self.set.has_members(&scope.context),
         };
         Needs::memory_if(is_known, self.set.place())
@@ -126,29 +126,29 @@ impl Node for Member {
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
         let id = self.members(scope)?.child(self.id, name)?.ok_or_else(missing)?;
-        Ok(Some(Arc::new(Member { set: self.set.clone(), id })))
+        Ok(Some(Arc::new(MemberNode { set: self.set.clone(), id })))
     }
 
     fn needs_of_name(&self, scope: &Scope, _: &str) -> Needs {
         Needs::memory_if(self.set.has_members(&scope.context), self.set.place())
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         let (members, id) = (self.members(scope)?, self.id);
         if members.kind(id)? != MemberKind::Directory {
             return Err(not_a_directory());
         }
-        // Looked up once here, so that the rest cannot fail.
+        // Asked once here, so that listing cannot fail later.
         members.children(id)?;
         let base = self.set.contents_ino();
         let parent = match id {
             ROOT => ino_of(NAME),
             _ => base | u64::from(members.parent(id)?),
         };
-        Ok(Listing::new(self.ino(), parent, Children { set: self.set.clone(), members, id }))
+        Ok(DirListing::new(self.ino(), parent, MemberEntries { set: self.set.clone(), members, id }))
     }
 
-    /// Nothing here follows a link.
+    /// The target is returned as it is in the zip; cddsfs itself follows no link.
     fn readlink(&self, scope: &Scope) -> Result<Vec<u8>> {
         if self.members(scope)?.kind(self.id)? != MemberKind::Link {
             return Err(Error::new(Kind::Invalid, "no symbolic link"));
@@ -177,14 +177,14 @@ impl Node for Member {
     }
 }
 
-/// What a directory inside a zip has.
-struct Children {
+/// The entries of a directory inside a zip.
+struct MemberEntries {
     set: Arc<ShownSet>,
     members: Arc<Members>,
     id: NodeId,
 }
 
-impl Entries for Children {
+impl DirEntries for MemberEntries {
     fn entry(&self, i: usize) -> Option<DirEntry> {
         let child = *self.members.children(self.id).ok()?.get(i)?;
         let (kind, name) = (self.members.kind(child).ok()?.into(), self.members.name(child).ok()?.into());

@@ -1,4 +1,4 @@
-//! What all questions about the tree are answered from, beside the view.
+//! What questions about the tree are answered from, beside the view.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,7 +25,7 @@ pub struct Options {
     pub read_only: bool,
     /// Bytes for what is kept of decompressing members.
     pub cache: usize,
-    /// Log lines say which member they are about by its name, not its number.
+    /// Log lines name the member that they are about, instead of giving its number.
     pub log_names: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Context {
     pub(crate) identities: Arc<[Identity]>,
     pub(crate) sizes: SizeCache,
     pub(crate) recent: Recent,
-    /// Raised when nobody asks any more: what is still being read then fails.
+    /// Raised when the mount has gone: what is still being read then fails.
     pub(crate) stop: Cancel,
 }
 
@@ -55,12 +55,12 @@ impl Context {
         self.store.managed()
     }
 
-    /// What the catalogue knows takes the catalogue, where there is one.
+    /// Returns what an answer from the catalogue takes; a plain store has none.
     pub(crate) fn needs_catalogue(&self) -> Needs {
         Needs::memory_if(self.managed().is_none(), Place::Catalogue)
     }
 
-    /// `None` in a plain store.
+    /// Returns the state of the catalogue; `None` in a plain store.
     pub(crate) fn revision(&self) -> Result<Option<Revision>> {
         self.managed().map(|store| store.catalogue.changes()).transpose()
     }

@@ -1,4 +1,4 @@
-//! The root and the directories in it. Each is a module that says everything of what is in it.
+//! The root and the directories in it. Each is one module, which alone knows what is in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::attr::{Caching, DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::handle::Opened;
 use super::ino::{Ino, ROOT, hash_number};
-use super::listing::Listing;
-use super::needs::{Asked, Needs};
+use super::inode_table::{InodeTable, NodeKey};
+use super::listing::DirListing;
+use super::needs::{Needs, Question};
 use super::node::{Node, is_a_directory};
 use super::scope::Scope;
-use super::table::{Key, Table};
 use super::view::View;
 use crate::error::Result;
 
@@ -21,15 +21,16 @@ pub(crate) trait Directory: Send + Sync {
         (Shape::directory(scope.view.mtime, 2), TTL_CHANGING)
     }
 
-    /// Adds the inode numbers of what is in it, each with a kind and a number that [`Directory::node`] knows it by.
+    /// Adds the inode numbers of what is in it, each with the kind and number by which [`Directory::node`] knows it.
     fn inodes(&self, _: &View, _add: &mut dyn FnMut(Ino, u8, usize)) {}
 
-    /// Returns what stands at a kind and number in the table of the view; `inside` is the number of something in that.
+    /// Returns the node that the inode table of the view has at this kind and number; `inside` is the number of a node
+    /// below that, or 0.
     fn node(&self, _: &View, _kind: u8, _at: usize, _inside: u32) -> Option<Arc<dyn Node>> {
         None
     }
 
-    /// Finds what no table has.
+    /// Finds a node that the inode table does not have.
     fn by_ino(&self, _: Ino) -> Result<Option<Arc<dyn Node>>> {
         Ok(None)
     }
@@ -37,15 +38,15 @@ pub(crate) trait Directory: Send + Sync {
     /// See [`Node::find`].
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>>;
 
-    /// What finding takes, where that is no work itself.
+    /// Returns what it takes to find a name. By default it is found here, which must be no work.
     fn needs_of_name(&self, scope: &Scope, name: &str) -> Needs {
         needs_by_finding(self, scope, name)
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing>;
+    fn list(&self, scope: &Scope) -> Result<DirListing>;
 
     /// See [`Node::list_as_known`].
-    fn list_as_known(&self, scope: &Scope) -> Result<Listing> {
+    fn list_as_known(&self, scope: &Scope) -> Result<DirListing> {
         self.list(scope)
     }
 
@@ -55,24 +56,24 @@ pub(crate) trait Directory: Send + Sync {
     }
 }
 
-/// Returns what a name in a directory takes, by finding it.
+/// Returns what it takes to answer for a name, by finding it.
 pub(crate) fn needs_by_finding(directory: &(impl Directory + ?Sized), scope: &Scope, name: &str) -> Needs {
     match directory.find(scope, name) {
-        Ok(Some(node)) => node.needs(scope, Asked::Attributes),
-        // It may be new.
+        Ok(Some(node)) => node.needs(scope, Question::Attributes),
+        // The name may be new.
         _ => scope.context.needs_catalogue(),
     }
 }
 
-/// Returns the inode number of the directory of that name; that of the root is none.
+/// Returns the inode number of a directory of the root by its name; the name of the root itself is empty.
 pub(crate) fn ino_of(name: &str) -> Ino {
     if name.is_empty() { ROOT } else { hash_number(&[b"dir\0", name.as_bytes()]) }
 }
 
-/// A directory as a node.
-struct Top(Arc<dyn Directory>);
+/// The root, or a directory in it, as a node.
+struct DirectoryNode(Arc<dyn Directory>);
 
-impl Node for Top {
+impl Node for DirectoryNode {
     fn ino(&self) -> Ino {
         ino_of(self.0.name())
     }
@@ -81,8 +82,8 @@ impl Node for Top {
         Ok(self.0.attributes(scope))
     }
 
-    fn needs(&self, scope: &Scope, asked: Asked) -> Needs {
-        if asked == Asked::List { scope.context.needs_catalogue() } else { Needs::Memory }
+    fn needs(&self, scope: &Scope, asked: Question) -> Needs {
+        if asked == Question::List { scope.context.needs_catalogue() } else { Needs::Memory }
     }
 
     fn open(&self, _: &Scope) -> Result<(Opened, Caching)> {
@@ -97,11 +98,11 @@ impl Node for Top {
         self.0.needs_of_name(scope, name)
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         self.0.list(scope)
     }
 
-    fn list_as_known(&self, scope: &Scope) -> Result<Listing> {
+    fn list_as_known(&self, scope: &Scope) -> Result<DirListing> {
         self.0.list_as_known(scope)
     }
 
@@ -110,14 +111,14 @@ impl Node for Top {
     }
 }
 
-/// Kind of the directories themselves, in the table.
+/// Kind of the directories themselves in the inode table.
 const TOP: u8 = u8::MAX;
 
 pub(crate) struct Root(pub Vec<Arc<dyn Directory>>);
 
 impl Root {
     fn top(&self, i: usize) -> Option<Arc<dyn Node>> {
-        Some(Arc::new(Top(self.0.get(i)?.clone())))
+        Some(Arc::new(DirectoryNode(self.0.get(i)?.clone())))
     }
 
     /// Returns true for the root and the directories in it.
@@ -125,25 +126,25 @@ impl Root {
         ino == ROOT || self.0.iter().any(|directory| ino_of(directory.name()) == ino)
     }
 
-    /// Returns a view with its table.
+    /// Returns the view with its inode table.
     pub(crate) fn with_table(&self, mut view: View) -> View {
         let mut keys = Vec::new();
         for (directory, i) in self.0.iter().zip(0u8..) {
-            keys.push((ino_of(directory.name()), Key { directory: i, kind: TOP, at: 0 }));
+            keys.push((ino_of(directory.name()), NodeKey { directory: i, kind: TOP, at: 0 }));
             directory.inodes(&view, &mut |ino, kind, at| {
-                keys.push((ino, Key { directory: i, kind, at: at as u32 }));
+                keys.push((ino, NodeKey { directory: i, kind, at: at as u32 }));
             });
         }
-        view.table = Table::new(keys);
+        view.table = InodeTable::new(keys);
         view
     }
 
     /// Finds what an inode number stands for in a view.
     pub(crate) fn node(self: &Arc<Root>, view: &View, ino: Ino) -> Option<Arc<dyn Node>> {
         if ino == ROOT {
-            return Some(Arc::new(Top(self.clone())));
+            return Some(Arc::new(DirectoryNode(self.clone())));
         }
-        let (Key { directory, kind, at }, inside) = view.table.find(ino)?;
+        let (NodeKey { directory, kind, at }, inside) = view.table.find(ino)?;
         match kind {
             TOP if inside > 0 => None,
             TOP => self.top(directory.into()),
@@ -151,7 +152,7 @@ impl Root {
         }
     }
 
-    /// Finds what no table has.
+    /// Finds a node that the inode table does not have.
     pub(crate) fn by_ino(&self, ino: Ino) -> Result<Option<Arc<dyn Node>>> {
         let mut found = self.0.iter().map(|directory| directory.by_ino(ino));
         found.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
@@ -180,11 +181,11 @@ impl Directory for Root {
         Ok(self.0.iter().position(|directory| directory.name() == name).and_then(|i| self.top(i)))
     }
 
-    fn list(&self, _: &Scope) -> Result<Listing> {
+    fn list(&self, _: &Scope) -> Result<DirListing> {
         let entry = |directory: &Arc<dyn Directory>| {
             let name = directory.name();
             DirEntry { ino: ino_of(name), kind: NodeKind::Directory, name: name.into() }
         };
-        Ok(Listing::new(ROOT, ROOT, self.0.iter().map(entry).collect::<Vec<_>>()))
+        Ok(DirListing::new(ROOT, ROOT, self.0.iter().map(entry).collect::<Vec<_>>()))
     }
 }

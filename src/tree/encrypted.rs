@@ -7,8 +7,8 @@ use super::attr::{Caching, DirEntry, NodeKind, Shape};
 use super::directory::{Directory, ino_of};
 use super::handle::{BytesOf, Opened};
 use super::ino::{Ino, number};
-use super::listing::Listing;
-use super::needs::{Asked, Needs, Place};
+use super::listing::DirListing;
+use super::needs::{Needs, Place, Question};
 use super::node::{Node, missing, not_deletable};
 use super::scope::Scope;
 use super::view::View;
@@ -18,9 +18,9 @@ use crate::store::sets::StoredFile;
 
 const NAME: &str = "encrypted";
 
-pub(crate) struct Encrypted;
+pub(crate) struct EncryptedDirectory;
 
-impl Directory for Encrypted {
+impl Directory for EncryptedDirectory {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -31,21 +31,21 @@ impl Directory for Encrypted {
 
     fn node(&self, view: &View, _: u8, at: usize, inside: u32) -> Option<Arc<dyn Node>> {
         let file = view.files.get(at).filter(|_| inside == 0)?;
-        Some(Arc::new(Part(file.clone())))
+        Some(Arc::new(EncryptedFile(file.clone())))
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
-        let part = |file: &Arc<StoredFile>| Arc::new(Part(file.clone())) as Arc<dyn Node>;
-        Ok(scope.view.file(name).map(part))
+        let node = |file: &Arc<StoredFile>| Arc::new(EncryptedFile(file.clone())) as Arc<dyn Node>;
+        Ok(scope.view.file(name).map(node))
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         let entry = |file: &Arc<StoredFile>| DirEntry {
             ino: ino(file),
             kind: NodeKind::File,
             name: file.name.clone(),
         };
-        Ok(Listing::of_each(ino_of(NAME), &scope.view.files, entry, Vec::new()))
+        Ok(DirListing::of_each(ino_of(NAME), &scope.view.files, entry, Vec::new()))
     }
 
     fn names_gone(&self, view: &View, next: &View) -> Vec<String> {
@@ -61,9 +61,9 @@ fn ino(file: &StoredFile) -> Ino {
 }
 
 /// `encrypted/<name>`
-struct Part(Arc<StoredFile>);
+struct EncryptedFile(Arc<StoredFile>);
 
-impl Node for Part {
+impl Node for EncryptedFile {
     fn ino(&self) -> Ino {
         ino(&self.0)
     }
@@ -72,8 +72,8 @@ impl Node for Part {
         Ok((Shape::file(self.0.size(), self.0.mtime), scope.ttl_until(scope.view.next_expiry)))
     }
 
-    fn needs(&self, _: &Scope, asked: Asked) -> Needs {
-        Needs::memory_if(asked != Asked::Open, Place::of_file(&self.0.name))
+    fn needs(&self, _: &Scope, asked: Question) -> Needs {
+        Needs::memory_if(asked != Question::Open, Place::of_file(&self.0.name))
     }
 
     fn open(&self, _: &Scope) -> Result<(Opened, Caching)> {
@@ -81,7 +81,7 @@ impl Node for Part {
         Ok((Opened::Bytes(reader, BytesOf::File(self.0.name.clone())), Caching::Finished))
     }
 
-    /// Deletes the part alone, and the artifact with its last one.
+    /// Deletes one part; with its last part the artifact goes.
     fn unlink(&self, scope: &Scope) -> Result<()> {
         let run = scope.view.set_of(&self.0.name).and_then(|set| set.stored().run.as_deref());
         let store = scope.context.writable()?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::attr::Attr;
 use super::ino::Ino;
 use super::jobs::draft::Writing;
-use super::listing::Listing;
+use super::listing::DirListing;
 use super::needs::{Needs, Place};
 use super::shown::ShownSet;
 use crate::error::{Error, Kind, Result};
@@ -18,11 +18,11 @@ use crate::io::{ReadAt, Reader};
 /// The number of an open file or directory.
 pub(crate) type Handle = u64;
 
-/// What bytes are read of.
+/// What the bytes are of.
 pub(crate) enum BytesOf {
     /// The zip of a set.
     Set(Arc<ShownSet>),
-    /// A member of it, and what log lines call that: names of members may be personal.
+    /// A member of a zip, and how log lines call it: names of members may be personal.
     Member(Arc<ShownSet>, String),
     /// A stored file of that name.
     File(String),
@@ -32,13 +32,13 @@ pub(crate) enum BytesOf {
 pub(crate) enum Opened {
     Bytes(Reader, BytesOf),
     Text(Vec<u8>),
-    Dir(Arc<Listing>),
-    /// Something in `jobs/` that may be written.
+    Dir(Arc<DirListing>),
+    /// A file in `jobs/` that may be written.
     Writing(Writing),
 }
 
 impl Opened {
-    /// Calls `take` once with what is there, unless it fails.
+    /// Calls `take` once with the bytes, unless reading fails.
     pub(crate) fn lend(&self, offset: u64, len: usize, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         match self {
             Opened::Bytes(reader, _) => reader.lend(offset, len, take),
@@ -52,7 +52,7 @@ impl Opened {
         matches!(self, Opened::Text(own) if own == text)
     }
 
-    /// Returns the set that it is part of.
+    /// Returns the set that the bytes are of.
     pub(crate) fn set(&self) -> Option<&Arc<ShownSet>> {
         match self {
             Opened::Bytes(_, BytesOf::Set(set) | BytesOf::Member(set, _)) => Some(set),
@@ -70,7 +70,7 @@ impl Opened {
         }
     }
 
-    /// Logs a failed read: what it was, and why.
+    /// Logs why a read failed; a set logs each error once.
     pub(crate) fn log_once(&self, error: &Error) {
         match self {
             _ if !error.is_a_fault() => {}
@@ -82,40 +82,40 @@ impl Opened {
     }
 }
 
-struct Entry {
+struct OpenHandle {
     attr: Attr,
     opened: Arc<Opened>,
 }
 
-/// A rendered text that is open: the kernel has one size for all handles of an inode, so that they share it.
-struct Text {
+/// A rendered text that is open. The kernel has one size for all handles of an inode, so they share one text.
+struct OpenText {
     attr: Attr,
     opened: Arc<Opened>,
     readers: usize,
 }
 
-/// All open handles. Numbers are not used twice.
+/// All open handles. A number is never used again.
 #[derive(Default)]
 pub(crate) struct Handles {
     next: AtomicU64,
-    open: RwLock<HashMap<Handle, Entry>>,
+    open: RwLock<HashMap<Handle, OpenHandle>>,
     /// Rendered texts that are open, by their inode numbers. This lock is taken first.
-    texts: RwLock<HashMap<Ino, Text>>,
+    texts: RwLock<HashMap<Ino, OpenText>>,
 }
 
 impl Handles {
-    /// `attr` is what the node looks like as it is opened.
+    /// Adds a handle. `attr` are the attributes of the node when it is opened.
     pub(crate) fn insert(&self, attr: Attr, opened: Opened) -> Handle {
         self.insert_shared(attr, Arc::new(opened))
     }
 
     fn insert_shared(&self, attr: Attr, opened: Arc<Opened>) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.open.write().insert(handle, Entry { attr, opened });
+        self.open.write().insert(handle, OpenHandle { attr, opened });
         handle
     }
 
-    /// The same for a rendered text. Fails with [`Kind::Stale`] while its inode is open with another one.
+    /// The same for a rendered text. Fails with [`Kind::Stale`] while its inode is open with another text.
     pub(crate) fn insert_text(&self, attr: Attr, text: Vec<u8>) -> Result<Handle> {
         let mut texts = self.texts.write();
         let (attr, opened) = match texts.entry(attr.ino) {
@@ -132,7 +132,7 @@ impl Handles {
             }
             Slot::Vacant(free) => {
                 let opened = Arc::new(Opened::Text(text));
-                free.insert(Text { attr: attr.clone(), opened: opened.clone(), readers: 1 });
+                free.insert(OpenText { attr: attr.clone(), opened: opened.clone(), readers: 1 });
                 (attr, opened)
             }
         };
@@ -144,7 +144,7 @@ impl Handles {
         self.texts.read().get(&ino).map(|held| held.attr.clone())
     }
 
-    /// Returns true unless a rendered text is open that is another one. The text is asked for only if one is open.
+    /// Returns true unless another text is open for this inode. `text` is called only if one is open.
     pub(crate) fn agree(&self, ino: Ino, text: impl FnOnce() -> Result<Vec<u8>>) -> Result<bool> {
         let held = self.texts.read().get(&ino).map(|held| held.opened.clone());
         held.map_or(Ok(true), |held| Ok(held.is_text(&text()?)))
@@ -178,16 +178,16 @@ impl Handles {
     /// Returns the handles that are being written.
     pub(crate) fn writing(&self) -> Vec<Handle> {
         let open = self.open.read();
-        let is_writing = |entry: &Entry| matches!(*entry.opened, Opened::Writing(_));
+        let is_writing = |entry: &OpenHandle| matches!(*entry.opened, Opened::Writing(_));
         open.iter().filter(|(_, entry)| is_writing(entry)).map(|(handle, _)| *handle).collect()
     }
 
     pub(crate) fn remove(&self, handle: Handle) {
-        // What it held is dropped outside the lock: closing files takes time.
+        // Dropped outside the lock: closing files takes time.
         let mut texts = self.texts.write();
         let removed = self.open.write().remove(&handle);
         let mut last = None;
-        if let Some(Entry { attr, opened }) = &removed
+        if let Some(OpenHandle { attr, opened }) = &removed
             && let Slot::Occupied(mut held) = texts.entry(attr.ino)
             && Arc::ptr_eq(&held.get().opened, opened)
         {

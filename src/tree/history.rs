@@ -1,14 +1,14 @@
-//! `history/`: what is known of each run, or of each set of a plain store, as JSON; and a table of it.
+//! `history/`: what is known of each run, or of each set of a plain store, as JSON; and a table of them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::attr::{DirEntry, NodeKind, Shape, TTL_CHANGING};
 use super::directory::{Directory, ino_of};
-use super::index::{self, Index};
+use super::index_file::{self, IndexFile};
 use super::ino::{Ino, hash_number};
-use super::listing::Listing;
-use super::needs::{Asked, Needs, Place};
+use super::listing::DirListing;
+use super::needs::{Needs, Place, Question};
 use super::node::{Node, stale};
 use super::scope::Scope;
 use super::shown::ShownSet;
@@ -22,18 +22,18 @@ use crate::store::managed::Managed;
 const NAME: &str = "history";
 const SUFFIX: &str = ".json";
 
-/// Kinds in the table.
+/// Kinds in the inode table.
 const KIND_RUN: u8 = 0;
 const KIND_SET: u8 = 1;
 const KIND_INDEX: u8 = 2;
 
-pub(crate) struct History {
-    index: Arc<Index>,
+pub(crate) struct HistoryDirectory {
+    index: Arc<IndexFile>,
 }
 
-impl History {
-    pub(crate) fn new() -> History {
-        History { index: Arc::new(Index::new(NAME, &csv::HISTORY, |_| true)) }
+impl HistoryDirectory {
+    pub(crate) fn new() -> HistoryDirectory {
+        HistoryDirectory { index: Arc::new(IndexFile::new(NAME, &csv::HISTORY, |_| true)) }
     }
 }
 
@@ -47,9 +47,9 @@ pub(crate) fn records(scope: &Scope) -> Result<Vec<Record>> {
                 match current(store, &run.id) {
                     Ok(run) => {
                         let first = run.queued.or(run.scheduled).or(run.started).unwrap_or(now);
-                        records.push((first, Record::now(store, &run, now)?));
+                        records.push((first, Record::in_full(store, &run, now)?));
                     }
-                    // What has been removed since the view was made is not there any more.
+                    // The run was removed after the view was made.
                     Err(error) if error.kind() == Kind::Stale => {}
                     Err(error) => return Err(error),
                 }
@@ -79,7 +79,7 @@ fn entry(stem: &str) -> DirEntry {
     DirEntry { ino: ino(stem), kind: NodeKind::File, name: format!("{stem}{SUFFIX}") }
 }
 
-impl Directory for History {
+impl Directory for HistoryDirectory {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -102,7 +102,7 @@ impl Directory for History {
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Result<Option<Arc<dyn Node>>> {
-        if name == index::NAME {
+        if name == index_file::NAME {
             return Ok(Some(self.index.clone()));
         }
         let Some(stem) = name.strip_suffix(SUFFIX) else { return Ok(None) };
@@ -114,11 +114,13 @@ impl Directory for History {
         })
     }
 
-    fn list(&self, scope: &Scope) -> Result<Listing> {
+    fn list(&self, scope: &Scope) -> Result<DirListing> {
         let (own, others) = (ino_of(NAME), vec![self.index.entry()]);
         let listing = match scope.view.is_managed {
-            true => Listing::of_each(own, &scope.view.runs, |run: &Arc<Run>| entry(&run.stem()), others),
-            false => Listing::of_each(own, &scope.view.sets, |set: &Arc<ShownSet>| entry(set.stem()), others),
+            true => DirListing::of_each(own, &scope.view.runs, |run: &Arc<Run>| entry(&run.stem()), others),
+            false => {
+                DirListing::of_each(own, &scope.view.sets, |set: &Arc<ShownSet>| entry(set.stem()), others)
+            }
         };
         Ok(listing.that_needs(scope.context.needs_catalogue()))
     }
@@ -140,7 +142,7 @@ impl OfRun {
     fn now(&self, scope: &Scope) -> Result<(Run, String)> {
         let store = scope.context.managed().ok_or_else(stale)?;
         let run = current(store, &self.0.id)?;
-        let text = Record::now(store, &run, scope.now())?.pretty();
+        let text = Record::in_full(store, &run, scope.now())?.pretty();
         Ok((run, text))
     }
 }
@@ -155,12 +157,12 @@ impl Node for OfRun {
         let times = [run.queued, run.started, run.progressed, run.finished, run.deleted];
         let latest: Option<SystemTime> = times.into_iter().flatten().max().or(run.scheduled);
         let now = scope.now();
-        // The next moment's record may be another one.
+        // The record may change at any moment.
         let ttl = if run.status.is_final() { TTL_CHANGING } else { Duration::ZERO };
         Ok((Shape::file(text.len() as u64, latest.unwrap_or(now).min(now)), ttl))
     }
 
-    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+    fn needs(&self, _: &Scope, _: Question) -> Needs {
         Needs::Store(Place::Catalogue)
     }
 
@@ -198,7 +200,7 @@ impl Node for OfSet {
         Ok((Shape::file(len, scope.made(&self.0)), TTL_CHANGING))
     }
 
-    fn needs(&self, scope: &Scope, _: Asked) -> Needs {
+    fn needs(&self, scope: &Scope, _: Question) -> Needs {
         Needs::memory_if(self.0.is_known(&scope.context), self.0.place())
     }
 

@@ -1,9 +1,9 @@
 //! `jobs/` of a managed store: handing in specs, the defined jobs, and the temporary files of whoever edits them.
 //!
-//! What is defined is in the catalogue, and asked for there every time, so that changes are seen at once. In memory
-//! there are only texts that are not defined (yet): [`draft::Draft`]s.
+//! Jobs that are defined are in the catalogue, and asked for there every time, so that changes are seen at once. In
+//! memory there are only texts that are not defined (yet): [`draft::Draft`]s.
 //!
-//! Locks, in the order in which they may be taken: `changing`, one draft's, `state`. `state` is never held while the
+//! Locks, in the order in which they may be taken: `changing`, one draft's, `known`. `known` is never held while the
 //! catalogue is written to.
 
 use parking_lot::{Mutex, MutexGuard};
@@ -31,14 +31,14 @@ mod writing;
 use draft::Draft;
 use errors::{Errors, Unkept};
 use names::Name;
-use scratch::Budget;
+use scratch::WriteBudget;
 
-/// More names than this are not remembered by their inode numbers; the others are looked for.
+/// Names that are remembered by their inode numbers; others are looked for in the catalogue.
 const MAX_SEEN: usize = 4096;
 
-/// Something in `jobs/`.
+/// A file in `jobs/`.
 #[derive(Clone)]
-pub(crate) enum Entry {
+pub(crate) enum JobsEntry {
     New,
     Errors,
     Job(Arc<Job>),
@@ -46,13 +46,13 @@ pub(crate) enum Entry {
     Draft(Arc<Draft>),
 }
 
-impl Entry {
+impl JobsEntry {
     pub(crate) fn ino(&self) -> Ino {
         match self {
-            Entry::New => ino_of(names::NEW),
-            Entry::Errors => ino_of(names::ERRORS),
-            Entry::Job(job) => ino_of(&names::file_of(&job.name)),
-            Entry::Draft(draft) => draft.ino,
+            JobsEntry::New => ino_of(names::NEW),
+            JobsEntry::Errors => ino_of(names::ERRORS),
+            JobsEntry::Job(job) => ino_of(&names::file_of(&job.name)),
+            JobsEntry::Draft(draft) => draft.ino,
         }
     }
 }
@@ -61,38 +61,41 @@ fn ino_of(file: &str) -> Ino {
     hash_number(&[b"job\0", file.as_bytes()])
 }
 
-pub(crate) struct Jobs {
+pub(crate) struct JobFiles {
     store: Arc<Managed>,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    known: Mutex<KnownFiles>,
     /// Held while names change.
     changing: Mutex<()>,
-    budget: Arc<Budget>,
-    /// As it was rendered last, and the epoch of the catalogue then.
+    budget: Arc<WriteBudget>,
+    /// `jobs/errors` as it was rendered last, and the epoch of the catalogue then.
     errors: Mutex<Option<(Revision, Arc<Errors>)>>,
     /// Refusals that the catalogue has not taken.
     unkept: Mutex<Unkept>,
-    /// It has not taken what was handed in last, for others had it for too long.
+    /// The catalogue has not taken what was handed in last: others held it for too long.
     is_busy: AtomicBool,
 }
 
-struct State {
-    /// By the names of their files.
+/// The files in `jobs/`, as far as memory knows them.
+struct KnownFiles {
+    /// By file name.
     drafts: BTreeMap<String, Arc<Draft>>,
-    /// Jobs whose files have been renamed to temporary ones (so editors make backups), by the names of the jobs. They
-    /// go on as they are until it is clear what is meant.
+    /// Jobs whose files were renamed to temporary ones, as editors do for backups; by the names of the jobs. The jobs
+    /// go on unchanged until it is clear what is meant.
     parked: BTreeMap<String, Arc<Draft>>,
-    /// Open drafts may have no name any more.
+    /// Drafts by inode number, also those that have no name any more but are open.
     by_ino: HashMap<Ino, Weak<Draft>>,
     /// Files of jobs that have been looked at.
     seen: HashMap<Ino, String>,
-    /// Files of jobs when they were listed last.
+    /// Files of jobs, as listed last.
     listed: Vec<String>,
+    /// Temporary files that were made so far, which their inode numbers count.
     made: u64,
+    /// When names changed last.
     changed: SystemTime,
 }
 
-impl State {
+impl KnownFiles {
     fn is_parked_in(&self, draft: &Arc<Draft>) -> Option<String> {
         self.parked.iter().find(|(_, other)| Arc::ptr_eq(other, draft)).map(|(job, _)| job.clone())
     }
@@ -120,9 +123,9 @@ impl State {
     }
 }
 
-impl Jobs {
-    pub(crate) fn new(store: Arc<Managed>, clock: Arc<dyn Clock>) -> Jobs {
-        let state = State {
+impl JobFiles {
+    pub(crate) fn new(store: Arc<Managed>, clock: Arc<dyn Clock>) -> JobFiles {
+        let known = KnownFiles {
             drafts: BTreeMap::new(),
             parked: BTreeMap::new(),
             by_ino: HashMap::new(),
@@ -131,10 +134,10 @@ impl Jobs {
             made: 0,
             changed: clock.now(),
         };
-        Jobs {
+        JobFiles {
             store,
             clock,
-            state: Mutex::new(state),
+            known: Mutex::new(known),
             changing: Mutex::default(),
             budget: Arc::default(),
             errors: Mutex::default(),
@@ -143,43 +146,44 @@ impl Jobs {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+    fn known(&self) -> MutexGuard<'_, KnownFiles> {
+        self.known.lock()
     }
 
-    /// When the names in `jobs/` were changed here last.
+    /// Returns when the names in `jobs/` were changed last by this mount.
     pub(crate) fn changed(&self) -> SystemTime {
-        self.state().changed
+        self.known().changed
     }
 
-    pub(crate) fn find(&self, file: &str) -> Result<Option<Entry>> {
+    pub(crate) fn find(&self, file: &str) -> Result<Option<JobsEntry>> {
         let found = match names::classify(file) {
-            Name::New => Some(Entry::New),
-            Name::Errors => Some(Entry::Errors),
-            Name::Job(name) => self.job(name)?.map(Entry::Job),
+            Name::New => Some(JobsEntry::New),
+            Name::Errors => Some(JobsEntry::Errors),
+            Name::Job(name) => self.job(name)?.map(JobsEntry::Job),
             Name::Scratch => None,
         };
-        Ok(found.or_else(|| self.state().drafts.get(file).cloned().map(Entry::Draft)))
+        Ok(found.or_else(|| self.known().drafts.get(file).cloned().map(JobsEntry::Draft)))
     }
 
     /// Returns a job that is shown under its name.
     fn job(&self, name: &str) -> Result<Option<Arc<Job>>> {
-        if self.state().parked.contains_key(name) {
+        if self.known().parked.contains_key(name) {
             return Ok(None);
         }
         let Some(job) = self.store.catalogue.job(name)? else { return Ok(None) };
         let file = names::file_of(name);
-        self.state().see(ino_of(&file), &file);
+        self.known().see(ino_of(&file), &file);
         Ok(Some(Arc::new(job)))
     }
 
-    pub(crate) fn by_ino(&self, ino: Ino) -> Result<Option<Entry>> {
-        if let Some(entry) = [Entry::New, Entry::Errors].into_iter().find(|entry| entry.ino() == ino) {
+    pub(crate) fn by_ino(&self, ino: Ino) -> Result<Option<JobsEntry>> {
+        if let Some(entry) = [JobsEntry::New, JobsEntry::Errors].into_iter().find(|entry| entry.ino() == ino)
+        {
             return Ok(Some(entry));
         }
         let (seen, draft) = {
-            let state = self.state();
-            (state.seen.get(&ino).cloned(), state.by_ino.get(&ino).and_then(Weak::upgrade))
+            let known = self.known();
+            (known.seen.get(&ino).cloned(), known.by_ino.get(&ino).and_then(Weak::upgrade))
         };
         if let Some(file) = seen
             && let Some(entry) = self.find(&file)?
@@ -187,54 +191,54 @@ impl Jobs {
             return Ok(Some(entry));
         }
         if let Some(draft) = draft {
-            return Ok(Some(Entry::Draft(draft)));
+            return Ok(Some(JobsEntry::Draft(draft)));
         }
         let of_ino = |job: &Job| ino_of(&names::file_of(&job.name)) == ino;
         match self.store.catalogue.jobs()?.into_iter().find(of_ino) {
-            Some(job) => Ok(self.job(&job.name)?.map(Entry::Job)),
+            Some(job) => Ok(self.job(&job.name)?.map(JobsEntry::Job)),
             None => Ok(None),
         }
     }
 
     pub(crate) fn list(&self) -> Result<Vec<DirEntry>> {
         let jobs = self.store.catalogue.jobs()?;
-        let mut state = self.state();
-        state.listed = jobs
+        let mut known = self.known();
+        known.listed = jobs
             .into_iter()
-            .filter(|job| names::is_job(&job.name) && !state.parked.contains_key(&job.name))
+            .filter(|job| names::is_job(&job.name) && !known.parked.contains_key(&job.name))
             .map(|job| names::file_of(&job.name))
             .collect();
-        for file in state.listed.clone() {
-            state.see(ino_of(&file), &file);
+        for file in known.listed.clone() {
+            known.see(ino_of(&file), &file);
         }
-        Ok(state.list())
+        Ok(known.list())
     }
 
-    /// Lists what is here and what was defined when it was asked for last.
+    /// Lists the drafts, and the jobs that were there when the catalogue was asked last.
     pub(crate) fn list_as_known(&self) -> Vec<DirEntry> {
-        self.state().list()
+        self.known().list()
     }
 
-    /// Returns size and time of change; `None` where that is not known of any moment.
-    pub(crate) fn size_and_mtime(&self, entry: &Entry) -> Result<(u64, Option<SystemTime>)> {
+    /// Returns the size and the time of the last change, if there is one.
+    pub(crate) fn size_and_mtime(&self, entry: &JobsEntry) -> Result<(u64, Option<SystemTime>)> {
         Ok(match entry {
-            Entry::New => (EXAMPLE.len() as u64, None),
-            Entry::Errors => {
+            JobsEntry::New => (EXAMPLE.len() as u64, None),
+            JobsEntry::Errors => {
                 let errors = self.errors()?;
                 (errors.text.len() as u64, errors.latest)
             }
-            Entry::Job(job) => (job.text.len() as u64, Some(job.modified)),
-            Entry::Draft(draft) => (draft.size(), Some(draft.mtime())),
+            JobsEntry::Job(job) => (job.text.len() as u64, Some(job.modified)),
+            JobsEntry::Draft(draft) => (draft.size(), Some(draft.mtime())),
         })
     }
 
-    /// Returns what a reader of it gets.
-    pub(crate) fn text(&self, entry: &Entry) -> Result<Vec<u8>> {
+    /// Returns the text that a reader gets.
+    pub(crate) fn text(&self, entry: &JobsEntry) -> Result<Vec<u8>> {
         Ok(match entry {
-            Entry::New => EXAMPLE.into(),
-            Entry::Errors => self.errors()?.text.clone(),
-            Entry::Job(job) => job.text.clone().into_bytes(),
-            Entry::Draft(draft) => draft.text(),
+            JobsEntry::New => EXAMPLE.into(),
+            JobsEntry::Errors => self.errors()?.text.clone(),
+            JobsEntry::Job(job) => job.text.clone().into_bytes(),
+            JobsEntry::Draft(draft) => draft.text(),
         })
     }
 
@@ -242,7 +246,7 @@ impl Jobs {
         let catalogue = &self.store.catalogue;
         let unkept = self.unkept.lock().latest();
         if !unkept.is_empty() {
-            // The catalogue may be what is not well.
+            // It may be the catalogue that fails.
             let kept = catalogue.refusals().inspect_err(|error| log::warn!("{error}")).unwrap_or_default();
             return Ok(Arc::new(errors::render(&errors::merge(unkept, kept))));
         }
@@ -258,15 +262,15 @@ impl Jobs {
         Ok(errors)
     }
 
-    /// Removes a draft's name.
+    /// Removes the name of a draft, if it is `only` or no draft is given.
     fn forget(&self, file: &str, only: Option<&Arc<Draft>>) {
-        let mut state = self.state();
+        let mut known = self.known();
         let is_it = |draft: &Arc<Draft>| only.is_none_or(|only| Arc::ptr_eq(only, draft));
-        if state.drafts.get(file).is_some_and(is_it) {
-            state.drafts.remove(file);
-            state.changed = self.clock.now();
+        if known.drafts.get(file).is_some_and(is_it) {
+            known.drafts.remove(file);
+            known.changed = self.clock.now();
         }
-        state.by_ino.retain(|_, draft| draft.strong_count() > 0);
+        known.by_ino.retain(|_, draft| draft.strong_count() > 0);
     }
 }
 

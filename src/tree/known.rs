@@ -1,4 +1,5 @@
-//! What it takes to answer, asked before others are kept waiting; and what is answered from memory when the store does not.
+//! What it takes to answer, asked before a request may keep others waiting; and answers from memory for when the store
+//! gives none.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use super::Tree;
 use super::attr::{Attr, DirEntry, Shape};
 use super::handle::{Handle, Opened};
 use super::ino::Ino;
-use super::needs::{Asked, Needs, no_answer};
+use super::needs::{Needs, Question, no_answer};
 use crate::error::Result;
 
 impl Tree {
     /// Returns what it takes to answer a question about a node.
-    pub(crate) fn needs(&self, ino: Ino, asked: Asked) -> Needs {
+    pub(crate) fn needs(&self, ino: Ino, asked: Question) -> Needs {
         let scope = self.scope();
         match self.root.node(&scope.view, ino) {
             Some(node) => node.needs(&scope, asked),
@@ -24,8 +25,8 @@ impl Tree {
 
     /// Returns what it takes to tell extended attributes of a node.
     pub(crate) fn needs_of_xattr(&self, ino: Ino) -> Needs {
-        match self.needs(ino, Asked::Attributes) {
-            // Those of a run are in its record.
+        match self.needs(ino, Question::Attributes) {
+            // Those of a run come from its record.
             Needs::Memory => self.context.needs_catalogue(),
             other => other,
         }
@@ -50,7 +51,7 @@ impl Tree {
         self.listing(handle).map_or(Needs::Memory, |listing| listing.needs)
     }
 
-    /// Opens a directory as it was when it was looked at last.
+    /// Opens a directory as it was when it was last looked at.
     pub(crate) fn opendir_as_known(&self, ino: Ino) -> Result<Handle> {
         let scope = self.scope();
         let node = self.root.node(&scope.view, ino).ok_or_else(no_answer)?;
@@ -59,19 +60,19 @@ impl Tree {
         Ok(self.handles.insert(attr, Opened::Dir(Arc::new(listing))))
     }
 
-    /// Returns what little is known of an entry without asking anybody, for no time at all.
+    /// Returns the few attributes of an entry that are known without asking anybody, not to be cached.
     pub(crate) fn attributes_as_known(&self, entry: &DirEntry) -> (Attr, Duration) {
         let shape = Shape::new(entry.kind, 0, self.views.now().mtime);
         (self.attr(entry.ino, shape), Duration::ZERO)
     }
 
-    /// Returns true after that: there is only one answer any more.
+    /// Returns true for a handle that was given up ([`Tree::give_up`]): every further write fails.
     pub(crate) fn is_given_up(&self, handle: Handle) -> bool {
         let is_given_up = |opened: &Opened| matches!(opened, Opened::Writing(w) if w.draft.is_given_up());
         self.handles.get(handle).is_ok_and(|opened| is_given_up(&opened))
     }
 
-    /// Says that whoever writes has been told that it took too long: nothing of that is handed in any more.
+    /// Gives up a handle whose writer has been told that it took too long: nothing of it is handed in any more.
     pub(crate) fn give_up(&self, handle: Handle) {
         if let Ok(opened) = self.handles.get(handle)
             && let Opened::Writing(writing) = &*opened

@@ -1,4 +1,4 @@
-//! What an open directory lists: how it was when it was opened.
+//! What an open directory lists: its entries when it was opened.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::ino::{Ino, ROOT};
 use super::needs::Needs;
 use super::scope::Scope;
 
-/// The entries of a directory, but for `.` and `..`: made as they are asked for, since there may be many.
-pub(crate) trait Entries: Send + Sync {
+/// The entries of a directory without `.` and `..`, made one at a time, since there may be many.
+pub(crate) trait DirEntries: Send + Sync {
     /// Returns the entry of that number, counted from 0.
     fn entry(&self, i: usize) -> Option<DirEntry>;
 
@@ -19,7 +19,7 @@ pub(crate) trait Entries: Send + Sync {
     }
 }
 
-impl Entries for Vec<DirEntry> {
+impl DirEntries for Vec<DirEntry> {
     fn entry(&self, i: usize) -> Option<DirEntry> {
         self.get(i).cloned()
     }
@@ -32,7 +32,7 @@ struct Each<T, F> {
     others: Vec<DirEntry>,
 }
 
-impl<T: Send + Sync, F: Fn(&T) -> DirEntry + Send + Sync> Entries for Each<T, F> {
+impl<T: Send + Sync, F: Fn(&T) -> DirEntry + Send + Sync> DirEntries for Each<T, F> {
     fn entry(&self, i: usize) -> Option<DirEntry> {
         match self.items.get(i) {
             Some(item) => Some((self.entry)(item)),
@@ -41,17 +41,17 @@ impl<T: Send + Sync, F: Fn(&T) -> DirEntry + Send + Sync> Entries for Each<T, F>
     }
 }
 
-pub struct Listing {
+pub struct DirListing {
     own: Ino,
     parent: Ino,
-    entries: Box<dyn Entries>,
+    entries: Box<dyn DirEntries>,
     /// What it takes to list it with attributes.
     pub(crate) needs: Needs,
 }
 
-impl Listing {
-    pub(crate) fn new(own: Ino, parent: Ino, entries: impl Entries + 'static) -> Listing {
-        Listing { own, parent, entries: Box::new(entries), needs: Needs::Memory }
+impl DirListing {
+    pub(crate) fn new(own: Ino, parent: Ino, entries: impl DirEntries + 'static) -> DirListing {
+        DirListing { own, parent, entries: Box::new(entries), needs: Needs::Memory }
     }
 
     /// Lists a directory of the root: one entry for each item, and then others.
@@ -60,13 +60,13 @@ impl Listing {
         items: &Arc<[T]>,
         entry: impl Fn(&T) -> DirEntry + Send + Sync + 'static,
         others: Vec<DirEntry>,
-    ) -> Listing {
-        Listing::new(own, ROOT, Each { items: items.clone(), entry, others })
+    ) -> DirListing {
+        DirListing::new(own, ROOT, Each { items: items.clone(), entry, others })
     }
 
-    /// Says what attributes of its entries take.
-    pub(crate) fn that_needs(self, needs: Needs) -> Listing {
-        Listing { needs, ..self }
+    /// Sets what it takes to get the attributes of its entries.
+    pub(crate) fn that_needs(self, needs: Needs) -> DirListing {
+        DirListing { needs, ..self }
     }
 
     fn entry(&self, i: usize) -> Option<DirEntry> {
@@ -83,7 +83,7 @@ impl Listing {
         (i..).map_while(|i| self.entry(i))
     }
 
-    /// See `Entries::attributes`.
+    /// See [`DirEntries::attributes`].
     pub(crate) fn attributes(&self, scope: &Scope, entry: &DirEntry) -> Option<(Shape, Duration)> {
         self.entries.attributes(scope, entry)
     }

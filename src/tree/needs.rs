@@ -1,5 +1,5 @@
-//! What it takes to answer a question: nothing but memory, or the store, and which part of it. Asked before others are
-//! kept waiting, so it waits for nothing itself; when in doubt, the store.
+//! What it takes to answer a question: nothing but memory, or the store, and which part of it. This is asked before a
+//! request may keep others waiting, so asking waits for nothing; when in doubt, the answer is the store.
 
 use super::ino::hash_number;
 use crate::error::{Error, Kind};
@@ -11,23 +11,23 @@ pub(crate) enum Needs {
     Store(Place),
 }
 
-/// A part of the store: what is asked of it hangs or does not hang together.
+/// A part of the store whose requests hang together, if they hang.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    /// Not known.
+    /// It is not known which part.
     Anywhere,
     /// The files of one set, or one file.
     Files(u64),
     Catalogue,
-    /// What is waited for by those who change the catalogue.
+    /// Changes of the catalogue, which wait for one another.
     Changes,
     /// The filesystem as a whole.
     Disk,
 }
 
-/// What of a node is asked for.
+/// What is asked about a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Question {
     Attributes,
     /// To read a file.
     Open,

@@ -1,4 +1,4 @@
-//! What has an inode: a file, a link or a directory. Each directory of the root has kinds of its own.
+//! A file, link or directory: whatever has an inode. Each directory of the root has its own kinds of nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::attr::{Caching, Shape};
 use super::handle::Opened;
 use super::ino::Ino;
-use super::listing::Listing;
-use super::needs::{Asked, Needs, no_answer};
+use super::listing::DirListing;
+use super::needs::{Needs, Question, no_answer};
 use super::scope::Scope;
 use super::shown::ShownSet;
 use super::xattr;
@@ -21,7 +21,7 @@ pub(crate) trait Node: Send + Sync {
     fn attributes(&self, scope: &Scope) -> Result<(Shape, Duration)>;
 
     /// Returns what it takes to answer a question about it.
-    fn needs(&self, scope: &Scope, asked: Asked) -> Needs;
+    fn needs(&self, scope: &Scope, asked: Question) -> Needs;
 
     /// Opens it for reading.
     fn open(&self, scope: &Scope) -> Result<(Opened, Caching)> {
@@ -38,7 +38,7 @@ pub(crate) trait Node: Send + Sync {
         Err(Error::new(Kind::Invalid, "it is no text"))
     }
 
-    /// Returns false if attributes take work that no listing waits for, or must not be cached.
+    /// Returns false if getting the attributes is work that a listing does not wait for, or if they must not be cached.
     fn is_listed_with_attributes(&self, scope: &Scope) -> bool {
         self.set().is_none_or(|set| set.is_known(&scope.context))
     }
@@ -53,12 +53,12 @@ pub(crate) trait Node: Send + Sync {
         Needs::Memory
     }
 
-    fn list(&self, _: &Scope) -> Result<Listing> {
+    fn list(&self, _: &Scope) -> Result<DirListing> {
         Err(not_a_directory())
     }
 
-    /// The same, as it was when it was looked at last.
-    fn list_as_known(&self, _: &Scope) -> Result<Listing> {
+    /// The same, as the directory was when it was last looked at.
+    fn list_as_known(&self, _: &Scope) -> Result<DirListing> {
         Err(no_answer())
     }
 
@@ -70,7 +70,7 @@ pub(crate) trait Node: Send + Sync {
         Err(not_deletable())
     }
 
-    /// The set that it is of.
+    /// Returns the set that it belongs to.
     fn set(&self) -> Option<&Arc<ShownSet>> {
         None
     }
@@ -98,7 +98,7 @@ pub(crate) fn not_deletable() -> Error {
     Error::new(Kind::NotPermitted, "this cannot be deleted")
 }
 
-/// For whoever has an inode number that stands for nothing any more.
+/// The error for an inode number that stands for nothing any more.
 pub(crate) fn stale() -> Error {
     Error::new(Kind::Stale, "the file has been replaced or has gone")
 }

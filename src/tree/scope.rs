@@ -8,7 +8,7 @@ use super::context::Context;
 use super::shown::ShownSet;
 use super::view::View;
 
-/// Nothing in it changes meanwhile but what asks the catalogue.
+/// One view for the length of a question. Only what is asked of the catalogue can change meanwhile.
 #[derive(Clone)]
 pub(crate) struct Scope {
     pub(crate) context: Arc<Context>,
@@ -25,7 +25,7 @@ impl Scope {
         set.made(&self.context, self.now()).at
     }
 
-    /// Returns how long the attributes of a set hold: to its end, at most.
+    /// Returns how long the attributes of a set hold: at most until it expires.
     pub(crate) fn ttl(&self, set: &ShownSet) -> Duration {
         let expires = self.view.retention.expires(set.stored().made);
         self.ttl_until(expires.filter(|_| self.context.managed().is_some()))

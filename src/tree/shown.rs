@@ -1,4 +1,4 @@
-//! A set of the store as it is shown: what its parts turn out to be.
+//! A set of the store as the tree shows it: what its parts turn out to be.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -8,20 +8,20 @@ use std::time::{Duration, SystemTime};
 use super::context::Context;
 use super::ino::{Ino, base};
 use super::needs::Place;
-use super::recent::Key;
+use super::recent::SetKey;
 use crate::artifact::members::{Members, NodeId};
 use crate::artifact::{self, Gaps, OpenedSet, Zip};
 use crate::error::{Error, Kind, Result};
-use crate::export::parts::{self, part_files};
+use crate::export::stored_set::{self, part_files};
 use crate::io::{ReadAt, Reader};
 use crate::record::{IncompleteSet, MadeAt, Record, SetState, artifact_name, may_be_whole};
 use crate::store::retention::Retention;
 use crate::store::sets::StoredSet;
 use crate::store::sizes::Known;
 
-/// By so much times without a zone, and clocks that are wrong, may be ahead.
+/// Times without a zone, and clocks that are a little wrong, may be ahead by this much.
 const AHEAD: Duration = Duration::from_secs(26 * 60 * 60);
-/// More different errors of one export than this are not logged.
+/// Different errors of one set that are logged.
 const MAX_LOGGED: usize = 8;
 
 /// A set and what is known of it.
@@ -29,16 +29,16 @@ pub(crate) struct ShownSet {
     stored: Arc<StoredSet>,
     /// Inode number of the root of its contents.
     contents: Ino,
-    /// True once its parts turned out to be less regular than they looked.
+    /// True if its parts turned out to be less regular than they looked: they are read by a full index.
     indexed: bool,
-    /// Held for a moment only, so that what is known is known at once.
+    /// Held for a moment only, never while the outcome is worked out.
     outcome: Mutex<Option<SetState>>,
-    /// When it was made, by what is inside, once somebody has looked.
+    /// When it was made, according to what is inside; set once somebody has looked.
     made: OnceLock<Option<SystemTime>>,
-    /// Held while the outcome is worked out: once, by whoever asks first; the others wait.
+    /// Held while the outcome is worked out, so that it is once: whoever asks later waits.
     working: Mutex<()>,
-    /// Held while its tree is built: once, by whoever asks first; the others wait. It keeps why there can be none.
-    growing: Mutex<Option<Error>>,
+    /// Held while the tree of its members is built, so that it is once. Keeps the reason if there can be none.
+    building: Mutex<Option<Error>>,
     logged: Mutex<HashSet<String>>,
 }
 
@@ -52,7 +52,7 @@ impl ShownSet {
             outcome: Mutex::default(),
             made: OnceLock::new(),
             working: Mutex::default(),
-            growing: Mutex::default(),
+            building: Mutex::default(),
             logged: Mutex::default(),
         }
     }
@@ -61,7 +61,7 @@ impl ShownSet {
         &self.stored.stem
     }
 
-    /// Inode number of the root of its contents; those of its members differ from it in the lower bits only.
+    /// Returns the inode number of the root of its contents; those of its members differ in the lower bits only.
     pub(crate) fn contents_ino(&self) -> Ino {
         self.contents
     }
@@ -76,8 +76,8 @@ impl ShownSet {
 
     /// Returns when it was made, as far as that is known without work.
     ///
-    /// A time that is to come counts as now: clocks differ, and times in zips know no zone. One that is further off than
-    /// that explains tells nothing.
+    /// A time in the future counts as now: clocks differ, and times in zips have no zone. One that is further off than
+    /// [`AHEAD`] is ignored.
     pub(crate) fn made(&self, context: &Context, now: SystemTime) -> MadeAt {
         if self.stored.run.is_some() {
             return MadeAt { at: self.stored.made.min(now), estimated: false };
@@ -89,7 +89,7 @@ impl ShownSet {
         }
     }
 
-    /// Hash of its files, and of how they are read.
+    /// Returns the hash of its files.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.stored.digest
     }
@@ -103,7 +103,7 @@ impl ShownSet {
         self.stored.digest == set.digest
     }
 
-    /// Returns the name of its zip, or of what stands in for it, as far as that is known without work.
+    /// Returns the name of its zip, or of the text that stands in for it, as far as that is known without work.
     pub(crate) fn artifact_name(&self) -> String {
         artifact_name(self.stem(), may_be_whole(&self.stored, self.known().as_ref()))
     }
@@ -123,7 +123,7 @@ impl ShownSet {
         Record::of_set(&self.stored, None, self.made(context, now), retention, now)
     }
 
-    /// Returns true once somebody has found out what the set is.
+    /// Returns true once it has been worked out what the set is.
     pub(crate) fn is_decided(&self) -> bool {
         self.outcome.lock().is_some()
     }
@@ -164,7 +164,7 @@ impl ShownSet {
         };
         if let SetState::Failed(error) = &found {
             self.log_once(error);
-            // A file that has been replaced meanwhile is of another set as soon as the store is looked at again.
+            // A file that was replaced meanwhile makes it another set at the next look at the store.
             if error.kind().is_transient() || error.kind() == Kind::Stale {
                 return found;
             }
@@ -180,7 +180,7 @@ impl ShownSet {
         self.outcome.lock().insert(outcome).clone()
     }
 
-    /// Opens the set and remembers its size; the error is any outcome that is no zip.
+    /// Opens the set and remembers its size; the error is an outcome other than a zip.
     fn work_out(&self, context: &Context) -> std::result::Result<Arc<Zip>, SetState> {
         let conflict = self.stored.conflict().map_err(SetState::Failed)?;
         if let Some((a, b)) = conflict {
@@ -191,14 +191,14 @@ impl ShownSet {
         match artifact::open(&parts, &context.identities, self.indexed, budget) {
             Ok(OpenedSet::Zip(zip)) => {
                 let zip = Arc::new(zip);
-                let made = self.find_made(|| parts::made(&zip, &context.recent.shared))?;
+                let made = self.find_made(|| stored_set::made(&zip, &context.recent.shared))?;
                 context.sizes.put(&self.digest(), Known::new(zip.len(), made));
                 context.recent.keep_zip(self.key(), &zip);
                 Ok(zip)
             }
             Ok(OpenedSet::Incomplete(gaps)) => {
                 let by_last = || {
-                    parts::made_by_last(
+                    stored_set::made_by_last(
                         &self.stored,
                         &context.identities,
                         &context.recent.shared,
@@ -224,11 +224,11 @@ impl ShownSet {
         Ok(*self.made.get_or_init(|| found))
     }
 
-    fn key(&self) -> Key {
+    fn key(&self) -> SetKey {
         (self.stored.digest, self.indexed)
     }
 
-    /// Returns the length of the zip. For a set that cannot be read it is that of its stored parts.
+    /// Returns the length of the zip. For a set that cannot be read, that is the length of its stored parts.
     pub(crate) fn zip_size(&self, context: &Context) -> Result<u64> {
         match self.outcome(context) {
             SetState::Zip(len) => Ok(len),
@@ -256,7 +256,7 @@ impl ShownSet {
             Ok(zip) => SetState::Zip(zip.len()),
             Err(outcome) => outcome.clone(),
         };
-        // What was remembered was wrong: from now on the truth is shown.
+        // The remembered size was wrong: the right one is shown from now on.
         match &found {
             SetState::Failed(error) => {
                 self.log_once(error);
@@ -273,31 +273,31 @@ impl ShownSet {
         }
     }
 
-    /// Returns the tree inside: of the zip or, where it is not whole, of the members that the last part knows of.
+    /// Returns the tree inside: of the zip or, where that is not whole, of the members that its last part lists.
     pub(crate) fn members(&self, context: &Context) -> Result<Arc<Members>> {
         if let Some(members) = context.recent.tree(&self.key()) {
             return Ok(members);
         }
-        let mut growing = self.growing.lock();
+        let mut building = self.building.lock();
         if let Some(members) = context.recent.tree(&self.key()) {
             return Ok(members);
         }
-        if let Some(error) = &*growing {
+        if let Some(error) = &*building {
             return Err(error.clone());
         }
-        let grown = self.grow(context);
-        match &grown {
+        let built = self.build_tree(context);
+        match &built {
             Ok(members) => context.recent.keep_tree(self.key(), members),
             Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Damaged) => {
-                *growing = Some(error.clone());
+                *building = Some(error.clone());
             }
-            // It may be otherwise the next time.
+            // The next attempt may succeed.
             Err(_) => {}
         }
-        grown
+        built
     }
 
-    fn grow(&self, context: &Context) -> Result<Arc<Members>> {
+    fn build_tree(&self, context: &Context) -> Result<Arc<Members>> {
         let budget = &context.recent.budget;
         let zip = match self.outcome(context) {
             SetState::Zip(_) => self.open(context)?,
@@ -311,14 +311,14 @@ impl ShownSet {
         Ok(Arc::new(members.inspect_err(|error| self.log_once(error))?))
     }
 
-    /// Opens a member; one that was open lately still knows its seek points.
+    /// Opens a member; one that was open lately still has its seek points.
     pub(crate) fn open_member(&self, context: &Context, id: NodeId) -> Result<Reader> {
         let key = (self.key(), id);
         if let Some(reader) = context.recent.member(&key) {
             return Ok(reader);
         }
         let members = self.members(context)?;
-        // Names of members may be personal, so that the log only has their numbers.
+        // Names of members may be personal, so the log has only their numbers.
         let reader = members
             .open_member(id, &context.recent.shared)
             .map_err(|error| error.at(format_args!("member {id}")))
@@ -327,7 +327,7 @@ impl ShownSet {
         Ok(reader)
     }
 
-    /// Logs an error of this export, unless it has been logged before.
+    /// Logs an error of this set, unless it has been logged before.
     pub(crate) fn log_once(&self, error: &Error) {
         if !error.is_a_fault() {
             return;

@@ -10,44 +10,44 @@ use super::Tree;
 use super::shown::ShownSet;
 use crate::io::{Background, Cancel, Next};
 
-/// When it is tried again to write down sizes.
+/// Time until saving the sizes is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Background threads; they end when it is dropped.
 pub(crate) struct Sizer {
-    shared: Arc<Shared>,
+    sizing: Arc<Sizing>,
     threads: Vec<Background>,
 }
 
-struct Shared {
+struct Sizing {
     tree: Arc<Tree>,
-    work: Mutex<Arc<Work>>,
-    /// Sizes could not be written down, which was said.
+    work: Mutex<Arc<UnsizedSets>>,
+    /// Saving the sizes failed, and this was logged.
     has_failed: AtomicBool,
 }
 
 #[derive(Default)]
-struct Work {
+struct UnsizedSets {
     sets: Vec<Arc<ShownSet>>,
     next: AtomicUsize,
 }
 
 impl Sizer {
     pub(crate) fn start(tree: Arc<Tree>) -> Sizer {
-        let shared = Arc::new(Shared { tree, work: Mutex::default(), has_failed: AtomicBool::new(false) });
-        shared.look();
+        let sizing = Arc::new(Sizing { tree, work: Mutex::default(), has_failed: AtomicBool::new(false) });
+        sizing.find_unsized();
         let count = thread::available_parallelism().map_or(1, usize::from);
         let start = |_| {
-            let shared = shared.clone();
-            let started = Background::start("sizer", Next::NOW, move |_: &Cancel| shared.step());
+            let sizing = sizing.clone();
+            let started = Background::start("sizer", Next::NOW, move |_: &Cancel| sizing.step());
             started.inspect_err(|error| log::warn!("no thread to work out sizes: {error}")).ok()
         };
-        Sizer { threads: (0..count).filter_map(start).collect(), shared }
+        Sizer { threads: (0..count).filter_map(start).collect(), sizing }
     }
 
-    /// Starts over with what is unknown in the tree as it is now.
+    /// Starts over with the sets of the present view whose size is unknown.
     pub(crate) fn restart(&self) {
-        self.shared.look();
+        self.sizing.find_unsized();
         self.threads.iter().for_each(|thread| thread.waker().wake());
     }
 }
@@ -55,18 +55,18 @@ impl Sizer {
 impl Drop for Sizer {
     fn drop(&mut self) {
         Background::end_all(self.threads.drain(..));
-        self.shared.save();
+        self.sizing.save();
     }
 }
 
-impl Shared {
-    fn look(&self) {
+impl Sizing {
+    fn find_unsized(&self) {
         let (context, view) = (&self.tree.context, self.tree.views.now());
         let sets = view.sets.iter().filter(|set| !set.is_known(context)).cloned().collect();
-        *self.work.lock() = Arc::new(Work { sets, next: AtomicUsize::new(0) });
+        *self.work.lock() = Arc::new(UnsizedSets { sets, next: AtomicUsize::new(0) });
     }
 
-    /// Works out one size, or writes down those that are known when there are no more.
+    /// Works out one size, or saves the sizes when there are no more to work out.
     fn step(&self) -> Next {
         let work = self.work.lock().clone();
         match work.sets.get(work.next.fetch_add(1, Ordering::Relaxed)) {
@@ -75,7 +75,7 @@ impl Shared {
                 Next::NOW
             }
             None => {
-                // They are not needed any more, and each holds a set.
+                // Dropped: each holds a set.
                 let mut now = self.work.lock();
                 if Arc::ptr_eq(&now, &work) {
                     *now = Arc::default();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::inode_table::InodeTable;
 use super::shown::ShownSet;
-use super::table::Table;
 use crate::format::part_name;
 use crate::store::StoreSnapshot;
 use crate::store::catalogue::Run;
@@ -13,26 +13,26 @@ use crate::store::names::id_of;
 use crate::store::retention::Retention;
 use crate::store::sets::{StoredFile, StoredSet};
 
-/// Everything in it is in the order of its names.
+/// Everything in it is sorted by name.
 pub(crate) struct View {
     /// When the store's directory last changed.
     pub(crate) mtime: SystemTime,
     /// How long artifacts are kept.
     pub(crate) retention: Retention,
     pub(crate) is_managed: bool,
-    /// When the first artifact is going to be gone.
+    /// When the next artifact expires.
     pub(crate) next_expiry: Option<SystemTime>,
-    /// That the catalogue knows.
+    /// Runs that the catalogue knows.
     pub(crate) runs: Arc<[Arc<Run>]>,
     pub(crate) sets: Arc<[Arc<ShownSet>]>,
     pub(crate) files: Arc<[Arc<StoredFile>]>,
-    /// Names that are those of encrypted files, and why they are not taken.
+    /// Files with the name of a part that are not taken, and why.
     refused: BTreeMap<String, String>,
-    pub(crate) table: Table,
+    pub(crate) table: InodeTable,
 }
 
 impl View {
-    /// Makes a view without a table; what is known of sets that have not changed is kept.
+    /// Makes a view without an inode table. What is known of sets that have not changed is kept.
     pub(crate) fn new(snapshot: StoreSnapshot, before: Option<&View>) -> View {
         let known = |set: &StoredSet| before?.set(&set.stem).filter(|shown| shown.is_of(set)).cloned();
         let shown = |set: Arc<StoredSet>| known(&set).unwrap_or_else(|| Arc::new(ShownSet::new(set, false)));
@@ -45,7 +45,7 @@ impl View {
             sets: snapshot.sets.into_values().map(shown).collect(),
             files: snapshot.files.into_values().collect(),
             refused: snapshot.refused,
-            table: Table::default(),
+            table: InodeTable::default(),
         }
     }
 
@@ -60,7 +60,7 @@ impl View {
             && self.runs.iter().eq(snapshot.runs.values())
     }
 
-    /// Says in the log which files are not taken, unless that is no news.
+    /// Logs which files are not taken, unless that was so before.
     pub(crate) fn tell_refused(&self, before: Option<&View>) {
         for (name, why) in &self.refused {
             if before.is_none_or(|view| view.refused.get(name) != Some(why)) {
@@ -69,7 +69,7 @@ impl View {
         }
     }
 
-    /// Returns the same view, but for one set that is to be read by a full index.
+    /// Returns the same view with one set that is to be read by a full index.
     pub(crate) fn with_full_index(&self, set: &ShownSet) -> View {
         let indexed = |own: &Arc<ShownSet>| match own.stem() == set.stem() && own.is_of(set.stored()) {
             true => Arc::new(ShownSet::new(Arc::new(set.stored().clone()), true)),
@@ -80,7 +80,7 @@ impl View {
             sets: self.sets.iter().map(indexed).collect(),
             files: self.files.clone(),
             refused: self.refused.clone(),
-            table: Table::default(),
+            table: InodeTable::default(),
             ..*self
         }
     }
@@ -99,7 +99,7 @@ impl View {
         self.files.binary_search_by(|file| file.name.as_str().cmp(name)).ok().map(|at| &self.files[at])
     }
 
-    /// Returns the sets that are others, or not there, in the next view.
+    /// Returns the sets that are different or missing in the next view.
     pub(crate) fn sets_gone(&self, next: &View) -> impl Iterator<Item = &Arc<ShownSet>> {
         self.sets.iter().filter(|set| next.set(set.stem()).is_none_or(|now| !Arc::ptr_eq(now, set)))
     }

@@ -1,4 +1,4 @@
-//! The view that is shown: noticing what has changed in the store, and making a new one of it.
+//! The view that is shown: notices what has changed in the store, and makes a new view of it.
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::mem;
@@ -16,18 +16,18 @@ use crate::store::clock::Clock;
 
 /// A name that the kernel should forget, because it now means something else or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gone {
+pub struct GoneName {
     pub(crate) parent: Ino,
     pub(crate) name: String,
 }
 
-/// When the time of day and the time that has passed differ by more, the clock has been set.
+/// If the time of day and the time that has passed differ by more than this, the clock was set.
 const STEP: Duration = Duration::from_secs(1);
 
-/// What a view was made from. It is asked for before the store is looked at, and counts as seen when that is done: what
-/// comes in between is seen the next time.
+/// What a view was made from. This is asked for before the store is looked at: a change in between is then noticed the
+/// next time.
 #[derive(Clone, Copy)]
-struct Seen {
+struct MadeFrom {
     /// Of the catalogue of a managed store.
     changes: Option<Revision>,
     epoch: Option<Revision>,
@@ -35,11 +35,11 @@ struct Seen {
     passed: Duration,
 }
 
-impl Seen {
-    fn now(context: &Context) -> Result<Seen> {
+impl MadeFrom {
+    fn now(context: &Context) -> Result<MadeFrom> {
         let (changes, clock) = (context.revision()?, &context.clock);
         let epoch = context.managed().map(|store| store.catalogue.epoch()).transpose()?;
-        Ok(Seen { changes, epoch, now: clock.now(), passed: clock.passed() })
+        Ok(MadeFrom { changes, epoch, now: clock.now(), passed: clock.passed() })
     }
 
     /// Returns true if the clock was set since then, in either direction.
@@ -58,16 +58,16 @@ pub(crate) struct Views {
     view: RwLock<Arc<View>>,
     /// Held while a new view is made, so that they follow one another.
     refreshing: Mutex<()>,
-    seen: Mutex<Seen>,
-    /// Names that have gone since the kernel was told last.
-    gone: Mutex<Vec<Gone>>,
+    seen: Mutex<MadeFrom>,
+    /// Names that have gone and that the kernel has not been told of.
+    gone: Mutex<Vec<GoneName>>,
     when_names_go: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Views {
     /// Looks at the store.
     pub(crate) fn new(context: Arc<Context>, root: Arc<Root>) -> Result<Views> {
-        let seen = Seen::now(&context)?;
+        let seen = MadeFrom::now(&context)?;
         let view = root.with_table(View::new(context.store.snapshot(context.now(), &context.stop)?, None));
         view.tell_refused(None);
         Ok(Views {
@@ -86,11 +86,12 @@ impl Views {
     }
 
     /// Returns the names that the kernel must not believe any more, and has not been told of.
-    pub(crate) fn take_gone(&self) -> Vec<Gone> {
+    pub(crate) fn take_gone(&self) -> Vec<GoneName> {
         mem::take(&mut self.gone.lock())
     }
 
-    /// Looks again for whoever misses a name or lists a directory: what a record in `history/` says is there, is there.
+    /// Looks again when a name is missed or a directory listed, so that what a record in `history/` says is there can
+    /// be found.
     pub(crate) fn notice(&self) {
         if let Err(error) = self.look_again_if_changed() {
             log::debug!("the store cannot be looked at: {error}");
@@ -108,7 +109,7 @@ impl Views {
             if changes == seen.changes {
                 return Ok(false);
             }
-            // Progress is a change too, but not one of what is where.
+            // Progress is a change too, but moves nothing.
             if Some(store.catalogue.epoch()?) == seen.epoch {
                 self.seen.lock().changes = changes;
                 return Ok(false);
@@ -123,7 +124,7 @@ impl Views {
     }
 
     fn replace_view(&self, one_at_a_time: &MutexGuard<'_, ()>) -> Result<()> {
-        let (old, seen) = (self.now(), Seen::now(&self.context)?);
+        let (old, seen) = (self.now(), MadeFrom::now(&self.context)?);
         let snapshot = self.context.store.snapshot(seen.now, &self.context.stop)?;
         if !old.is_of(&snapshot) {
             let new = View::new(snapshot, Some(&old));
@@ -144,7 +145,7 @@ impl Views {
         let _ = self.when_names_go.set(Box::new(tell));
     }
 
-    /// Has a set read by a full index from now on: as one with other inode numbers.
+    /// Has a set read by a full index from now on, under other inode numbers.
     pub(crate) fn index_fully(&self, set: &ShownSet) {
         let one_at_a_time = self.refreshing.lock();
         let old = self.now();
@@ -152,12 +153,12 @@ impl Views {
         self.replace(&old, old.with_full_index(set), &one_at_a_time);
     }
 
-    fn replace(&self, old: &View, new: View, _one_at_a_time: &MutexGuard<'_, ()>) -> Vec<Gone> {
+    fn replace(&self, old: &View, new: View, _one_at_a_time: &MutexGuard<'_, ()>) -> Vec<GoneName> {
         let new = self.root.with_table(new);
         let gone = self.root.names_gone(old, &new);
         let present = new.digests();
         self.context.recent.retain(|digest| present.contains(digest));
         *self.view.write() = Arc::new(new);
-        gone.into_iter().map(|(parent, name)| Gone { parent, name }).collect()
+        gone.into_iter().map(|(parent, name)| GoneName { parent, name }).collect()
     }
 }

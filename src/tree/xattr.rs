@@ -9,8 +9,8 @@ use crate::record::{Record, attributes};
 
 const PREFIX: &str = "user.cddsfs.";
 
-/// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so that
-/// `ls -l` asks once and not for every file; ENODATA for the rest.
+/// Fails for names that no node has: EOPNOTSUPP for labels and ACLs, which the filesystem as a whole is without, so
+/// that `ls -l` asks once and not for every file; ENODATA for the rest.
 pub(crate) fn check_name(name: &OsStr) -> Result<()> {
     let name = name.as_encoded_bytes();
     if name == b"security.selinux" || name.starts_with(b"system.posix_acl_") {
@@ -31,7 +31,7 @@ pub(crate) fn bare(name: &OsStr) -> Option<&str> {
     name.to_str()?.strip_prefix(PREFIX)
 }
 
-/// Returns names as listxattr(2) has them, each closed by a NUL.
+/// Returns names as listxattr(2) gives them, each closed by a NUL.
 pub(crate) fn list(names: &[&str]) -> Vec<u8> {
     names.iter().flat_map(|name| format!("{PREFIX}{name}\0").into_bytes()).collect()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use cddsfs::crypto::KeyTransport;
 use cddsfs::error::Kind;
-use cddsfs::export::writer::{BLOCK, Settings};
+use cddsfs::export::writer::{BLOCK, WriterSettings};
 use cddsfs::format::block_hashes;
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn any_set_is_read_by_others_and_by_us(members in members(), split in 0u64..5, threads in 1usize..4) {
         let split_size = [None, Some(64 << 10), Some((64 << 10) + 7), Some(1 << 20), Some(100 << 20)][split as usize];
-        let set = Set::write(&members, &Settings { threads, ..settings(split_size) });
+        let set = Set::write(&members, &WriterSettings { threads, ..settings(split_size) });
         let parts = &set.finished.parts;
         prop_assert!(parts.iter().all(|part| split_size.is_none_or(|size| part.plain_size <= size)));
         prop_assert_eq!(parts.iter().map(|part| part.plain_size).sum::<u64>(), set.finished.bytes);
@@ -103,7 +103,8 @@ proptest! {
 #[test]
 fn oaep_is_read_by_openssl_cms_and_by_us() {
     let members = [("a.json".to_string(), lines(300_000, 5))];
-    let set = Set::write(&members, &Settings { transport: KeyTransport::Oaep, ..settings(Some(64 << 10)) });
+    let set =
+        Set::write(&members, &WriterSettings { transport: KeyTransport::Oaep, ..settings(Some(64 << 10)) });
     assert_ours(&set, &members);
     let zip = set.decrypt("cms");
     extract(&set, &members, "7z", Command::new("7z").args(["x", "-bd"]).arg(&zip));

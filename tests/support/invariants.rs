@@ -122,7 +122,7 @@ fn executed_once(
         if run.attempts > 1 + known.interruptions {
             wrong.push(format!("{}: started {} times without a reason", run.id, run.attempts));
         }
-        let record = Record::now(store, run, moment.now)?.pretty();
+        let record = Record::in_full(store, run, moment.now)?.pretty();
         if run.status == Status::Completed && !record.contains("started ") {
             wrong
                 .push(format!("{}: started {} times, and its record does not say why", run.id, run.attempts));

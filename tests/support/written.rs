@@ -12,7 +12,7 @@ use cddsfs::artifact::members::{Members, ROOT};
 use cddsfs::artifact::{self, OpenedSet, PartFile, Zip};
 use cddsfs::crypto::{Certificate, Identity, KeyTransport};
 use cddsfs::error::Result;
-use cddsfs::export::writer::{Finished, Settings, Writer};
+use cddsfs::export::writer::{Finished, Writer, WriterSettings};
 use cddsfs::io::{FileReader, ReadAt, Reader};
 use cddsfs::store::names::Attempt;
 use cddsfs::store::parts::Parts;
@@ -53,8 +53,8 @@ pub fn keys() -> &'static Keys {
     &KEYS
 }
 
-pub fn settings(split_size: Option<u64>) -> Settings {
-    Settings {
+pub fn settings(split_size: Option<u64>) -> WriterSettings {
+    WriterSettings {
         certificate: keys().certificate.clone(),
         transport: KeyTransport::Pkcs1,
         split_size,
@@ -66,7 +66,7 @@ pub fn modified() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_001)
 }
 
-pub fn create(dir: &Path, settings: &Settings) -> Writer {
+pub fn create(dir: &Path, settings: &WriterSettings) -> Writer {
     Writer::create(&location(dir), &Attempt::new("x", 1), modified(), settings).unwrap()
 }
 
@@ -82,7 +82,7 @@ pub struct Set {
 
 impl Set {
     /// Writes members, and gives the parts their names.
-    pub fn write(members: &[(String, Vec<u8>)], settings: &Settings) -> Set {
+    pub fn write(members: &[(String, Vec<u8>)], settings: &WriterSettings) -> Set {
         Set::write_by(settings, |writer| {
             for (name, content) in members {
                 writer.start_member(name)?;
@@ -93,7 +93,7 @@ impl Set {
         })
     }
 
-    pub fn write_by(settings: &Settings, work: impl FnOnce(&mut Writer) -> Result<()>) -> Set {
+    pub fn write_by(settings: &WriterSettings, work: impl FnOnce(&mut Writer) -> Result<()>) -> Set {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = create(dir.path(), settings);
         work(&mut writer).unwrap();
@@ -128,7 +128,7 @@ impl Set {
 
     /// Opens the set with our own readers.
     pub fn open(&self) -> Arc<Zip> {
-        let file = |part: &cddsfs::export::writer::Part| {
+        let file = |part: &cddsfs::export::writer::WrittenPart| {
             let path = self.path(&part.name);
             let open = Arc::new(move || Ok(Arc::new(FileReader::open(&path)?) as Reader));
             PartFile { ordinal: part.ordinal, name: part.name.clone(), open }

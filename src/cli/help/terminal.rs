@@ -1,18 +1,18 @@
-//! A page on the terminal: wrapped, headings bold; plain where it is read by a program.
+//! A page on the terminal: wrapped, with bold headings; plain if a program reads it.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use console::{Style as Paint, measure_text_width};
 use textwrap::{Options, WordSplitter};
 
-use crate::cli::markdown::{Block, Span, Style, Text, blocks};
+use crate::cli::markdown::{PageBlock, Span, Spans, Style, blocks};
 use crate::cli::table::Output;
 
-/// Columns that are read well, and those where there is no terminal.
+/// Columns of text: no more than can be read well, and without a terminal.
 const WIDEST: usize = 100;
 const WITHOUT_TERMINAL: usize = 80;
 const INDENT: &str = "  ";
 const CODE_INDENT: &str = "      ";
-/// A column of a table has so many columns of the terminal, or it is shown as a list.
+/// Columns of the terminal for each column of a table; with fewer it is shown as a list.
 const NARROWEST: usize = 13;
 
 pub(crate) struct Look {
@@ -39,11 +39,11 @@ impl Look {
         words.join(" ")
     }
 
-    fn text(&self, text: &Text) -> String {
+    fn text(&self, text: &Spans) -> String {
         text.iter().map(|span| self.paint(span)).collect()
     }
 
-    fn wrap(&self, text: &Text, first: &str, next: &str) -> String {
+    fn wrap(&self, text: &Spans, first: &str, next: &str) -> String {
         fill(&self.text(text), self.columns, first, next)
     }
 }
@@ -64,20 +64,20 @@ pub(crate) fn render(page: &str, look: &Look) -> String {
     let mut out = String::new();
     let mut was_item = false;
     for block in blocks(page) {
-        let is_item = matches!(block, Block::Item(_));
+        let is_item = matches!(block, PageBlock::Item(_));
         if !out.is_empty() && (!is_item || !was_item) {
             out.push('\n');
         }
         was_item = is_item;
         match block {
-            Block::Heading(_, text) => out += &bold.apply_to(plain.wrap(&text, "", "")).to_string(),
-            Block::Paragraph(text) => out += &look.wrap(&text, INDENT, INDENT),
-            Block::Item(text) => out += &look.wrap(&text, "  * ", "    "),
-            Block::Code(code) => out += indented(&code, CODE_INDENT).trim_end(),
-            Block::Table { header, rows } if look.columns < NARROWEST * header.len() => {
+            PageBlock::Heading(_, text) => out += &bold.apply_to(plain.wrap(&text, "", "")).to_string(),
+            PageBlock::Paragraph(text) => out += &look.wrap(&text, INDENT, INDENT),
+            PageBlock::Item(text) => out += &look.wrap(&text, "  * ", "    "),
+            PageBlock::Code(code) => out += indented(&code, CODE_INDENT).trim_end(),
+            PageBlock::Table { header, rows } if look.columns < NARROWEST * header.len() => {
                 out += list(&header, &rows, look).trim_end()
             }
-            Block::Table { header, rows } => {
+            PageBlock::Table { header, rows } => {
                 out += indented(&table(&header, &rows, &plain), INDENT).trim_end()
             }
         }
@@ -91,8 +91,8 @@ fn indented(text: &str, indent: &str) -> String {
     lines.collect()
 }
 
-/// Rows between lines, because cells may have several.
-fn table(header: &[Text], rows: &[Vec<Text>], look: &Look) -> String {
+/// Renders a table with a line between rows, because cells may have several lines.
+fn table(header: &[Spans], rows: &[Vec<Spans>], look: &Look) -> String {
     let mut table = Table::new();
     table.load_style(presets::ASCII_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -102,8 +102,8 @@ fn table(header: &[Text], rows: &[Vec<Text>], look: &Look) -> String {
     table.trim_fmt()
 }
 
-/// A row is an item: the first cell, and below it the others with their headers.
-fn list(header: &[Text], rows: &[Vec<Text>], look: &Look) -> String {
+/// Renders each row as an item: the first cell, and below it the others with their headers.
+fn list(header: &[Spans], rows: &[Vec<Spans>], look: &Look) -> String {
     let mut out = String::new();
     for row in rows {
         for (i, (name, cell)) in header.iter().zip(row).enumerate() {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::manual::PAGES;
 
-    /// Lines of code are as they are, and a word is not cut.
+    /// Lines of code are not wrapped.
     fn is_code(line: &str) -> bool {
         line.starts_with(CODE_INDENT)
     }

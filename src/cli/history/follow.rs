@@ -16,9 +16,9 @@ use crate::error::Result;
 use crate::record::Record;
 use crate::tree::Tree;
 
-/// How often it is looked whether something has changed.
+/// Milliseconds between looks whether something has changed.
 const TICK: u16 = 250;
-/// How often it is looked at what no catalogue tells of: files of others, and the days that go by.
+/// How often everything is looked at: the catalogue does not tell of files of others, nor of the days that go by.
 const ANYWAY: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Returns lines for the records that have changed since they were seen.
+/// Returns lines for the records that have changed since they were last shown.
 fn changed(
     arguments: &Arguments,
     seen: &mut HashMap<String, String>,
@@ -62,7 +62,7 @@ fn changed(
         let text = record.to_string();
         seen.insert(record.id.clone(), text.clone()) != Some(text)
     });
-    // The latest stands last, as everything that follows does.
+    // The latest comes last, since further lines follow.
     if arguments.sort.is_none() && !arguments.reverse {
         records.reverse();
     }
@@ -86,12 +86,12 @@ fn reader_has_gone() -> bool {
     told && fds[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
-/// What stands on the terminal.
+/// The lines that are on the terminal.
 #[derive(Default)]
 struct Screen(Vec<String>);
 
 impl Screen {
-    /// Puts lines in the place of the last ones. What does not fit is only counted.
+    /// Replaces the lines on the terminal. Those that do not fit are only counted.
     fn draw(&mut self, mut lines: Vec<String>, output: &Output) -> Result<bool> {
         let rows = output.terminal.map_or(usize::MAX, |(_, rows)| rows - 1);
         if lines.len() > rows {

@@ -99,7 +99,7 @@ pub(crate) fn page(mut command: Command) -> io::Result<String> {
     roff.control("SH", ["COMMANDS"]);
     out.extend(roff.to_roff().into_bytes());
     for sub in commands {
-        describe(&mut out, sub)?;
+        command_section(&mut out, sub)?;
     }
     let mut roff = Roff::new();
     for page in TOPICS.iter().filter_map(|topic| manual::page(topic)) {
@@ -152,7 +152,7 @@ fn synopsis(roff: &mut Roff, command: &Command) {
 }
 
 /// Writes one command: what it is for, its options, its examples.
-fn describe(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+fn command_section(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     let mut roff = Roff::new();
     roff.control("SS", [format!("cddsfs {}", command.get_name()).as_str()]);
     if let Some(about) = command.get_long_about().or(command.get_about()) {

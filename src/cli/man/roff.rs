@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap_mangen::roff::{Inline, Roff, bold, italic, line_break, roman};
 
 use super::topics;
-use crate::cli::markdown::{Block, Style, Text, blocks, plain};
+use crate::cli::markdown::{PageBlock, Spans, Style, blocks, plain};
 
 /// What the headings of a page become.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,27 +20,29 @@ pub(crate) enum Levels {
 pub(crate) fn append(roff: &mut Roff, page: &str, levels: Levels) {
     for block in blocks(page) {
         match block {
-            Block::Heading(level, text) => heading(roff, level + u8::from(levels == Levels::Section), &text),
-            Block::Paragraph(text) => {
+            PageBlock::Heading(level, text) => {
+                heading(roff, level + u8::from(levels == Levels::Section), &text)
+            }
+            PageBlock::Paragraph(text) => {
                 roff.control("PP", []);
                 roff.text(inlines(&text));
             }
-            Block::Item(text) => {
+            PageBlock::Item(text) => {
                 roff.control("IP", [r"\(bu", "2"]);
                 roff.text(inlines(&text));
             }
-            Block::Code(code) => {
+            PageBlock::Code(code) => {
                 roff.control("RS", ["4"]);
                 verbatim(roff, &code);
                 roff.control("RE", []);
             }
-            Block::Table { header, rows } => rows.iter().for_each(|row| table_row(roff, &header, row)),
+            PageBlock::Table { header, rows } => rows.iter().for_each(|row| table_row(roff, &header, row)),
         }
     }
 }
 
 /// The title of a page of its own is not said again below its NAME.
-fn heading(roff: &mut Roff, level: u8, text: &Text) {
+fn heading(roff: &mut Roff, level: u8, text: &Spans) {
     let text = plain(text);
     match level {
         1 => {}
@@ -53,8 +55,8 @@ fn heading(roff: &mut Roff, level: u8, text: &Text) {
     }
 }
 
-/// A row is a list entry: tables of the width of a screen cannot be had from every man.
-fn table_row(roff: &mut Roff, header: &[Text], row: &[Text]) {
+/// Appends a row as a list entry: not every man fits tables to the width of the screen.
+fn table_row(roff: &mut Roff, header: &[Spans], row: &[Spans]) {
     let Some((term, rest)) = row.split_first() else { return };
     roff.control("TP", []);
     roff.text(inlines(term));
@@ -71,7 +73,7 @@ fn table_row(roff: &mut Roff, header: &[Text], row: &[Text]) {
     roff.text(cells);
 }
 
-fn inlines(text: &Text) -> Vec<Inline> {
+fn inlines(text: &Spans) -> Vec<Inline> {
     let inline = |(style, text): (&Style, &str)| match style {
         Style::Plain => roman(text),
         Style::Emphasis => italic(text),
@@ -81,7 +83,7 @@ fn inlines(text: &Text) -> Vec<Inline> {
     text.iter().map(|span| inline((&span.style, &span.text))).collect()
 }
 
-/// Lines that are not filled.
+/// Appends lines that are not filled.
 pub(crate) fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("PP", []);
     roff.control("nf", []);
@@ -91,7 +93,7 @@ pub(crate) fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("fi", []);
 }
 
-/// Other manual pages, with their sections.
+/// Appends references to other manual pages, with their sections.
 pub(crate) fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let pages: Vec<_> = pages.into_iter().collect();
     for (i, (page, section)) in pages.iter().enumerate() {
@@ -100,7 +102,8 @@ pub(crate) fn see<'a>(roff: &mut Roff, pages: impl IntoIterator<Item = (&'a str,
     }
 }
 
-/// Has every man show the characters that are meant: ASCII is read as typographic signs, and the rest by some not at all.
+/// Escapes characters so that every man shows them as they are: some show ASCII characters as typographic ones, and
+/// others not at all.
 pub(crate) fn portable(roff: &str) -> String {
     let mut out = String::with_capacity(roff.len());
     for c in roff.chars() {

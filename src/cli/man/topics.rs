@@ -1,7 +1,7 @@
 //! Topics of the manual that have a manual page of their own.
 
 pub(crate) struct Topic {
-    /// Of the page in src/manual.
+    /// Topic of the page in src/manual.
     pub(crate) topic: &'static str,
     pub(crate) name: &'static str,
     pub(crate) section: &'static str,
@@ -33,7 +33,7 @@ pub(crate) fn named(topic: &str) -> Option<String> {
     Some(format!("{}({})", of_its_own.name, of_its_own.section))
 }
 
-/// Returns the other ones, with their sections.
+/// Returns the other manual pages of topics, with their sections.
 pub(crate) fn others(page: &Topic) -> impl Iterator<Item = (&'static str, &'static str)> {
     let others = [(JOB.name, "(5)"), (SEMANTICS.name, "(7)")];
     let this = page.name;

@@ -7,7 +7,7 @@ pub(crate) const SPAN: i64 = 730 * 24 * 60 * 60 * 1000;
 
 /// `YYYY-MM-DD HH:MM:SS.fff`, without zeros at the end of the fraction.
 pub(crate) fn text(millis: i64) -> String {
-    // Only the ends of time have none.
+    // Instants that jiff cannot represent do not occur here.
     let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
     instant.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
 }

@@ -10,7 +10,7 @@ use super::rng::Choice;
 use super::words::{LANGUAGES, Language, OUTCOMES, QUEUES};
 use super::{Counts, Size, contact_id, dates, id, text};
 
-/// How many mails can still be answered.
+/// Mails that are kept to be answered.
 const REMEMBERED: usize = 256;
 
 const INSERT: &str = "INSERT INTO interaction (
@@ -21,7 +21,7 @@ const INSERT: &str = "INSERT INTO interaction (
   ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
     ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 
-pub(crate) struct History {
+pub(crate) struct Interactions {
     size: Size,
     choice: Choice,
     /// Milliseconds between two starts.
@@ -39,9 +39,9 @@ struct Mail {
     contact: Option<u64>,
 }
 
-/// What an interaction is, in the columns that differ by its type.
+/// The columns of an interaction that depend on its type.
 #[derive(Default)]
-struct Content {
+struct InteractionFields {
     media: &'static str,
     subtype: &'static str,
     is_outbound: bool,
@@ -54,10 +54,10 @@ struct Content {
     seconds: u64,
 }
 
-impl History {
-    pub(crate) fn new(size: Size) -> History {
+impl Interactions {
+    pub(crate) fn new(size: Size) -> Interactions {
         let step = (dates::SPAN / (size.interactions as i64 + 1)).max(1);
-        History { size, choice: Choice::new(size.seed, 0), step, mails: VecDeque::new(), attachments: 0 }
+        Interactions { size, choice: Choice::new(size.seed, 0), step, mails: VecDeque::new(), attachments: 0 }
     }
 
     pub(crate) fn insert(
@@ -94,7 +94,7 @@ impl History {
                 Some(mail) => mail.contact,
                 None => (contacts > 0 && choice.chance(97)).then(|| choice.below(contacts)),
             };
-            // Somebody who is no contact.
+            // An interaction without a contact is of somebody else.
             let person = Person::new(self.size.seed, contact.unwrap_or(u64::MAX >> 2));
             let language = person.language;
             let content = content(choice, entity, &person, parent, start);
@@ -169,14 +169,20 @@ impl History {
     }
 }
 
-fn content(choice: &mut Choice, entity: i64, person: &Person, parent: Option<Mail>, start: i64) -> Content {
+fn content(
+    choice: &mut Choice,
+    entity: i64,
+    person: &Person,
+    parent: Option<Mail>,
+    start: i64,
+) -> InteractionFields {
     let language = person.language;
     let agent = choice.of(LANGUAGES[0].1.first_names);
     match entity {
         0 | 1 => mail(choice, entity == 1, person, agent, parent),
         2 => {
             let (structured, seconds) = text::transcript(choice, person, agent, start);
-            Content {
+            InteractionFields {
                 media: "chat",
                 subtype: "InboundNew",
                 subject: if choice.chance(50) { text::subject(choice, language) } else { String::new() },
@@ -184,46 +190,46 @@ fn content(choice: &mut Choice, entity: i64, person: &Person, parent: Option<Mai
                 mime_type: "text/xml",
                 comment: some_note(choice, language, 30),
                 seconds,
-                ..Content::default()
+                ..InteractionFields::default()
             }
         }
         3 => {
             let is_outbound = choice.chance(25);
-            Content {
+            InteractionFields {
                 media: "voice",
                 subtype: if is_outbound { "OutboundNew" } else { "InboundNew" },
                 is_outbound,
                 subject: person.phone.clone(),
                 comment: some_note(choice, language, 85),
                 seconds: 10 + choice.below(1500),
-                ..Content::default()
+                ..InteractionFields::default()
             }
         }
-        5 => Content {
+        5 => InteractionFields {
             media: "callback",
             subtype: "InboundNew",
             subject: person.phone.clone(),
             comment: some_note(choice, language, 60),
             seconds: 60 + choice.below(90_000),
-            ..Content::default()
+            ..InteractionFields::default()
         },
-        6 => Content {
+        6 => InteractionFields {
             media: "cobrowse",
             subtype: "InboundNew",
             text: format!("https://shop.example.com/{}/{}", language.tag, choice.below(10_000)),
             comment: some_note(choice, language, 40),
             seconds: 30 + choice.below(1200),
-            ..Content::default()
+            ..InteractionFields::default()
         },
         _ => {
             let mut text = String::new();
             text::sentence(choice, language, &mut text);
-            Content {
+            InteractionFields {
                 media: choice.of(&["facebook", "twitter", "smssession", "workitem"]),
                 subtype: "InboundNew",
                 text,
                 seconds: 20 + choice.below(40_000),
-                ..Content::default()
+                ..InteractionFields::default()
             }
         }
     }
@@ -235,7 +241,7 @@ fn mail(
     person: &Person,
     agent: &str,
     parent: Option<Mail>,
-) -> Content {
+) -> InteractionFields {
     let language = person.language;
     let subject = match &parent {
         Some(mail) if mail.subject.starts_with("Re: ") => mail.subject.clone(),
@@ -258,7 +264,7 @@ fn mail(
     };
     let comment = if is_outbound { some_note(choice, language, 15) } else { String::new() };
     let seconds = 60 + choice.below(50_000);
-    Content {
+    InteractionFields {
         media: "email",
         subtype,
         is_outbound,

@@ -1,4 +1,4 @@
-//! Contacts. Who the n-th one is follows from the seed alone, so that nobody has to be remembered.
+//! Contacts. Who the n-th is follows from the seed alone, so that nobody has to be kept in memory.
 
 use super::rng::Choice;
 use super::words::{LANGUAGES, Language};
@@ -35,7 +35,7 @@ impl Person {
     }
 }
 
-/// A name as it stands in an address.
+/// Returns a name as it is spelled in a mail address.
 fn plain(name: &str) -> String {
     let mut plain = String::new();
     for c in name.to_lowercase().chars() {

@@ -2,10 +2,10 @@
 
 use base64_simd::STANDARD;
 
-/// Bytes that are looked at together; the compiler makes vector instructions of it.
+/// Bytes that are looked at together, so that the compiler uses vector instructions.
 const STEP: usize = 32;
 
-/// The byte after the backslash, `u` for the long form, 0 for what stands as it is.
+/// For each byte the character after the backslash, `u` for the long form, 0 if it needs no escape.
 static ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -28,7 +28,7 @@ pub(crate) fn append_integer(out: &mut Vec<u8>, number: i64) {
     let _ = serde_json::to_writer(out, &number);
 }
 
-/// JSON has no infinity and no NaN: they are texts.
+/// Writes a number; infinities and NaN, which JSON does not have, as texts.
 pub(crate) fn append_real(out: &mut Vec<u8>, number: f64) {
     if number.is_finite() {
         let _ = serde_json::to_writer(out, &number);
@@ -39,7 +39,7 @@ pub(crate) fn append_real(out: &mut Vec<u8>, number: f64) {
     }
 }
 
-/// In the standard alphabet, padded.
+/// Writes base64 (RFC 4648, section 4), padded.
 pub(crate) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(STANDARD.encoded_length(bytes.len()) + 2);
     out.push(b'"');
@@ -47,12 +47,12 @@ pub(crate) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Without quotes. Of a whole in parts each but the last has a number of bytes that can be divided by 3.
+/// The same without quotes, for a value in parts: each but the last must be a multiple of 3 bytes long.
 pub(crate) fn append_base64_part(out: &mut Vec<u8>, bytes: &[u8]) {
     STANDARD.encode_append(bytes, out);
 }
 
-/// Bytes that are not UTF-8 become U+FFFD.
+/// Writes a text; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -60,9 +60,9 @@ pub(crate) fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Without quotes. Of a whole in parts each but the last ends at [`end_of_part`].
+/// The same without quotes, for a text in parts: each but the last must end at [`end_of_part`].
 pub(crate) fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
-    // Going by chunks is several times slower than the check.
+    // Going by chunks takes several times as long as this check.
     if std::str::from_utf8(text).is_ok() {
         return append_escaped(out, text);
     }
@@ -74,9 +74,9 @@ pub(crate) fn append_text_part(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Returns up to where a text can be written before more of it is known: not within a character.
+/// Returns how much of a text can be written before the rest is known: up to a character that is cut off.
 pub(crate) fn end_of_part(text: &[u8]) -> usize {
-    /// A character has one byte more at most.
+    /// A character that is cut off has at most this many bytes.
     const CUT: usize = 3;
     let is_open = |start: &usize| {
         std::str::from_utf8(&text[*start..]).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
@@ -86,7 +86,7 @@ pub(crate) fn end_of_part(text: &[u8]) -> usize {
 
 fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut steps = text.chunks_exact(STEP);
-    // What is clean is copied in runs as long as they come.
+    // Bytes that need no escape are copied in runs as long as possible.
     let (mut run, mut at) = (0, 0);
     for step in &mut steps {
         let dirty = step.iter().fold(false, |dirty, &b| dirty | (b < 0x20) | (b == b'"') | (b == b'\\'));
@@ -99,7 +99,7 @@ fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[run..]);
 }
 
-/// Escapes what must be in a range; the bytes from `run` on have not been written. Returns the new `run`.
+/// Writes a range, with what must be escaped; the bytes from `run` on are not written yet. Returns the new `run`.
 fn append_dirty(out: &mut Vec<u8>, text: &[u8], mut run: usize, range: std::ops::Range<usize>) -> usize {
     for i in range {
         let byte = text[i];

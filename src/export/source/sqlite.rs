@@ -1,4 +1,4 @@
-//! The contact history in an SQLite database, which is only read.
+//! The contact history in an SQLite database, which is only ever read.
 //!
 //! ```text
 //! open      a connection, and what SQLite's errors mean
@@ -31,11 +31,11 @@ mod reading;
 mod schema;
 mod wide;
 
-pub(in crate::export) use open::Sqlite;
+pub(in crate::export) use open::SqliteResult;
 
 use open::open;
-use reading::Reading;
-use schema::Table;
+use reading::SqliteSnapshot;
+use schema::TableSchema;
 
 /// The tables and indexes of a contact-history database.
 pub const SCHEMA: &str = include_str!("sqlite/schema.sql");
@@ -66,12 +66,12 @@ impl Source for SqliteSource {
         let connection = open(&self.path, cancel).at(self.path.display())?;
         let planned = planning::plan(&connection, selection).at(self.path.display())?;
         let (path, cancel) = (self.path.clone(), cancel.clone());
-        Ok(Box::new(Reading { connection, path, cancel, planned }))
+        Ok(Box::new(SqliteSnapshot { connection, path, cancel, planned }))
     }
 }
 
 fn has_parents(connection: &Connection, layout: &Layout) -> Result<()> {
-    let table = Table::load(connection, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;
+    let table = TableSchema::load(connection, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;
     layout.parent.check(&table.columns)
 }
 

@@ -1,27 +1,27 @@
-//! What is inside: every member is read wholly, and compared with the directory and with the manifest.
+//! What is inside: every member is read as a whole, and compared with the central directory and the manifest.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{MAX_FAULTS, Place, Report, Watch, on_all_cores};
+use super::{FaultPlace, MAX_FAULTS, ProgressListener, Report, on_all_cores};
 use crate::artifact::Zip;
 use crate::artifact::audit::Audit;
 use crate::crypto::Sha256;
 use crate::error::{Error, Kind, Result};
-use crate::export::manifest::{self, Listed};
+use crate::export::manifest::{self, ManifestFile};
 use crate::format::text::hex;
 
-/// A longer manifest is none of ours.
+/// cddsfs writes no longer manifest.
 const MAX_MANIFEST: usize = 64 << 20;
 
-/// Reads all members; what is wrong goes into the report. Fails with [`Kind::Irregular`] if the zip has to be opened
-/// anew.
-pub(crate) fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> Result<()> {
+/// Reads all members, and adds to the report what is wrong. Fails with [`Kind::Irregular`] if the zip has to be opened
+/// again by a full index.
+pub(crate) fn check(zip: &Arc<Zip>, watch: &dyn ProgressListener, report: &mut Report) -> Result<()> {
     let audit = Audit::open(zip.clone())?;
     let listed = manifest_of(&audit)?;
     watch.stage("contents", audit.content());
-    let found: Mutex<BTreeMap<String, Listed>> = Mutex::default();
+    let found: Mutex<BTreeMap<String, ManifestFile>> = Mutex::default();
     let wrong: Mutex<Wrong> = Mutex::default();
     let order = audit.largest_first();
     on_all_cores(order.len(), |n| {
@@ -45,14 +45,14 @@ pub(crate) fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> R
     if let Some(error) = wrong.irregular {
         return Err(error);
     }
-    let member = |i: usize| Place::Member { number: i + 1, name: audit.name(i).unwrap_or_default() };
+    let member = |i: usize| FaultPlace::Member { number: i + 1, name: audit.name(i).unwrap_or_default() };
     for (i, error) in &wrong.first {
         report.add_error(member(*i), error);
     }
     report.more += wrong.more;
     report.members = audit.members();
     report.content = audit.content();
-    // A file that could not be read has been told; that it is not the manifest's is no news.
+    // If members could not be read, that has been reported; that they then differ from the manifest adds nothing.
     if let (Some(listed), true) = (listed, wrong.first.is_empty()) {
         report.has_manifest = true;
         let mut found = found.into_inner();
@@ -61,21 +61,21 @@ pub(crate) fn check(zip: &Arc<Zip>, watch: &dyn Watch, report: &mut Report) -> R
             (0..audit.members()).filter_map(|i| Some((audit.name(i).ok()?, i + 1))).collect();
         for (name, what) in manifest::differences(&listed?, &found) {
             let number = numbers.get(&name).copied().unwrap_or(0);
-            report.add(Place::Member { number, name }, what);
+            report.add(FaultPlace::Member { number, name }, what);
         }
     }
     for error in audit.structure() {
-        report.add_error(Place::Zip, &error);
+        report.add_error(FaultPlace::Zip, &error);
     }
     Ok(())
 }
 
-/// What is wrong with members: the first ones in their order, and how many more there are.
+/// The members that are wrong: the first of them, and how many more there are.
 #[derive(Default)]
 struct Wrong {
     first: BTreeMap<usize, Error>,
     more: usize,
-    /// The zip has to be opened anew.
+    /// The zip has to be opened again by a full index.
     irregular: Option<Error>,
 }
 
@@ -94,7 +94,7 @@ impl Wrong {
 }
 
 /// Returns the files of the manifest, if there is one of ours that can be read.
-fn manifest_of(audit: &Audit) -> Result<Option<Result<BTreeMap<String, Listed>>>> {
+fn manifest_of(audit: &Audit) -> Result<Option<Result<BTreeMap<String, ManifestFile>>>> {
     let Some(i) = audit.find(manifest::NAME)? else { return Ok(None) };
     let mut text = Vec::new();
     let read = audit.read(i, |bytes| {
@@ -105,12 +105,12 @@ fn manifest_of(audit: &Audit) -> Result<Option<Result<BTreeMap<String, Listed>>>
     match read {
         Err(error) if error.kind() == Kind::Irregular => Err(error),
         Ok(()) if text.len() <= MAX_MANIFEST => Ok(manifest::parse(&text)),
-        // It is read again with the other members, and then told.
+        // The fault is reported when it is read again with the other members.
         _ => Ok(None),
     }
 }
 
-/// What a manifest says of a file, as it is found.
+/// Works out of a file what a manifest says about it.
 struct Sum {
     hash: Option<Sha256>,
     rows: u64,
@@ -126,8 +126,8 @@ impl Sum {
         }
     }
 
-    fn finish(self) -> Listed {
+    fn finish(self) -> ManifestFile {
         let sha256 = self.hash.map(|hash| hex(&hash.finish())).unwrap_or_default();
-        Listed { rows: self.rows, bytes: self.bytes, sha256 }
+        ManifestFile { rows: self.rows, bytes: self.bytes, sha256 }
     }
 }

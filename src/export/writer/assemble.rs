@@ -1,41 +1,41 @@
-//! Makes the zip of deflated blocks: headers, descriptors, and at the end the central directory.
+//! Assembles the zip from deflated blocks: adds headers, data descriptors, and at the end the central directory.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::SystemTime;
 
-use super::deflate::{BLOCK, Block};
-use super::segments::Segments;
-use super::{Member, Staged};
+use super::deflate::{BLOCK, DeflatedBlock};
+use super::segment_cutter::SegmentCutter;
+use super::{Staged, WrittenMember};
 use crate::crypto::Sha256;
 use crate::format::seek_table::SeekTableBuilder;
 use crate::format::zip::write::{
-    DiskPosition, Sizes, WrittenDirectory, WrittenMember, central_header, descriptor, end_records,
+    DiskPosition, ListedMember, Sizes, WrittenDirectory, central_header, descriptor, end_records,
     local_header,
 };
 
-/// What happens to the zip, in its order.
+/// What comes next in the zip.
 pub(crate) enum Event {
     Start(Box<str>),
     /// A block of the member that was started last, once it has been deflated.
-    Block(Receiver<Block>),
-    Finish(SyncSender<Member>),
+    Block(Receiver<DeflatedBlock>),
+    Finish(SyncSender<WrittenMember>),
     End,
 }
 
 pub(crate) struct Assembler {
-    segments: Segments,
+    segments: SegmentCutter,
     modified: SystemTime,
-    listed: Vec<WrittenMember>,
-    member: Option<Open>,
-    /// Where content goes that is not needed any more, for its memory.
+    listed: Vec<ListedMember>,
+    member: Option<OpenMember>,
+    /// Gives back content that is not needed any more, for its memory to be used again.
     spare: Sender<Vec<u8>>,
     scratch: Vec<u8>,
 }
 
 /// A member whose end has not come yet.
-struct Open {
+struct OpenMember {
     name: Box<str>,
-    /// Of its local header, which is written with the first block: if that is also the last, it has the sizes.
+    /// Place of its local header, which is written with the first block and has the sizes if that is also the last.
     place: Option<DiskPosition>,
     descriptor: bool,
     compressed: u64,
@@ -45,9 +45,9 @@ struct Open {
     seek_table: SeekTableBuilder,
 }
 
-impl Open {
-    fn new(name: Box<str>) -> Open {
-        Open {
+impl OpenMember {
+    fn new(name: Box<str>) -> OpenMember {
+        OpenMember {
             name,
             place: None,
             descriptor: false,
@@ -61,7 +61,7 @@ impl Open {
 }
 
 impl Assembler {
-    pub(crate) fn new(segments: Segments, modified: SystemTime, spare: Sender<Vec<u8>>) -> Assembler {
+    pub(crate) fn new(segments: SegmentCutter, modified: SystemTime, spare: Sender<Vec<u8>>) -> Assembler {
         Assembler { segments, modified, listed: Vec::new(), member: None, spare, scratch: Vec::new() }
     }
 
@@ -69,7 +69,7 @@ impl Assembler {
     pub(crate) fn run(mut self, events: Receiver<Event>) -> Staged<()> {
         loop {
             match events.recv()? {
-                Event::Start(name) => self.member = Some(Open::new(name)),
+                Event::Start(name) => self.member = Some(OpenMember::new(name)),
                 Event::Block(block) => self.block(block.recv()?)?,
                 Event::Finish(reply) => {
                     if let Some(member) = self.member.take() {
@@ -83,7 +83,7 @@ impl Assembler {
         }
     }
 
-    fn block(&mut self, block: Block) -> Staged<()> {
+    fn block(&mut self, block: DeflatedBlock) -> Staged<()> {
         let Some(member) = &mut self.member else { return Ok(()) };
         let (compressed, size) = (block.compressed.len() as u64, block.content.len() as u64);
         if member.place.is_none() {
@@ -105,7 +105,7 @@ impl Assembler {
         Ok(())
     }
 
-    fn finish_member(&mut self, member: Open) -> Staged<Member> {
+    fn finish_member(&mut self, member: OpenMember) -> Staged<WrittenMember> {
         let sizes = Sizes { crc: member.crc.finalize(), compressed: member.compressed, size: member.size };
         if member.descriptor {
             self.scratch.clear();
@@ -114,14 +114,14 @@ impl Assembler {
         }
         let mut extra = Vec::new();
         member.seek_table.write(&mut extra);
-        self.listed.push(WrittenMember {
+        self.listed.push(ListedMember {
             name: member.name.clone(),
             sizes,
             descriptor: member.descriptor,
             place: member.place.unwrap_or_default(),
             extra: extra.into(),
         });
-        Ok(Member {
+        Ok(WrittenMember {
             name: member.name.into(),
             size: sizes.size,
             compressed: sizes.compressed,
@@ -164,7 +164,7 @@ impl Assembler {
         self.segments.end()
     }
 
-    /// Returns the length of the directory and the end records, if they all come here and now.
+    /// Returns the length of the central directory and the end records, if all of them follow here.
     fn rest_len(&mut self) -> u64 {
         let mut directory = WrittenDirectory { start: self.segments.place(), ..WrittenDirectory::default() };
         for member in &self.listed {

@@ -16,15 +16,15 @@ const LEVEL: i32 = 4;
 const WINDOW_BITS: u8 = 15;
 
 /// A block to be deflated.
-pub(crate) struct Job {
+pub(crate) struct DeflateJob {
     pub(crate) content: Vec<u8>,
     /// True for the last block of a member.
     pub(crate) is_last: bool,
-    pub(crate) done: SyncSender<Block>,
+    pub(crate) done: SyncSender<DeflatedBlock>,
 }
 
 /// A block that has been deflated.
-pub(crate) struct Block {
+pub(crate) struct DeflatedBlock {
     pub(crate) content: Vec<u8>,
     pub(crate) is_last: bool,
     pub(crate) compressed: Vec<u8>,
@@ -32,16 +32,16 @@ pub(crate) struct Block {
     pub(crate) crc: u32,
 }
 
-/// Works until there will be no more jobs.
-pub(crate) fn run(jobs: &Mutex<Receiver<Job>>) -> Staged<()> {
+/// Works until no more blocks can come.
+pub(crate) fn run(undeflated: &Mutex<Receiver<DeflateJob>>) -> Staged<()> {
     let mut deflater = Deflater::new();
     loop {
-        let job = jobs.lock().recv();
-        let Ok(Job { content, is_last, done }) = job else { return Ok(()) };
+        let next = undeflated.lock().recv();
+        let Ok(DeflateJob { content, is_last, done }) = next else { return Ok(()) };
         let compressed = deflater.block(&content, is_last)?;
         let crc = crc32fast::hash(&content);
-        // Where nobody waits for it any more, the others have gone too.
-        let _ = done.send(Block { content, is_last, compressed, crc });
+        // If nobody waits for it any more, the other stages have ended too.
+        let _ = done.send(DeflatedBlock { content, is_last, compressed, crc });
     }
 }
 
@@ -57,7 +57,7 @@ impl Deflater {
 
     /// Returns the block, closed by an empty stored block that ends on a byte, or as the end of the data.
     fn block(&mut self, content: &[u8], is_last: bool) -> Result<Vec<u8>, Stop> {
-        // More than the bound by what a flush adds.
+        // A flush may add to the bound.
         self.out.resize(compress_bound(content.len()) + 64, 0);
         self.deflate.reset();
         let flush = if is_last { DeflateFlush::Finish } else { DeflateFlush::FullFlush };

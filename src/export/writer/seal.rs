@@ -4,46 +4,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::part::{PartWriter, Sealed, Unfinished};
-use super::segments::Piece;
-use super::{Settings, Staged, Stop};
+use super::part_writer::{PartWriter, Sealed, UndurablePart};
+use super::segment_cutter::SealEvent;
+use super::{Staged, Stop, WriterSettings};
 use crate::error::Result;
 use crate::format::part_name::Ordinal;
 use crate::format::zip::write::SPANNING_MARKER;
 use crate::store::names::Attempt;
 use crate::store::parts::Parts;
 
-/// Number of the one part of a zip that is not split, for its key; segments count from 1.
+/// The number that is in the key of the one part of an unsplit zip; segments count from 1.
 const WHOLE: u32 = 0;
 
 pub(crate) struct Sealer {
     parts: Arc<dyn Parts>,
     attempt: Attempt,
-    settings: Settings,
-    /// The zip as it is unless it is split; none as soon as it surely is.
+    settings: WriterSettings,
+    /// The zip as one part; `None` once it is known to be split.
     whole: Option<PartWriter>,
-    /// The present segment of the zip as it is when it is split; none if that surely is not.
+    /// The present segment of a split zip; `None` if the zip is known not to be split.
     segment: Option<PartWriter>,
-    /// Of that segment, counted from 1.
+    /// Number of that segment, counted from 1.
     number: u32,
     /// Bytes in the parts that are complete.
     complete: u64,
     written: Arc<AtomicU64>,
-    sealed: SyncSender<Unfinished>,
+    sealed: SyncSender<UndurablePart>,
 }
 
 impl Sealer {
     pub(crate) fn create(
         parts: &Arc<dyn Parts>,
         attempt: &Attempt,
-        settings: &Settings,
-        sealed: SyncSender<Unfinished>,
+        settings: &WriterSettings,
+        sealed: SyncSender<UndurablePart>,
         written: Arc<AtomicU64>,
     ) -> Result<Sealer> {
         let mut sealer = Sealer {
             parts: parts.clone(),
             attempt: attempt.clone(),
-            settings: Settings { certificate: settings.certificate.clone(), ..*settings },
+            settings: WriterSettings { certificate: settings.certificate.clone(), ..*settings },
             whole: None,
             segment: None,
             number: 1,
@@ -65,23 +65,23 @@ impl Sealer {
     }
 
     /// Works until the end of the zip, or until the other ends of the channels have gone.
-    pub(crate) fn run(mut self, pieces: Receiver<Piece>) -> Staged<()> {
+    pub(crate) fn run(mut self, pieces: Receiver<SealEvent>) -> Staged<()> {
         loop {
             match pieces.recv()? {
-                Piece::Bytes(bytes) => {
+                SealEvent::Bytes(bytes) => {
                     for part in self.whole.iter_mut().chain(&mut self.segment) {
                         part.write(&bytes)?;
                     }
                 }
-                Piece::Next => {
+                SealEvent::Next => {
                     self.whole = None;
                     let full = self.segment.take();
                     self.complete(full, Ordinal::Split(self.number))?;
                     self.number += 1;
                     self.segment = Some(self.part(self.number)?);
                 }
-                Piece::Unsplit => self.segment = None,
-                Piece::End => {
+                SealEvent::Unsplit => self.segment = None,
+                SealEvent::End => {
                     let last = self.whole.take().or(self.segment.take());
                     return self.complete(last, Ordinal::Last);
                 }
@@ -101,7 +101,7 @@ impl Sealer {
 }
 
 /// Makes parts durable as they come, and holds them until all are there.
-pub(crate) fn finish(location: Arc<dyn Parts>, parts: Receiver<Unfinished>) -> Staged<Sealed> {
+pub(crate) fn finish(location: Arc<dyn Parts>, parts: Receiver<UndurablePart>) -> Staged<Sealed> {
     let mut sealed = Sealed::new(location);
     for part in parts {
         sealed.push(part.finish()?);

@@ -93,7 +93,7 @@ pub(crate) fn descriptor(out: &mut Vec<u8>, sizes: &Sizes) {
 
 /// A member that has been written, as the central directory describes it.
 #[derive(Debug, Clone)]
-pub(crate) struct WrittenMember {
+pub(crate) struct ListedMember {
     pub(crate) name: Box<str>,
     pub(crate) sizes: Sizes,
     /// True if a descriptor follows its data.
@@ -105,7 +105,7 @@ pub(crate) struct WrittenMember {
 }
 
 /// Appends the central directory header of a member.
-pub(crate) fn central_header(out: &mut Vec<u8>, member: &WrittenMember, modified: SystemTime) {
+pub(crate) fn central_header(out: &mut Vec<u8>, member: &ListedMember, modified: SystemTime) {
     let mut zip64 = Vec::new();
     let mut narrow = |value: u64| {
         if value >= SATURATED_32 {
@@ -208,7 +208,7 @@ mod tests {
             let sizes = Sizes { crc, compressed, size };
             let extra = vec![0x99, 0x99, 1, 0, 7].into();
             let place = DiskPosition { disk, offset };
-            let member = WrittenMember { name: name.clone().into(), sizes, descriptor, place, extra };
+            let member = ListedMember { name: name.clone().into(), sizes, descriptor, place, extra };
             let modified = UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_001);
             let mut out = Vec::new();
             central_header(&mut out, &member, modified);

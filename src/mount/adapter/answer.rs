@@ -13,40 +13,39 @@ use crate::mount::deadline::Answer;
 use crate::store::parts::Space;
 use crate::tree::{Attr, Handle, NodeKind};
 
-/// A reply that says something when all went well.
+/// A reply that carries a value when all went well.
 pub(crate) trait Reply: Answer + Sized {
     type Value: Send;
 
-    fn tell(self, value: Self::Value);
+    fn succeed(self, value: Self::Value);
 
     fn answer(self, found: Result<Self::Value>) {
         match found {
-            Ok(value) => self.tell(value),
+            Ok(value) => self.succeed(value),
             Err(error) => self.fail(&error),
         }
     }
 
-    /// Returns what is open only for whoever gets this answer.
+    /// Returns the handle that only this answer makes known.
     fn opened(_value: &Self::Value) -> Option<Handle> {
         None
     }
 }
 
-/// What a file or directory was opened as.
-pub(crate) struct Opened {
+/// The answer to OPEN and OPENDIR.
+pub(crate) struct OpenReply {
     pub(crate) handle: Handle,
     pub(crate) flags: FopenFlags,
 }
 
-/// A file that was made and opened.
-pub(crate) struct Created {
-    pub(crate) opened: Opened,
+/// The answer to CREATE.
+pub(crate) struct CreateReply {
+    pub(crate) opened: OpenReply,
     pub(crate) attr: Attr,
     pub(crate) ttl: Duration,
 }
 
-/// The reply to a question for an extended attribute, or for the names of all, with the size of the asker's buffer
-/// (getxattr(2), listxattr(2)).
+/// The reply to getxattr(2) or listxattr(2), with the size of the caller's buffer; 0 asks for the length alone.
 pub(crate) struct ReplySized {
     pub(crate) reply: ReplyXattr,
     pub(crate) size: u32,
@@ -114,7 +113,7 @@ impl Answer for ReplySized {
 impl Reply for ReplyEntry {
     type Value = (Attr, Duration);
 
-    fn tell(self, (attr, ttl): (Attr, Duration)) {
+    fn succeed(self, (attr, ttl): (Attr, Duration)) {
         self.entry(&ttl, &file_attr(&attr), Generation(0));
     }
 }
@@ -122,7 +121,7 @@ impl Reply for ReplyEntry {
 impl Reply for ReplyAttr {
     type Value = (Attr, Duration);
 
-    fn tell(self, (attr, ttl): (Attr, Duration)) {
+    fn succeed(self, (attr, ttl): (Attr, Duration)) {
         self.attr(&ttl, &file_attr(&attr));
     }
 }
@@ -130,7 +129,7 @@ impl Reply for ReplyAttr {
 impl Reply for ReplyEmpty {
     type Value = ();
 
-    fn tell(self, (): ()) {
+    fn succeed(self, (): ()) {
         self.ok();
     }
 }
@@ -138,7 +137,7 @@ impl Reply for ReplyEmpty {
 impl Reply for ReplyDirectory {
     type Value = ();
 
-    fn tell(self, (): ()) {
+    fn succeed(self, (): ()) {
         self.ok();
     }
 }
@@ -146,7 +145,7 @@ impl Reply for ReplyDirectory {
 impl Reply for ReplyDirectoryPlus {
     type Value = ();
 
-    fn tell(self, (): ()) {
+    fn succeed(self, (): ()) {
         self.ok();
     }
 }
@@ -154,7 +153,7 @@ impl Reply for ReplyDirectoryPlus {
 impl Reply for ReplyData {
     type Value = Vec<u8>;
 
-    fn tell(self, data: Vec<u8>) {
+    fn succeed(self, data: Vec<u8>) {
         self.data(&data);
     }
 }
@@ -162,7 +161,7 @@ impl Reply for ReplyData {
 impl Reply for ReplyWrite {
     type Value = u32;
 
-    fn tell(self, written: u32) {
+    fn succeed(self, written: u32) {
         self.written(written);
     }
 }
@@ -170,31 +169,31 @@ impl Reply for ReplyWrite {
 impl Reply for ReplyLseek {
     type Value = i64;
 
-    fn tell(self, offset: i64) {
+    fn succeed(self, offset: i64) {
         self.offset(offset);
     }
 }
 
 impl Reply for ReplyOpen {
-    type Value = Opened;
+    type Value = OpenReply;
 
-    fn tell(self, Opened { handle, flags }: Opened) {
+    fn succeed(self, OpenReply { handle, flags }: OpenReply) {
         self.opened(FileHandle(handle), flags);
     }
 
-    fn opened(value: &Opened) -> Option<Handle> {
+    fn opened(value: &OpenReply) -> Option<Handle> {
         Some(value.handle)
     }
 }
 
 impl Reply for ReplyCreate {
-    type Value = Created;
+    type Value = CreateReply;
 
-    fn tell(self, Created { opened, attr, ttl }: Created) {
+    fn succeed(self, CreateReply { opened, attr, ttl }: CreateReply) {
         self.created(&ttl, &file_attr(&attr), Generation(0), FileHandle(opened.handle), opened.flags);
     }
 
-    fn opened(value: &Created) -> Option<Handle> {
+    fn opened(value: &CreateReply) -> Option<Handle> {
         Some(value.opened.handle)
     }
 }
@@ -202,7 +201,7 @@ impl Reply for ReplyCreate {
 impl Reply for ReplyStatfs {
     type Value = Space;
 
-    fn tell(self, fs: Space) {
+    fn succeed(self, fs: Space) {
         self.statfs(
             fs.blocks,
             fs.blocks_free,
@@ -219,7 +218,7 @@ impl Reply for ReplyStatfs {
 impl Reply for ReplySized {
     type Value = Vec<u8>;
 
-    fn tell(self, value: Vec<u8>) {
+    fn succeed(self, value: Vec<u8>) {
         match self.size as usize {
             0 => self.reply.size(value.len() as u32),
             size if value.len() > size => self.reply.error(Errno::ERANGE),

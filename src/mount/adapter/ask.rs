@@ -1,4 +1,4 @@
-//! How a request comes to its answer: in time, once, and with nothing left open behind one that came too late.
+//! How a request gets its answer: in time, once, and with nothing left open if it came too late.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Adapter {
         Adapter { tree, deadline }
     }
 
-    /// Answers with what `ask` finds. `needs` tells what it takes.
+    /// Answers with what `ask` finds. `needs` tells what that takes.
     pub(crate) fn answer<R: Reply>(
         &self,
         reply: R,
@@ -31,7 +31,7 @@ impl Adapter {
         self.deadline.run(reply, || needs(&self.tree), work);
     }
 
-    /// Answers with what becomes of a change.
+    /// Makes a change, and answers with its outcome.
     pub(crate) fn change<R: Reply>(
         &self,
         reply: R,
@@ -41,7 +41,8 @@ impl Adapter {
         self.deadline.change(reply, || {}, move |reply| send(reply, &tree, change(&tree)));
     }
 
-    /// The same for what is written through a handle: what is given up is not handed in later either.
+    /// The same for a change through a handle that writes. If time runs out, what was written is not handed in later
+    /// either.
     pub(crate) fn write_through<R: Reply>(
         &self,
         fh: FileHandle,
@@ -55,7 +56,7 @@ impl Adapter {
         self.deadline.change(reply, self.giving_up(fh), move |reply| send(reply, &tree, change(&tree)));
     }
 
-    /// Gives up what is written through a handle.
+    /// Returns what gives up the writing through a handle.
     pub(crate) fn giving_up(&self, fh: FileHandle) -> impl FnOnce() + Send + 'static {
         let tree = self.tree.clone();
         move || tree.give_up(fh.0)
@@ -66,7 +67,7 @@ impl Adapter {
     }
 }
 
-/// Sends an answer. What was opened for whoever does not wait for it any more is closed.
+/// Sends an answer. If nobody waits for it any more, what was opened is closed.
 pub(crate) fn send<R: Reply>(reply: &Pending<R>, tree: &Tree, found: Result<R::Value>) {
     let opened = found.as_ref().ok().and_then(R::opened);
     let is_sent = reply.send(|reply| reply.answer(found));

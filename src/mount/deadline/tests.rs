@@ -24,7 +24,7 @@ fn done(reply: &Pending<Probe>) {
     well(reply);
 }
 
-/// A place that hangs until this is dropped.
+/// Work that hangs as long as somebody else holds the lock.
 struct Hang(Arc<Mutex<()>>);
 
 impl Hang {
@@ -44,14 +44,14 @@ fn files(number: u64) -> Needs {
 impl Deadline {
     /// Makes all requests of a place older.
     fn age(&self, place: Place, by: Duration) {
-        let mut running = self.shared.running.lock();
+        let mut running = self.requests.running.lock();
         running.values_mut().filter(|running| running.place == place).for_each(|running| running.since -= by);
     }
 }
 
-/// With the watch not looking by itself.
+/// A deadline that looks only when it is told to.
 fn unwatched(loops: usize) -> Deadline {
-    Deadline { shared: Arc::new(Shared { loops, ..Shared::default() }), _watch: None }
+    Deadline { requests: Arc::new(Requests { loops, ..Requests::default() }), _watch: None }
 }
 
 fn answers(receiver: &Receiver<Option<i32>>, count: usize) -> Vec<Option<i32>> {
@@ -73,10 +73,10 @@ fn an_overdue_request_is_answered_once() {
     let hang = Hang(Arc::default());
     let held = hang.0.lock();
     deadline.run_at(Probe(sender), files(1), hang.work());
-    deadline.shared.look();
+    deadline.requests.check_running();
     assert!(receiver.try_recv().is_err(), "its time is not up");
     deadline.age(Place::Files(1), LIMIT);
-    deadline.shared.look();
+    deadline.requests.check_running();
     assert_eq!(answers(&receiver, 1), [Some(libc::ETIMEDOUT)]);
     drop(held);
     assert!(receiver.recv_timeout(LONG).is_err(), "one answer is all there is");
@@ -93,7 +93,7 @@ fn only_files_that_hang_are_given_less_time() {
         deadline.run_at(Probe(sender.clone()), files(place), hang.work());
         deadline.age(Place::Files(place), LIMIT_WHILE_HANGING);
     }
-    deadline.shared.look();
+    deadline.requests.check_running();
     assert_eq!(answers(&receiver, 2), [Some(libc::ETIMEDOUT); 2]);
     assert!(receiver.try_recv().is_err(), "the other ones do not hang as far as is known");
 }
@@ -106,14 +106,14 @@ fn however_many_hang_there_are_threads_for_other_places_and_memory_is_answered()
     for number in 0..10_000 {
         deadline.run_at(Probe(stuck.clone()), files(number % 7), hang.work());
     }
-    assert_eq!(deadline.shared.threads.count(), 7 * MAX_PER_PLACE);
+    assert_eq!(deadline.requests.threads.count(), 7 * MAX_PER_PLACE);
     let (sender, receiver) = channel();
     deadline.run_at(Probe(sender.clone()), files(7), done);
     assert_eq!(answers(&receiver, 1), [None]);
     for number in 10..10_000 {
         deadline.run_at(Probe(stuck.clone()), files(number), hang.work());
     }
-    assert!(deadline.shared.threads.count() <= MAX_THREADS);
+    assert!(deadline.requests.threads.count() <= MAX_THREADS);
     deadline.run(Probe(sender), || Needs::Memory, done);
     assert_eq!(answers(&receiver, 1), [None]);
 }
@@ -129,7 +129,7 @@ fn what_has_not_begun_when_time_is_up_never_begins() {
     let (begun, is_begun) = channel::<()>();
     deadline.run_at(Probe(sender.clone()), files(1), move |_| begun.send(()).unwrap());
     deadline.age(Place::Files(1), LIMIT);
-    deadline.shared.look();
+    deadline.requests.check_running();
     assert_eq!(answers(&receiver, MAX_PER_PLACE + 1), [Some(libc::ETIMEDOUT); MAX_PER_PLACE + 1]);
     drop(held);
     assert!(is_begun.recv_timeout(LONG).is_err(), "it is forgotten");
@@ -158,7 +158,7 @@ fn a_change_is_made_or_time_is_up_and_never_both() {
         deadline.change(Probe(sender.clone()), move || late.send("late").unwrap(), work);
         assert_eq!(is_told.recv_timeout(LONG), Ok("begun"));
         deadline.age(Place::Changes, LIMIT);
-        deadline.shared.look();
+        deadline.requests.check_running();
         if is_taken_first {
             assert!(receiver.try_recv().is_err(), "its answer is to come");
         } else {
@@ -191,7 +191,7 @@ fn what_has_been_begun_and_does_not_end_is_said_as_such() {
     );
     is_begun.recv_timeout(LONG).unwrap();
     deadline.age(Place::Changes, 2 * LIMIT);
-    deadline.shared.look();
+    deadline.requests.check_running();
     assert_eq!(answers(&receiver, 1), [Some(libc::EINPROGRESS)]);
 }
 
@@ -214,13 +214,13 @@ fn slow_requests_leave_an_event_loop_free() {
     let held = hang.0.lock();
     let here = std::thread::current().id();
     // One event loop is busy: there is one more that may be.
-    deadline.shared.busy.fetch_add(1, Ordering::Relaxed);
+    deadline.requests.busy.fetch_add(1, Ordering::Relaxed);
     let (at, is_at) = channel();
     let tell = at.clone();
     deadline
         .run_at(Probe(sender.clone()), files(1), move |_| tell.send(std::thread::current().id()).unwrap());
     assert_eq!(is_at.recv_timeout(LONG), Ok(here));
-    deadline.shared.busy.fetch_add(1, Ordering::Relaxed);
+    deadline.requests.busy.fetch_add(1, Ordering::Relaxed);
     let wait = hang.work();
     deadline.run(
         Probe(sender),

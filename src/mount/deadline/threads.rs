@@ -1,5 +1,5 @@
-//! Threads for requests that find the event loops busy. What hangs in one place of the store holds a few of them, so that
-//! other places have theirs.
+//! Threads for requests that find the event loops busy. Each place of the store has only a few of them, so that one
+//! that hangs does not take those of the others.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Expire;
 use crate::tree::Place;
 
-/// All threads. What is beyond that waits, at most until its time is up.
+/// Threads of all places together. A request beyond that waits, at most until its time is up.
 pub(crate) const MAX_THREADS: usize = 768;
 /// Threads for one place.
 pub(crate) const MAX_PER_PLACE: usize = 8;
@@ -19,77 +19,77 @@ const STACK: usize = 1 << 20;
 /// How long a thread waits for more to do.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Something to be done.
-pub(crate) struct Job {
+/// The work of a request.
+pub(crate) struct RequestWork {
     pub(crate) place: Place,
-    /// Whoever waits for it; it is left out once that is over.
+    /// The request that waits for it; once that is over, the work is dropped.
     pub(crate) asker: Option<Arc<dyn Expire>>,
-    pub(crate) work: Box<dyn FnOnce() + Send>,
+    pub(crate) call: Box<dyn FnOnce() + Send>,
 }
 
-impl Job {
+impl RequestWork {
     fn is_wanted(&self) -> bool {
         self.asker.as_ref().is_none_or(|asker| !asker.is_over())
     }
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Threads(Arc<Shared>);
+pub(crate) struct Threads(Arc<ThreadPool>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct ThreadPool {
+    queues: Mutex<WorkQueues>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// What the next thread does.
-    ready: VecDeque<Job>,
+struct WorkQueues {
+    /// Work that the next free thread takes.
+    ready: VecDeque<RequestWork>,
     places: HashMap<Place, Busy>,
     threads: usize,
-    /// Threads that wait for a job, or are about to look for their first one.
+    /// Threads that wait for work, or are about to look for their first.
     idle: usize,
 }
 
 /// A place that is worked at.
 #[derive(Default)]
 struct Busy {
-    /// Jobs that are under way or ready.
-    jobs: usize,
-    waiting: VecDeque<Job>,
+    /// Work that is under way or ready.
+    active: usize,
+    waiting: VecDeque<RequestWork>,
 }
 
-impl State {
+impl WorkQueues {
     /// Returns true if it is ready to be done.
-    fn add(&mut self, job: Job) -> bool {
-        let busy = self.places.entry(job.place).or_default();
-        if busy.jobs >= MAX_PER_PLACE && job.place != Place::Anywhere {
-            busy.waiting.push_back(job);
+    fn add(&mut self, work: RequestWork) -> bool {
+        let busy = self.places.entry(work.place).or_default();
+        if busy.active >= MAX_PER_PLACE && work.place != Place::Anywhere {
+            busy.waiting.push_back(work);
             return false;
         }
-        busy.jobs += 1;
-        self.ready.push_back(job);
+        busy.active += 1;
+        self.ready.push_back(work);
         true
     }
 
-    /// A job of this place is over: the next one follows.
+    /// Work of this place is over: the next follows.
     fn done(&mut self, place: Place) {
         let Some(busy) = self.places.get_mut(&place) else { return };
         match busy.waiting.pop_front() {
             Some(next) => self.ready.push_back(next),
-            None if busy.jobs > 1 => busy.jobs -= 1,
+            None if busy.active > 1 => busy.active -= 1,
             None => drop(self.places.remove(&place)),
         }
     }
 
-    /// Takes out what nobody wants any more.
-    fn unwanted(&mut self) -> Vec<Job> {
+    /// Takes out the work that nobody waits for any more.
+    fn unwanted(&mut self) -> Vec<RequestWork> {
         let mut unwanted = Vec::new();
-        let mut take = |jobs: &mut VecDeque<Job>| {
-            let (wanted, other): (VecDeque<_>, VecDeque<_>) = jobs.drain(..).partition(Job::is_wanted);
-            *jobs = wanted;
-            let places: Vec<Place> = other.iter().map(|job| job.place).collect();
+        let mut take = |all: &mut VecDeque<RequestWork>| {
+            let (wanted, other): (VecDeque<_>, VecDeque<_>) = all.drain(..).partition(RequestWork::is_wanted);
+            *all = wanted;
+            let places: Vec<Place> = other.iter().map(|work| work.place).collect();
             unwanted.extend(other);
             places
         };
@@ -100,35 +100,35 @@ impl State {
 }
 
 impl Threads {
-    pub(crate) fn run(&self, job: Job) {
-        let mut state = self.0.state.lock();
-        if state.add(job) {
-            self.provide(&mut state);
+    pub(crate) fn run(&self, work: RequestWork) {
+        let mut queues = self.0.queues.lock();
+        if queues.add(work) {
+            self.provide(&mut queues);
         }
     }
 
-    /// Has somebody see to what is ready.
-    fn provide(&self, state: &mut State) {
-        if state.ready.len() <= state.idle {
+    /// Has a thread take what is ready.
+    fn provide(&self, queues: &mut WorkQueues) {
+        if queues.ready.len() <= queues.idle {
             self.0.more.notify_one();
-        } else if state.threads < MAX_THREADS {
+        } else if queues.threads < MAX_THREADS {
             let shared = self.0.clone();
             let thread = thread::Builder::new().name("request".into()).stack_size(STACK);
             match thread.spawn(move || shared.work()) {
-                Ok(_) => (state.threads, state.idle) = (state.threads + 1, state.idle + 1),
+                Ok(_) => (queues.threads, queues.idle) = (queues.threads + 1, queues.idle + 1),
                 // It waits for one of the others, at most until its time is up.
                 Err(error) => log::error!("no thread for a request: {error}"),
             }
         }
     }
 
-    /// Forgets what nobody waits for any more.
+    /// Drops the work that nobody waits for any more.
     pub(crate) fn forget_unwanted(&self) {
         let unwanted = {
-            let mut state = self.0.state.lock();
-            let unwanted = state.unwanted();
-            if !state.ready.is_empty() {
-                self.provide(&mut state);
+            let mut queues = self.0.queues.lock();
+            let unwanted = queues.unwanted();
+            if !queues.ready.is_empty() {
+                self.provide(&mut queues);
             }
             unwanted
         };
@@ -137,30 +137,30 @@ impl Threads {
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.0.state.lock().threads
+        self.0.queues.lock().threads
     }
 }
 
-impl Shared {
+impl ThreadPool {
     fn work(&self) {
-        let mut state = self.state.lock();
+        let mut queues = self.queues.lock();
         loop {
-            let Some(job) = state.ready.pop_front() else {
-                let timed_out = self.more.wait_for(&mut state, IDLE).timed_out();
-                if timed_out && state.ready.is_empty() {
-                    (state.threads, state.idle) = (state.threads - 1, state.idle - 1);
+            let Some(work) = queues.ready.pop_front() else {
+                let timed_out = self.more.wait_for(&mut queues, IDLE).timed_out();
+                if timed_out && queues.ready.is_empty() {
+                    (queues.threads, queues.idle) = (queues.threads - 1, queues.idle - 1);
                     return;
                 }
                 continue;
             };
-            state.idle -= 1;
-            let place = job.place;
-            drop(state);
-            // It contains its panics.
-            (job.work)();
-            state = self.state.lock();
-            state.done(place);
-            state.idle += 1;
+            queues.idle -= 1;
+            let place = work.place;
+            drop(queues);
+            // The work contains its own panics.
+            (work.call)();
+            queues = self.queues.lock();
+            queues.done(place);
+            queues.idle += 1;
         }
     }
 }

@@ -1,23 +1,23 @@
-//! `jobs/` as a directory of the tree: what is in it is as it is now, and not part of any view.
+//! `jobs/` as a directory of the tree. It is always shown as it is now, and is in no view.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Jobs};
+use super::{JobFiles, JobsEntry};
 use crate::error::Result;
 use crate::tree::attr::{Caching, Shape};
 use crate::tree::directory::{Directory, ino_of};
 use crate::tree::handle::Opened;
 use crate::tree::ino::{Ino, ROOT};
-use crate::tree::listing::Listing;
-use crate::tree::needs::{Asked, Needs, Place};
+use crate::tree::listing::DirListing;
+use crate::tree::needs::{Needs, Place, Question};
 use crate::tree::node::{Node, missing};
 use crate::tree::scope::Scope;
 
 pub(crate) const NAME: &str = "jobs";
 
 /// Of managed stores only.
-pub(crate) struct JobsDirectory(pub Arc<Jobs>);
+pub(crate) struct JobsDirectory(pub Arc<JobFiles>);
 
 impl Directory for JobsDirectory {
     fn name(&self) -> &'static str {
@@ -41,24 +41,24 @@ impl Directory for JobsDirectory {
         Needs::Store(Place::Catalogue)
     }
 
-    fn list(&self, _: &Scope) -> Result<Listing> {
-        Ok(Listing::new(ino_of(NAME), ROOT, self.0.list()?).that_needs(Needs::Store(Place::Catalogue)))
+    fn list(&self, _: &Scope) -> Result<DirListing> {
+        Ok(DirListing::new(ino_of(NAME), ROOT, self.0.list()?).that_needs(Needs::Store(Place::Catalogue)))
     }
 
-    fn list_as_known(&self, _: &Scope) -> Result<Listing> {
+    fn list_as_known(&self, _: &Scope) -> Result<DirListing> {
         let entries = self.0.list_as_known();
-        Ok(Listing::new(ino_of(NAME), ROOT, entries).that_needs(Needs::Store(Place::Catalogue)))
+        Ok(DirListing::new(ino_of(NAME), ROOT, entries).that_needs(Needs::Store(Place::Catalogue)))
     }
 }
 
 /// `jobs/<name>`
 pub(crate) struct JobFile {
-    jobs: Arc<Jobs>,
-    entry: Entry,
+    jobs: Arc<JobFiles>,
+    entry: JobsEntry,
 }
 
 impl JobFile {
-    pub(crate) fn node(jobs: &Arc<Jobs>, entry: Entry) -> Arc<dyn Node> {
+    pub(crate) fn node(jobs: &Arc<JobFiles>, entry: JobsEntry) -> Arc<dyn Node> {
         Arc::new(JobFile { jobs: jobs.clone(), entry })
     }
 }
@@ -73,14 +73,14 @@ impl Node for JobFile {
         Ok((Shape::file(size, mtime.unwrap_or(scope.view.mtime)), Duration::ZERO))
     }
 
-    fn needs(&self, _: &Scope, _: Asked) -> Needs {
+    fn needs(&self, _: &Scope, _: Question) -> Needs {
         Needs::Store(Place::Catalogue)
     }
 
     fn open(&self, scope: &Scope) -> Result<(Opened, Caching)> {
         Ok((
             match &self.entry {
-                Entry::Draft(_) => Opened::Writing(self.jobs.open(&self.entry, false, false, false)?),
+                JobsEntry::Draft(_) => Opened::Writing(self.jobs.open(&self.entry, false, false, false)?),
                 _ => Opened::Text(self.text(scope)?),
             },
             Caching::Live,
@@ -88,7 +88,7 @@ impl Node for JobFile {
     }
 
     fn is_rendered(&self) -> bool {
-        matches!(self.entry, Entry::Errors)
+        matches!(self.entry, JobsEntry::Errors)
     }
 
     fn text(&self, _: &Scope) -> Result<Vec<u8>> {

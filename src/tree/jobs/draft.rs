@@ -1,23 +1,23 @@
-//! A text that is being written: it is judged as it grows, and handed in once.
+//! A text that is being written: judged as it grows, and handed in once.
 //!
-//! Programs send FLUSH before their first WRITE and again for every descriptor that is duplicated; so an empty text
-//! is nothing, and a spec that breaks off may still be completed. One that is complete is handed in by the write that
-//! completes it: some shells do not say what close(2) fails with.
+//! Programs cause FLUSH before the first WRITE, and again for every duplicated descriptor that is closed. So an empty
+//! text means nothing, and a spec that breaks off may still be completed. A complete spec is handed in by the write
+//! that completes it: some shells do not report an error of close(2).
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::scratch::Share;
+use super::scratch::WriteShare;
 use crate::error::{Error, Kind, Result};
-use crate::export::jobs::Ready;
+use crate::export::jobs::ParsedSpec;
 use crate::export::refusal::Refusal;
 use crate::export::spec::{EXAMPLE, MAX_BYTES};
 use crate::tree::ino::Ino;
 
-/// Up to this length a text is judged after every write; a longer one as it grows by an eighth, or where a write ends
-/// as a spec does. Else writes of a byte each would take a time that grows with the square of the length.
+/// Up to this length a text is judged after every write; a longer one when it has grown by an eighth, or when a write
+/// ends as a spec does. Otherwise writes of one byte each would take time in proportion to the square of the length.
 const ALWAYS_JUDGED: usize = 64 << 10;
 
 /// What a text is written for.
@@ -27,12 +27,12 @@ pub(crate) enum Role {
     New,
     /// The job of this name.
     Job(String),
-    /// Nothing: a temporary file of an editor, or one that was deleted while it was open.
+    /// For nothing: a temporary file of an editor, or a file that was deleted while it was open.
     Scratch,
 }
 
 impl Role {
-    /// The name in `jobs/` that refusals are kept under.
+    /// Returns the path under which refusals are kept.
     pub(crate) fn target(&self) -> String {
         match self {
             Role::New => "jobs/new".into(),
@@ -42,7 +42,7 @@ impl Role {
     }
 }
 
-/// A text that is refused for good, and what is kept of that.
+/// A refusal for good, and what is kept of it.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) errno: i32,
@@ -50,32 +50,32 @@ pub(crate) struct Refused {
     pub(crate) text: Vec<u8>,
 }
 
-/// Why whoever writes is told no.
+/// Why a write fails.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum WriteFault {
     Refused(Refused),
-    /// It may go on nevertheless.
+    /// Not final: the writer may go on.
     Failed(Error),
 }
 
-impl From<Refused> for Fault {
-    fn from(refused: Refused) -> Fault {
-        Fault::Refused(refused)
+impl From<Refused> for WriteFault {
+    fn from(refused: Refused) -> WriteFault {
+        WriteFault::Refused(refused)
     }
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Failed(error)
+impl From<Error> for WriteFault {
+    fn from(error: Error) -> WriteFault {
+        WriteFault::Failed(error)
     }
 }
 
-/// What is to be handed in now, if anything is.
-pub(crate) type Judged = std::result::Result<Option<Ready>, Fault>;
+/// The spec that is to be handed in now, if there is one.
+pub(crate) type Judged = std::result::Result<Option<ParsedSpec>, WriteFault>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
-    /// Nothing has been written that is not handed in.
+    /// Nothing is written that has not been handed in.
     Clean,
     Written,
     /// `jobs/new` takes one spec per open.
@@ -83,50 +83,50 @@ enum Stage {
         id: String,
         more_refused: bool,
     },
-    /// Nothing is taken any more; the errno.
+    /// Nothing is taken any more; with the errno of the refusal.
     Refused(i32),
 }
 
-/// The text itself. It is locked from when it is judged until it has been handed in or refused.
-pub(crate) struct Text {
+/// The text itself. It stays locked from when it is judged until it has been handed in or refused.
+pub(crate) struct DraftText {
     role: Role,
     bytes: Vec<u8>,
     stage: Stage,
-    /// Bytes from the beginning that were written here, one write after the other.
+    /// Bytes from the beginning that were written without a gap, rather than being those of an older text.
     covered: usize,
     /// Length of the text when it was judged last.
     judged: usize,
     writers: usize,
-    share: Share,
+    share: WriteShare,
 }
 
 /// A text that is being written, by one or more handles.
 pub(crate) struct Draft {
     pub(crate) ino: Ino,
-    text: Mutex<Text>,
-    /// Known without waiting for a writer.
+    text: Mutex<DraftText>,
+    /// Length, readable without the lock, which a writer may hold for long.
     len: AtomicU64,
     /// Milliseconds since 1970.
     mtime: AtomicU64,
-    /// Whoever writes has been told that it took too long.
+    /// The writer has been told that it took too long.
     given_up: AtomicBool,
 }
 
 impl Draft {
-    pub(crate) fn new(ino: Ino, role: Role, bytes: Vec<u8>, share: Share, now: SystemTime) -> Draft {
+    pub(crate) fn new(ino: Ino, role: Role, bytes: Vec<u8>, share: WriteShare, now: SystemTime) -> Draft {
         let len = AtomicU64::new(bytes.len() as u64);
-        let text = Text { role, bytes, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
+        let text = DraftText { role, bytes, stage: Stage::Clean, covered: 0, judged: 0, writers: 0, share };
         let (text, given_up) = (Mutex::new(text), AtomicBool::new(false));
         let draft = Draft { ino, text, len, mtime: AtomicU64::new(0), given_up };
         draft.set_mtime(now);
         draft
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Text> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, DraftText> {
         self.text.lock()
     }
 
-    /// Says that whoever writes has been told that it took too long. Waits for nothing.
+    /// Says that the writer has been told that it took too long. Waits for nothing.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
     }
@@ -148,8 +148,8 @@ impl Draft {
         self.mtime.store(ms, Ordering::Relaxed);
     }
 
-    /// Has the size and the time known that a text has now.
-    pub(crate) fn note(&self, text: &Text, now: SystemTime) {
+    /// Makes the present size of the text, and the time, readable without the lock.
+    pub(crate) fn publish(&self, text: &DraftText, now: SystemTime) {
         self.len.store(text.bytes.len() as u64, Ordering::Relaxed);
         self.set_mtime(now);
     }
@@ -162,11 +162,11 @@ impl Draft {
         self.lock().bytes.clone()
     }
 
-    /// Says what the text is written for from now on; it counts as handed in.
+    /// Sets what the text is written for from now on; the text counts as handed in.
     pub(crate) fn become_role(&self, role: Role) {
         let mut text = self.lock();
         text.role = role;
-        text.settled();
+        text.reset();
     }
 
     pub(crate) fn add_writer(&self) {
@@ -176,12 +176,12 @@ impl Draft {
     pub(crate) fn resize(&self, size: u64, now: SystemTime) -> Result<()> {
         let mut text = self.lock();
         let done = text.resize(size);
-        self.note(&text, now);
+        self.publish(&text, now);
         done
     }
 }
 
-fn slice(text: &[u8], buf: &mut [u8], offset: u64) -> usize {
+fn copy_from(text: &[u8], buf: &mut [u8], offset: u64) -> usize {
     let rest = usize::try_from(offset).ok().and_then(|at| text.get(at..)).unwrap_or_default();
     let n = rest.len().min(buf.len());
     buf[..n].copy_from_slice(&rest[..n]);
@@ -196,7 +196,7 @@ fn refused_before(errno: i32) -> Error {
     Error::new(Kind::Os(errno), "this spec was refused before")
 }
 
-/// For a spec that could not be written down.
+/// The refusal of a spec that could not be written down.
 pub(crate) fn failed(error: &Error) -> Refusal {
     let wrong = format!("it is a spec, but could not be written down: {error}");
     Refusal::new("", wrong, "hand it in again")
@@ -215,38 +215,38 @@ fn no_room(error: &Error) -> Refusal {
     Refusal::new("", error.to_string(), "hand it in again, when others have closed what they write")
 }
 
-fn more() -> Refusal {
+fn more_after_spec() -> Refusal {
     let wrong = "more was written after a spec that has been handed in";
     Refusal::new("", wrong, "open jobs/new once for each spec")
 }
 
-impl Text {
+impl DraftText {
     pub(crate) fn role(&self) -> &Role {
         &self.role
     }
 
-    /// Ends the work of a handle that has written; true if it was the last one.
+    /// Removes one of the handles that write; returns true if it was the last.
     pub(crate) fn remove_writer(&mut self) -> bool {
         self.writers = self.writers.saturating_sub(1);
         self.writers == 0
     }
 
-    /// Reads the text; `None` behind a spec, where the id of its run is to be read.
+    /// Reads the text; `None` behind its end in `jobs/new`, where the id of the run is to be read.
     pub(crate) fn read(&self, buf: &mut [u8], offset: u64) -> Option<usize> {
         if self.role != Role::New {
-            return Some(slice(&self.bytes, buf, offset));
+            return Some(copy_from(&self.bytes, buf, offset));
         }
         if self.bytes.is_empty() && self.stage == Stage::Clean {
-            return Some(slice(EXAMPLE.as_bytes(), buf, offset));
+            return Some(copy_from(EXAMPLE.as_bytes(), buf, offset));
         }
-        (offset < self.bytes.len() as u64).then(|| slice(&self.bytes, buf, offset))
+        (offset < self.bytes.len() as u64).then(|| copy_from(&self.bytes, buf, offset))
     }
 
     /// Reads the id of the run behind the text.
     pub(crate) fn read_id(&self, buf: &mut [u8], offset: u64) -> usize {
         match &self.stage {
             Stage::HandedIn { id, .. } => {
-                slice(format!("{id}\n").as_bytes(), buf, offset - self.bytes.len() as u64)
+                copy_from(format!("{id}\n").as_bytes(), buf, offset - self.bytes.len() as u64)
             }
             _ => 0,
         }
@@ -265,7 +265,7 @@ impl Text {
         match &mut self.stage {
             Stage::Refused(errno) => return Err(refused_before(*errno).into()),
             Stage::HandedIn { .. } if data.trim_ascii().is_empty() && end <= MAX_BYTES => {
-                // Whether or not there is room for it: the spec has been taken.
+                // Accepted whether or not there is room for it: the spec has been taken.
                 if self.share.resize(end.max(length)).is_ok() {
                     self.put(offset, data);
                 }
@@ -274,7 +274,7 @@ impl Text {
             Stage::HandedIn { more_refused, .. } => {
                 let is_blank = data.trim_ascii().is_empty();
                 let (errno, refusal) =
-                    if is_blank { (libc::EFBIG, too_long()) } else { (libc::EINVAL, more()) };
+                    if is_blank { (libc::EFBIG, too_long()) } else { (libc::EINVAL, more_after_spec()) };
                 return Err(match std::mem::replace(more_refused, true) {
                     false => Refused { errno, refusal, text: data.to_vec() }.into(),
                     true => refusal_error(errno, &refusal).into(),
@@ -296,7 +296,7 @@ impl Text {
         if offset <= self.covered {
             self.covered = self.covered.max(end);
         }
-        // Over an older text, what is behind the new bytes is still to be overwritten or cut off.
+        // While an older text is overwritten, the rest of it is still to be replaced or cut off.
         let is_whole = self.covered == self.bytes.len() || offset == length;
         if is_whole && self.is_worth_judging(data) { self.judge() } else { Ok(None) }
     }
@@ -316,10 +316,10 @@ impl Text {
             || length - self.judged.min(length) > length / 8
     }
 
-    /// Judges a text that may still become a spec.
+    /// Judges a text that may still grow into a spec.
     fn judge(&mut self) -> Judged {
         self.judged = self.bytes.len();
-        match Ready::parse(&self.bytes) {
+        match ParsedSpec::parse(&self.bytes) {
             Ok(ready) => Ok(Some(ready)),
             Err(refusal) if refusal.incomplete => Ok(None),
             Err(refusal) => Err(self.refuse(libc::EINVAL, refusal).into()),
@@ -331,13 +331,13 @@ impl Text {
         Refused { errno, refusal, text: self.bytes.clone() }
     }
 
-    /// Refuses what whoever writes has been told took too long, if it is not handed in or refused.
+    /// Refuses a text that took too long, unless it has been handed in or refused.
     pub(crate) fn refuse_late(&mut self) -> Option<Refused> {
         let is_open = matches!(self.stage, Stage::Clean | Stage::Written);
         is_open.then(|| self.refuse(libc::ETIMEDOUT, too_late()))
     }
 
-    /// What could not be written down is refused, for good.
+    /// Refuses, for good, a spec that could not be written down.
     pub(crate) fn refuse_failed(&mut self, error: &Error) -> Refused {
         self.refuse(error.errno(), failed(error))
     }
@@ -358,20 +358,21 @@ impl Text {
         self.share.resize(size)?;
         self.bytes.resize(size, 0);
         self.covered = self.covered.min(size);
-        // An empty text is a new beginning, and no definition.
+        // An empty text is a new beginning, not a definition.
         self.stage = if size == 0 { Stage::Clean } else { Stage::Written };
         Ok(())
     }
 
-    /// Judges what has been written and is not handed in. What breaks off is an error, and stays unless the text is closed.
-    pub(crate) fn settle(&mut self, closing: bool) -> Judged {
+    /// Judges what has been written and not handed in. A text that breaks off is an error; it may still be completed
+    /// unless `closing`.
+    pub(crate) fn judge_written(&mut self, closing: bool) -> Judged {
         match &self.stage {
             _ if self.role == Role::Scratch => return Ok(None),
             Stage::Clean | Stage::HandedIn { .. } => return Ok(None),
             Stage::Refused(errno) => return Err(refused_before(*errno).into()),
             Stage::Written => {}
         }
-        match Ready::parse(&self.bytes) {
+        match ParsedSpec::parse(&self.bytes) {
             Err(refusal) if refusal.incomplete && !closing => {
                 Err(refusal_error(libc::EINVAL, &refusal).into())
             }
@@ -380,15 +381,15 @@ impl Text {
         }
     }
 
-    /// Says that it has been handed in: as the run of that id.
+    /// Says that the text has been handed in, as the run of that id.
     pub(crate) fn handed_in(&mut self, id: String) {
         match self.role {
             Role::New => self.stage = Stage::HandedIn { id, more_refused: false },
-            _ => self.settled(),
+            _ => self.reset(),
         }
     }
 
-    fn settled(&mut self) {
+    fn reset(&mut self) {
         self.stage = Stage::Clean;
         self.covered = 0;
     }

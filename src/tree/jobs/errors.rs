@@ -10,19 +10,19 @@ use crate::store::catalogue::RefusedSpec;
 
 const NONE: &str = "No spec has been refused.\n";
 
-/// `jobs/errors` as it is now.
+/// The text of `jobs/errors`.
 pub(crate) struct Errors {
     pub(crate) text: Vec<u8>,
     /// Of the latest refusal.
     pub(crate) latest: Option<SystemTime>,
 }
 
-/// Refusals that are kept in memory.
+/// Refusals that are kept in memory, at most.
 const MAX_UNKEPT: usize = 20;
-/// Bytes of their specs.
+/// Bytes of their specs, at most.
 const MAX_UNKEPT_BYTES: usize = 4 << 20;
 
-/// The last refusals that could not be written down.
+/// The latest refusals that the catalogue has not taken.
 #[derive(Default)]
 pub(crate) struct Unkept(VecDeque<RefusedSpec>);
 
@@ -40,8 +40,8 @@ impl Unkept {
         self.0.back()
     }
 
-    /// The earliest one has been written down after all.
-    pub(crate) fn is_kept(&mut self) {
+    /// Removes the earliest, which has been written down after all.
+    pub(crate) fn forget_earliest(&mut self) {
         self.0.pop_back();
     }
 
@@ -89,7 +89,7 @@ pub(crate) fn render(refusals: &[RefusedSpec]) -> Errors {
     Errors { text: text.into_bytes(), latest: refusals.first().map(|refused| refused.at) }
 }
 
-/// What a terminal would obey is shown as an escape; but a spec is shown with its tabs.
+/// Escapes what a terminal would obey, but keeps tabs.
 fn harmless(text: &str) -> String {
     text.split('\t').map(printable).collect::<Vec<_>>().join("\t")
 }

@@ -1,4 +1,4 @@
-//! Names in `jobs/`: which are jobs, which are ours, and which are anybody's.
+//! Names in `jobs/`: those of jobs, our own (`new`, `errors`), and temporary ones.
 
 use crate::error::{Error, Kind, Result};
 

@@ -1,18 +1,17 @@
-//! What is being written in `jobs/`: specs, and temporary files that editors make beside a job. In memory only, and not much
-//! of it.
+//! The memory of what is being written in `jobs/`: specs, and temporary files that editors make beside a job.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Kind, Result};
 
-/// Bytes of all of them.
+/// Bytes of all texts together.
 const MAX_BYTES: usize = 16 << 20;
-/// More bytes, for small specs: so that whoever writes much does not keep others from handing in.
+/// Further bytes for small specs, so that whoever writes much does not keep others from handing in.
 const RESERVE: usize = 4 << 20;
 /// A spec is small up to this length.
 const SMALL: usize = 16 << 10;
-/// Temporary files.
+/// Temporary files, at most.
 pub(crate) const MAX_FILES: usize = 256;
 
 pub(crate) fn no_space() -> Error {
@@ -20,25 +19,25 @@ pub(crate) fn no_space() -> Error {
     Error::new(Kind::Os(libc::ENOSPC), text)
 }
 
-/// What all of them take together.
+/// The bytes that all texts take together.
 #[derive(Default)]
-pub(crate) struct Budget(AtomicUsize);
+pub(crate) struct WriteBudget(AtomicUsize);
 
-/// What one of them takes; given back when it is dropped.
-pub(crate) struct Share {
-    budget: Arc<Budget>,
+/// The bytes that one text takes; given back when this is dropped.
+pub(crate) struct WriteShare {
+    budget: Arc<WriteBudget>,
     bytes: usize,
     is_spec: bool,
 }
 
-impl Share {
+impl WriteShare {
     /// For a temporary file.
-    pub(crate) fn of(budget: &Arc<Budget>) -> Share {
-        Share { budget: budget.clone(), bytes: 0, is_spec: false }
+    pub(crate) fn of(budget: &Arc<WriteBudget>) -> WriteShare {
+        WriteShare { budget: budget.clone(), bytes: 0, is_spec: false }
     }
 
-    pub(crate) fn of_spec(budget: &Arc<Budget>) -> Share {
-        Share { budget: budget.clone(), bytes: 0, is_spec: true }
+    pub(crate) fn of_spec(budget: &Arc<WriteBudget>) -> WriteShare {
+        WriteShare { budget: budget.clone(), bytes: 0, is_spec: true }
     }
 
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<()> {
@@ -54,7 +53,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for WriteShare {
     fn drop(&mut self) {
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -66,10 +65,10 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let budget = Arc::new(Budget::default());
-        let mut one = Share::of(&budget);
+        let budget = Arc::new(WriteBudget::default());
+        let mut one = WriteShare::of(&budget);
         one.resize(MAX_BYTES - 1).unwrap();
-        let mut other = Share::of(&budget);
+        let mut other = WriteShare::of(&budget);
         assert_eq!(other.resize(2).unwrap_err().errno(), libc::ENOSPC);
         assert!(other.resize(usize::MAX).is_err());
         other.resize(1).unwrap();
@@ -81,13 +80,13 @@ mod tests {
 
     #[test]
     fn a_small_spec_gets_in_when_others_write_much() {
-        let budget = Arc::new(Budget::default());
-        let mut hoarders: Vec<Share> = (0..100).map(|_| Share::of_spec(&budget)).collect();
+        let budget = Arc::new(WriteBudget::default());
+        let mut hoarders: Vec<WriteShare> = (0..100).map(|_| WriteShare::of_spec(&budget)).collect();
         let taken = hoarders.iter_mut().filter_map(|share| share.resize(1 << 20).ok()).count();
         assert_eq!(taken, MAX_BYTES >> 20);
-        let mut small = Share::of_spec(&budget);
+        let mut small = WriteShare::of_spec(&budget);
         small.resize(SMALL).unwrap();
-        assert!(small.resize(SMALL + 1).is_err() && Share::of(&budget).resize(1).is_err());
+        assert!(small.resize(SMALL + 1).is_err() && WriteShare::of(&budget).resize(1).is_err());
         small.resize(SMALL - 1).unwrap();
         drop(hoarders);
         small.resize(1 << 20).unwrap();

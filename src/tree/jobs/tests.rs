@@ -10,19 +10,19 @@ use crate::store::clock::SystemClock;
 const SPEC: &str = r#"{"title":"t","type":"Contact","run":{"every":"day","at":"02:00"}}"#;
 const OTHER: &str = r#"{"title":"other","type":"Contact","run":{"every":"day","at":"03:00"}}"#;
 
-fn jobs() -> (tempfile::TempDir, Jobs) {
+fn jobs() -> (tempfile::TempDir, JobFiles) {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Managed::init(&dir.path().join("s")).unwrap());
-    (dir, Jobs::new(store, SystemClock::shared()))
+    (dir, JobFiles::new(store, SystemClock::shared()))
 }
 
-fn names(jobs: &Jobs) -> Vec<String> {
+fn names(jobs: &JobFiles) -> Vec<String> {
     let names = jobs.list().unwrap().into_iter().map(|entry| entry.name);
     names.filter(|name| name != "new" && name != "errors").collect()
 }
 
 /// Creates or overwrites a file.
-fn save(jobs: &Jobs, file: &str, text: &str) -> Result<()> {
+fn save(jobs: &JobFiles, file: &str, text: &str) -> Result<()> {
     let entry = jobs.create(file, false)?;
     let writing = jobs.open(&entry, true, true, false)?;
     let done = jobs.write(&writing, 0, text.as_bytes()).and_then(|_| jobs.flush(&writing)).map(drop);
@@ -30,13 +30,13 @@ fn save(jobs: &Jobs, file: &str, text: &str) -> Result<()> {
     done
 }
 
-fn text(jobs: &Jobs, file: &str) -> Option<String> {
+fn text(jobs: &JobFiles, file: &str) -> Option<String> {
     let entry = jobs.find(file).unwrap()?;
     Some(String::from_utf8(jobs.text(&entry).unwrap()).unwrap())
 }
 
 /// Defines the job `a` with something already exported.
-fn with_a_mark(jobs: &Jobs) {
+fn with_a_mark(jobs: &JobFiles) {
     save(jobs, "a.json", SPEC).unwrap();
     let run = jobs.store.catalogue.runs().unwrap().remove(0);
     let now = SystemTime::now();
@@ -47,11 +47,11 @@ fn with_a_mark(jobs: &Jobs) {
     assert_eq!(mark(jobs, "a"), Some("mark".into()));
 }
 
-fn mark(jobs: &Jobs, job: &str) -> Option<String> {
+fn mark(jobs: &JobFiles, job: &str) -> Option<String> {
     jobs.store.catalogue.job(job).unwrap()?.mark
 }
 
-fn scheduled(jobs: &Jobs) -> Vec<Timestamp> {
+fn scheduled(jobs: &JobFiles) -> Vec<Timestamp> {
     let runs = jobs.store.catalogue.runs_that_are(Status::Scheduled).unwrap();
     runs.into_iter().map(|run| Timestamp::try_from(run.scheduled.unwrap()).unwrap()).collect()
 }
@@ -115,7 +115,7 @@ fn a_remount_forgets_backups() {
     let (_dir, jobs) = jobs();
     with_a_mark(&jobs);
     jobs.rename("a.json", "a.json~", false).unwrap();
-    let again = Jobs::new(jobs.store.clone(), SystemClock::shared());
+    let again = JobFiles::new(jobs.store.clone(), SystemClock::shared());
     assert_eq!((names(&again), mark(&again, "a")), (vec!["a.json".into()], Some("mark".into())));
 }
 
@@ -150,7 +150,7 @@ fn a_job_that_is_being_written_is_there_and_goes_if_it_comes_to_nothing() {
     jobs.write(&writing, 0, b"{").unwrap();
     let found = jobs.find("a.json").unwrap().unwrap();
     assert_eq!((found.ino(), jobs.size_and_mtime(&found).unwrap().0), (entry.ino(), 1));
-    assert!(matches!(jobs.by_ino(entry.ino()).unwrap(), Some(Entry::Draft(_))));
+    assert!(matches!(jobs.by_ino(entry.ino()).unwrap(), Some(JobsEntry::Draft(_))));
     assert_eq!(
         (names(&jobs), jobs.create("a.json", true).err().unwrap().errno()),
         (vec!["a.json".into()], libc::EEXIST)
@@ -326,7 +326,7 @@ proptest! {
             let defined = jobs.store.catalogue.jobs().unwrap();
             prop_assert_eq!(scheduled(&jobs).len(), defined.len());
             for job in defined {
-                let parked = jobs.state().parked.contains_key(&job.name);
+                let parked = jobs.known().parked.contains_key(&job.name);
                 prop_assert!(parked != model.contains_key(&names::file_of(&job.name)), "{}", job.name);
             }
         }

@@ -1,8 +1,8 @@
 //! Which rows are inside a timeframe, however their dates are spelled.
 //!
-//! A source looks at every value of the column first: one that is not understood fails the export, wherever it stands,
-//! for it might be inside. Where all have one spelling that sorts as text, the bounds are such texts, and an index on
-//! the column leads to the rows; elsewhere every value is read.
+//! A source first looks at every value of the column: one that is not understood fails the export, wherever it is,
+//! because it might be inside. If all have one spelling that sorts as text, the bounds are texts of that spelling, and
+//! an index on the column leads to the rows; otherwise every value is read.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -22,7 +22,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// `None` if there is no bound.
+    /// Returns the bounds; `None` if there are none.
     pub fn of(timeframe: &Timeframe) -> Option<Bounds> {
         let Timeframe::Between { start, end } = timeframe else { return None };
         let utc = |bound: &Timestamp| Offset::UTC.to_datetime(*bound);
@@ -30,7 +30,7 @@ impl Bounds {
         (start.is_some() || end.is_some()).then_some(bounds)
     }
 
-    /// A row without a date is in no timeframe that has a bound.
+    /// Returns true if a date is inside. A row without a date is in no timeframe that has a bound.
     pub fn contain(&self, date: Value<'_>) -> bool {
         let at = read(date).ok().flatten();
         at.is_some_and(|(at, _)| {
@@ -46,7 +46,7 @@ pub(crate) struct Texts {
     pub(crate) end: Option<String>,
 }
 
-/// All dates of a column, looked at one by one.
+/// Looks at all dates of a column, one by one.
 pub struct Survey<'a> {
     table: &'a str,
     column: &'a str,
@@ -54,7 +54,7 @@ pub struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// The names are the source's own.
+    /// `table` and `column` are spelled as in the source.
     pub fn new(table: &'a str, column: &'a str) -> Survey<'a> {
         Survey { table, column, form: None }
     }
@@ -63,7 +63,7 @@ impl<'a> Survey<'a> {
         let own = match read(date) {
             Ok(Some((_, own))) => own,
             Ok(None) if date == Value::Null => return Ok(()),
-            // As text it would be before every date.
+            // As text, an empty value would come before every date.
             Ok(None) => Form::Other,
             Err(()) => return Err(self.not_understood(date)),
         };
@@ -71,7 +71,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Returns the bounds as texts, if all dates can be compared so.
+    /// Returns the bounds as texts, if all dates can be compared as text.
     pub(crate) fn texts(&self, bounds: &Bounds) -> Option<Texts> {
         let form = self.form.unwrap_or(Form::Date);
         let text = |at: Option<DateTime>| at.map(|at| form.bound(at).ok_or(())).transpose().ok();

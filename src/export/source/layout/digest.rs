@@ -1,19 +1,19 @@
-//! What makes a row another one than that which was exported: a hash of it, and the sum of many.
+//! Tells whether rows are those that were exported: by a hash of each, and the sum of many.
 //!
-//! A row's hash is of its id, its date and its media type. An id may be given again to another row: that has another
-//! date. Where the date is not exact (none, a day, a full minute), the row's columns are in the hash, too: the length of
-//! each, and of short ones the value. So are all those of what belongs to a row, an attachment or an attribute, whose
-//! hash is added to that of its row: one that comes later, or is replaced, is seen.
+//! A row's hash is of its id, its date and its media type. An id may be used again for another row, which then has
+//! another date. If the date is not exact (none, a day, a full minute), the hash also has the row's columns: the length
+//! of each, and the value if it is short. The same goes for all columns of an attachment or attribute, whose hash is
+//! added to that of its row: so one that is added later, or replaced, is noticed.
 //!
 //! Marks that stores have kept hold such sums: the bytes that are hashed stay as they are.
 
 use super::instant;
 use crate::export::source::row::Value;
 
-/// Of a value of more bytes only the length counts.
+/// Of a value of more bytes than this only the length is hashed.
 pub const SHORT: usize = 256;
 
-/// Of rows in any order: their number, and the sum of the hashes of them and of what belongs to them.
+/// The number of rows, in any order, and the sum of the hashes of them and of what belongs to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Digest {
     pub(crate) rows: u64,
@@ -34,26 +34,27 @@ impl Digest {
     }
 }
 
-/// What is hashed of a row.
+/// The bytes of a row that are hashed.
 #[derive(Default)]
 pub struct Fingerprint(Vec<u8>);
 
 impl Fingerprint {
-    /// Begins that of a row. Where the date is not exact, its columns have to follow.
+    /// Begins the fingerprint of a row. If the date is not exact, its columns have to follow.
     pub fn begin_row(&mut self, id: Value<'_>, date: Value<'_>, media_type: Value<'_>) {
         self.0.clear();
         self.0.push(b'r');
         [id, date, media_type].into_iter().for_each(|value| self.append(value));
     }
 
-    /// Begins that of what belongs to a row. Its columns have to follow.
+    /// Begins the fingerprint of an attachment or attribute. Its columns have to follow.
     pub fn begin_child(&mut self) {
         self.0.clear();
         self.0.push(b'c');
     }
 
-    /// Adds a column by its name in lower case, with its length in bytes, and its value if that is [`SHORT`] or else NULL.
-    /// A column that is added later, and NULL, changes nothing.
+    /// Adds a column: its name in lower case, its length in bytes, and its value or, if that is longer than [`SHORT`],
+    /// NULL. A NULL, whose length is NULL, adds nothing: a column that is added to the table later changes no hash
+    /// until it has values.
     pub fn column(&mut self, name: &str, length: Value<'_>, value: Value<'_>) {
         if length != Value::Null {
             self.append(Value::Text(name.as_bytes()));
@@ -62,7 +63,7 @@ impl Fingerprint {
         }
     }
 
-    /// No two sequences of values give the same bytes.
+    /// Appends a value so that no two sequences of values give the same bytes.
     fn append(&mut self, value: Value<'_>) {
         let bytes = &mut self.0;
         let mut sized = |tag, text: &[u8]| {
@@ -81,7 +82,7 @@ impl Fingerprint {
                 bytes.push(b'2');
                 bytes.extend_from_slice(&number.to_bits().to_le_bytes());
             }
-            // Of a wide one only the length is given.
+            // Of a wide value only the length is hashed.
             Value::Null | Value::Wide(_) => bytes.push(b'0'),
         }
     }
@@ -93,7 +94,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns true for a date that hardly two rows share: it has seconds, and perhaps their fractions.
+/// Returns true for a date that hardly two rows share: one with seconds, or fractions of them.
 pub fn is_exact(date: Value<'_>) -> bool {
     let at = instant::read(date).ok().flatten();
     at.is_some_and(|(at, _)| at.second() != 0 || at.subsec_nanosecond() != 0)

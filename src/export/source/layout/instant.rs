@@ -1,17 +1,18 @@
 //! Instants as columns spell them.
 //!
 //! ```text
-//! 2026-01-15 10:30:00.250         no zone: UTC; any number of digits after the seconds, or no seconds, or the date alone
+//! 2026-01-15 10:30:00.250         no zone: UTC; any number of digits after the seconds, or no seconds, or only a date
 //! 2026-01-15T10:30:00.25Z         T or a blank; Z, UTC, +02:00, +0200, +02, perhaps a zone's name behind the offset
 //! 20260115T103000Z                the same without - and :
 //! 1768473000                      since 1970: seconds, milliseconds, microseconds or nanoseconds, as a number or a text
 //! 2461056.06                      a Julian day
 //! ```
 //!
-//! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the others,
-//! a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and spellings in
-//! use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM, and YYMMDDHHMM
-//! from 2022 on are refused, and what begins with the digits of a year of 2000 to 2039 but is neither of the above. NULL, an empty text and MySQL's `0000-00-00` are no date.
+//! Numbers are told by their size: what is counted since 1970 must lie in 2000 to 2039 in seconds, to 2099 in the
+//! others, a Julian day between 1900 and 2200. So no number has two of these meanings, nor that of other counts and
+//! spellings in use: .NET's ticks, FILETIME, what is counted from 1601, 1900, 1904 or (until 2030) 2001, YYYYMMDDHHMM,
+//! and YYMMDDHHMM from 2022 on are refused, and what begins with the digits of a year of 2000 to 2039 but is neither of
+//! the above. NULL, an empty text and MySQL's `0000-00-00` are no date.
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
@@ -19,12 +20,12 @@ use jiff::tz::Offset;
 
 use crate::export::source::row::Value;
 
-/// What is right where a value is not understood.
+/// What errors say would be right, for a value that is not understood.
 pub(crate) const RIGHT: &str = "it should be YYYY-MM-DD HH:MM:SS.fff in UTC, ISO 8601 with Z or an offset, or seconds \
                          (of 2000 to 2039), milliseconds or microseconds (of 2000 to 2099) since 1970 that do not begin as a year of 2000 \
                          to 2039 does";
 
-/// How a value is spelled: whether others can be compared with it as text.
+/// How a value is spelled, which decides whether values can be compared as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The date alone, which goes with any local form.
@@ -38,7 +39,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Returns the form of a column that has both.
+    /// Returns the form of a column that has values of both forms.
     pub(crate) fn and(self, other: Form) -> Form {
         match (self, other) {
             (a, b) if a == b => a,
@@ -101,7 +102,7 @@ fn is_zero_date(text: &[u8]) -> bool {
 
 /// Reads what is counted since 1970, in the unit that its size tells, and `billionths` of one unit more.
 fn number_of(number: i128, billionths: i128) -> Option<DateTime> {
-    /// How many of a unit make a second, and the seconds that it counts to: 2040-01-01 and 2100-01-01.
+    /// How many of a unit make a second, and up to which second it counts: 2040-01-01 or 2100-01-01.
     const UNITS: [(i128, i128); 4] = [
         (1, 2_208_988_800),
         (1_000, 4_102_444_800),
@@ -126,7 +127,7 @@ fn number_of(number: i128, billionths: i128) -> Option<DateTime> {
     jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(|at| Offset::UTC.to_datetime(at))
 }
 
-/// A Julian day, to the millisecond, as SQLite has it.
+/// Reads a Julian day, to the millisecond, as SQLite does.
 fn julian(day: i128, billionths: i128) -> Option<DateTime> {
     /// 1900-01-01 12:00 and 2200-01-01 12:00.
     const DAYS: std::ops::Range<i128> = 2_415_021..2_524_594;
@@ -141,7 +142,7 @@ fn julian(day: i128, billionths: i128) -> Option<DateTime> {
     Some(Offset::UTC.to_datetime(at))
 }
 
-/// `YYYYMMDD` or `YYYYMMDDHHMMSS` as a number: no number of seconds or milliseconds that is read as such.
+/// Reads `YYYYMMDD` or `YYYYMMDDHHMMSS` as a number. None of these numbers is also one of seconds or milliseconds.
 fn compact(number: i128, billionths: i128) -> Option<DateTime> {
     let (date, time) = match number {
         19_000_101..=21_991_231 => (number, 0),
@@ -155,7 +156,7 @@ fn compact(number: i128, billionths: i128) -> Option<DateTime> {
     DateTime::new(year, month, day, hour, minute, second, i32::try_from(billionths).ok()?).ok()
 }
 
-/// A number with a fraction has about a microsecond's precision: that is what it is rounded to.
+/// Reads a number with a fraction, which is precise to about a microsecond: it is rounded to that.
 fn real(number: f64) -> Option<DateTime> {
     if !(0.0..1e19).contains(&number) {
         return None;
@@ -166,10 +167,10 @@ fn real(number: f64) -> Option<DateTime> {
     at.round(jiff::Unit::Microsecond).ok()
 }
 
-/// What has been read of a text, and the rest.
-struct Cursor<'a>(&'a [u8]);
+/// The rest of a text that has not been read yet.
+struct Unread<'a>(&'a [u8]);
 
-impl Cursor<'_> {
+impl Unread<'_> {
     fn digits(&mut self, count: usize) -> Option<i16> {
         let (head, tail) = self.0.split_at_checked(count)?;
         let number = head.iter().try_fold(0, |n: i16, b| Some(n * 10 + i16::from(digit(*b)?)))?;
@@ -203,7 +204,7 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 fn text(text: &[u8]) -> Option<(DateTime, Form)> {
-    let mut rest = Cursor(text);
+    let mut rest = Unread(text);
     if let Some(number) = decimal(text) {
         return number_of(number.0, number.1).map(|at| (at, Form::Other));
     }
@@ -256,7 +257,7 @@ fn text(text: &[u8]) -> Option<(DateTime, Form)> {
         return Some((local, Form::Zulu(separator, digits)));
     }
     let east = offset(rest.0)?;
-    // Both ends of time are as far as it goes.
+    // Beyond the ends of time the instant is the end.
     let utc = local.saturating_sub(SignedDuration::from_secs(east));
     Some((utc, Form::Other))
 }
@@ -270,7 +271,7 @@ fn decimal(text: &[u8]) -> Option<(i128, i128)> {
     }
     let number = whole.iter().fold(0, |n: i128, b| n * 10 + i128::from(b - b'0'));
     let Some(fraction) = fraction.strip_prefix(b".") else { return Some((number, 0)) };
-    let mut rest = Cursor(fraction);
+    let mut rest = Unread(fraction);
     let (count, billionths) = rest.fraction();
     (count > 0 && rest.0.is_empty()).then_some((number, billionths.into()))
 }
@@ -286,7 +287,7 @@ fn offset(zone: &[u8]) -> Option<i64> {
     if [&b"Z"[..], b"z", b"UTC", b"GMT"].contains(&zone) {
         return Some(0);
     }
-    let mut rest = Cursor(zone);
+    let mut rest = Unread(zone);
     let sign = match rest.take(b"+-")? {
         b'-' => -1,
         _ => 1,

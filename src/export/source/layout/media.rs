@@ -1,17 +1,17 @@
-//! Media types that are asked for and do not occur: a misspelt one exports less than was meant.
+//! Warns of media types that are asked for and do not occur: a misspelt one would export less than was meant.
 
 use std::collections::BTreeSet;
 
 use crate::export::refusal::shown;
 use crate::export::source::row::Value;
 
-/// A longer value is no media type that anybody spells: it is not looked at.
+/// A longer value is not looked at: nobody asks for such a media type.
 pub(crate) const MAX_BYTES: usize = 4 << 10;
-/// So many different ones are looked at, and so many are named.
+/// Different media types that are collected, and those that are named, at most.
 const LOOKED_AT: usize = 1_000;
 const NAMED: usize = 20;
 
-/// What is asked for and has not been met yet.
+/// The media types that are asked for and have not been met yet.
 pub struct Media {
     table: String,
     column: String,
@@ -19,21 +19,21 @@ pub struct Media {
 }
 
 impl Media {
-    /// The names are the source's own.
+    /// `table` and `column` are spelled as in the source.
     pub fn new(table: &str, column: &str, mut asked: Vec<String>) -> Media {
         asked.sort();
         asked.dedup();
         Media { table: table.to_owned(), column: column.to_owned(), missing: asked }
     }
 
-    /// Takes note of what an exported row has.
+    /// Notes the media type of an exported row.
     pub fn meet(&mut self, value: Value<'_>) {
         if !self.missing.is_empty() {
             self.missing.retain(|asked| !is(value, asked));
         }
     }
 
-    /// Returns what is to be looked for in the whole table, if anything: what no exported row had.
+    /// Returns a survey of the whole table for the media types that no exported row had; `None` if there are none.
     pub fn survey(&self) -> Option<Survey<'_>> {
         let missing: Vec<&str> =
             self.missing.iter().map(String::as_str).filter(|asked| asked.len() <= MAX_BYTES).collect();
@@ -50,14 +50,15 @@ impl Media {
 pub struct Survey<'a> {
     media: &'a Media,
     missing: Vec<&'a str>,
-    /// As they are shown: what is held does not grow with their length.
+    /// Shortened as they are shown, so that memory does not grow with their length.
     found: BTreeSet<String>,
-    /// Many rows after another have the same.
+    /// The last value: many rows in a row have the same.
     last: Vec<u8>,
 }
 
 impl Survey<'_> {
-    /// Takes a value, and returns true if there is nothing left to look for. One of more than [`MAX_BYTES`] may be left out.
+    /// Takes a value; returns true if there is nothing left to look for. A value of more than [`MAX_BYTES`] may be left
+    /// out.
     pub fn look(&mut self, value: Value<'_>) -> bool {
         let number;
         let text = match value {
@@ -79,7 +80,7 @@ impl Survey<'_> {
         self.missing.is_empty()
     }
 
-    /// Returns what is to be said when all values have been looked at.
+    /// Returns the warning, when all values have been looked at.
     pub fn warning(self) -> String {
         let list =
             |texts: &[&str]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");

@@ -1,22 +1,23 @@
-//! What `since_last_run` promises: every row that the runs before have not had, and a word where one may come twice.
+//! What `since_last_run` promises: every row that earlier runs have not exported, and a warning if one may be exported
+//! twice.
 //!
 //! How a source proves what it has exported is its own affair: a [`Mark`](crate::export::source::selection::Mark) is
-//! opaque. What a proof is worth for another question, and what the user is told, is the same for all.
+//! opaque. Whether the proof covers what is asked for now, and what the user is told, is the same for all sources.
 
 /// What is asked of a table, or was asked of it when a mark was made.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// In any case.
+    /// Compared without regard to case.
     pub table: &'a str,
     /// `None` is all.
     pub media_types: Option<&'a [String]>,
 }
 
-/// What is said of a mark that cannot be read.
+/// The reason given for a mark that cannot be read.
 pub const NO_PROOF: &str = "the last run has left no proof of what it exported, as those of older versions";
 
 impl Asked<'_> {
-    /// Says why what was exported `before` does not contain all that is asked for now.
+    /// Fails with the reason if what was exported `before` does not cover all that is asked for now.
     pub fn check_covered(&self, before: Asked<'_>) -> Result<(), String> {
         if !before.table.eq_ignore_ascii_case(self.table) {
             return Err(format!("the last run exported from the table {}", before.table));
@@ -30,12 +31,12 @@ impl Asked<'_> {
     }
 }
 
-/// What is said where a mark proves nothing.
+/// Returns the warning for a mark that proves nothing.
 pub fn everything_again(why: &str) -> String {
     format!("since_last_run: everything is exported again: {why}")
 }
 
-/// What is said where rows are exported of which it is not proved that they were not before.
+/// Returns the warning for rows that may have been exported before.
 pub(crate) fn perhaps_again(rows: u64, table: &str) -> String {
     format!(
         "since_last_run: up to {rows} rows of {table} may have been exported before: since the last run some were \

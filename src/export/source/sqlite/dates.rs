@@ -1,14 +1,14 @@
 //! The condition that a row is inside a timeframe.
 //!
-//! One pass over the column, along an index that has it where there is one, finds out how dates are spelled.
+//! One pass over the column, along an index if one has it, finds out how dates are spelled.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value as SqlValue;
 
-use super::open::{Sqlite, value};
+use super::open::{SqliteResult, value};
 use super::plan::{Filter, quoted};
-use super::schema::Table;
+use super::schema::TableSchema;
 use crate::error::Result;
 use crate::export::source::layout::dates::{Bounds, Survey};
 use crate::export::source::selection::Timeframe;
@@ -19,7 +19,7 @@ const IS_INSIDE: &str = "cddsfs_is_inside";
 /// Restricts a filter to a timeframe, if it has a bound.
 pub(crate) fn restrict(
     connection: &Connection,
-    table: &Table,
+    table: &TableSchema,
     date: &str,
     timeframe: &Timeframe,
     filter: &mut Filter,
@@ -47,7 +47,7 @@ pub(crate) fn restrict(
     Ok(())
 }
 
-fn survey<'a>(connection: &Connection, table: &'a Table, date: &'a str) -> Result<Survey<'a>> {
+fn survey<'a>(connection: &Connection, table: &'a TableSchema, date: &'a str) -> Result<Survey<'a>> {
     let sql = format!("SELECT {} FROM {}", quoted(date), quoted(&table.name));
     let mut statement = connection.prepare(&sql).sqlite()?;
     let mut rows = statement.raw_query();

@@ -1,27 +1,27 @@
 //! The digests of the segments of a table.
 //!
-//! That is one pass over the table, without the pages of wide values, and one along the walk to all that belongs to
-//! it, which needs no index but the one of the ids. Wide values that stand before short ones in their table are passed
-//! through, and so read from disk.
+//! This takes one pass over the table, without the pages of wide values, and one walk along all that belongs to it,
+//! which needs no other index than that of the ids. Wide values that come before short ones in a row are read from
+//! disk, since SQLite has to pass through them.
 
 use rusqlite::{Connection, Row};
 
-use super::open::{Sqlite, value};
+use super::open::{SqliteResult, value};
 use super::plan::{Child, Filter, Parent, Walk, check, quoted};
-use super::schema::Table;
+use super::schema::TableSchema;
 use crate::error::Result;
 use crate::export::source::layout::digest::{Digest, Fingerprint, SHORT, is_exact};
 
 /// The table that is asked about.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Marked<'a> {
+pub(crate) struct MarkedTable<'a> {
     pub(crate) parent: &'a Parent<'a>,
     /// What belongs to the rows.
     pub(crate) child: Option<&'a Child<'a>>,
     pub(crate) media_types: Option<&'a [String]>,
 }
 
-impl Marked<'_> {
+impl MarkedTable<'_> {
     /// Returns the digests of all segments that end there.
     pub(crate) fn digests(&self, connection: &Connection, ends: &[i64]) -> Result<Vec<Digest>> {
         let mut digests = vec![Digest::default(); ends.len()];
@@ -40,11 +40,11 @@ impl Marked<'_> {
     fn each_row(&self, connection: &Connection, each: &mut dyn FnMut(i64, &Fingerprint)) -> Result<()> {
         let Parent { table, id, date, media, .. } = *self.parent;
         let (name, rowid) = (quoted(&table.name), table.rowid.unwrap_or("rowid"));
-        // A row may get a media type that is asked for when others were exported.
+        // All rows, whatever their media type: a row may later get one that is asked for.
         let column = |name: Option<&str>| name.map_or_else(|| "NULL".to_owned(), quoted);
         let (id, date, media) = (quoted(id), column(date), column(media));
         let sql = format!("SELECT {rowid}, {id}, {date}, {media} FROM {name}");
-        let content = Content::of(table, &name);
+        let content = ShortColumns::of(table, &name);
         let whole = format!("SELECT {} FROM {name} WHERE {rowid} = ?1", content.selected);
         let mut whole = connection.prepare(&whole).sqlite()?;
         let mut statement = connection.prepare(&sql).sqlite()?;
@@ -73,7 +73,7 @@ impl Marked<'_> {
         each: &mut dyn FnMut(i64, &Fingerprint),
     ) -> Result<()> {
         let parent = Parent { group: None, date: None, media: None, ..*self.parent };
-        let content = Content::of(child.table, "c");
+        let content = ShortColumns::of(child.table, "c");
         let columns = format!("p.{}, {}", parent.table.rowid.unwrap_or("rowid"), content.selected);
         let sql = Walk::of_children(&parent, child, &Filter::default()).select(&columns);
         check(connection, &sql)?;
@@ -89,14 +89,14 @@ impl Marked<'_> {
     }
 }
 
-/// All columns of a table: of each its length, and its value if it is short.
-struct Content {
+/// The columns of a table as SQL: of each its length, and its value if that is short.
+struct ShortColumns {
     names: Vec<String>,
     selected: String,
 }
 
-impl Content {
-    fn of(table: &Table, alias: &str) -> Content {
+impl ShortColumns {
+    fn of(table: &TableSchema, alias: &str) -> ShortColumns {
         let select = |name: &String| {
             let column = format!("{alias}.{}", quoted(name));
             let length = format!("octet_length({column})");
@@ -104,7 +104,7 @@ impl Content {
         };
         let selected: Vec<String> = table.columns.iter().map(select).collect();
         let names = table.columns.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Content { names, selected: selected.join(", ") }
+        ShortColumns { names, selected: selected.join(", ") }
     }
 
     fn append(&self, print: &mut Fingerprint, row: &Row<'_>, first: usize) -> Result<()> {

@@ -1,19 +1,18 @@
-//! How long the values may be by which rows are found. To follow an index, SQLite takes whole keys into memory, however
-//! long they are.
+//! Limits for the length of values by which rows are found. To follow an index, SQLite takes whole keys into memory,
+//! however long they are.
 
 use rusqlite::Connection;
 
-use super::open::{Sqlite, WIDE, WIDEST};
+use super::open::{SqliteResult, WIDE, WIDEST};
 use super::plan::{Child, Parent, quoted};
-use super::schema::{Index, Part, Table};
+use super::schema::{IndexPart, IndexSchema, TableSchema};
 use crate::error::{Error, Kind, Result};
 use crate::export::source::selection::Timeframe;
 
-/// Bytes of a value that stands in the key of an index, in the database's encoding.
+/// Bytes of a value in the key of an index, in the database's encoding.
 const LONGEST: i32 = 64 << 10;
 
-/// Refuses longer values in the indexes that an export follows. That is a pass over each of them, and not over the
-/// tables.
+/// Refuses longer values in the indexes that an export follows. This takes a pass over each index, not over the tables.
 pub(crate) fn check(
     connection: &Connection,
     parent: &Parent<'_>,
@@ -21,7 +20,7 @@ pub(crate) fn check(
     timeframe: &Timeframe,
 ) -> Result<()> {
     let mut columns: Vec<&str> = parent.group.into_iter().chain(parent.date).collect();
-    // By their ids the parents of children are found, and the rows that a mark names.
+    // Parents of children, and the rows that a mark names, are found by their ids.
     if child.is_some() || matches!(timeframe, Timeframe::Since(_)) {
         columns.push(parent.id);
     }
@@ -29,14 +28,15 @@ pub(crate) fn check(
     child.map_or(Ok(()), |child| check_led_by(connection, child.table, &[child.parent]))
 }
 
-fn check_led_by(connection: &Connection, table: &Table, columns: &[&str]) -> Result<()> {
-    let is_led = |index: &&Index| columns.iter().any(|column| index.begins_with(column));
+fn check_led_by(connection: &Connection, table: &TableSchema, columns: &[&str]) -> Result<()> {
+    let is_led = |index: &&IndexSchema| columns.iter().any(|column| index.begins_with(column));
     for index in table.indexes().iter().filter(is_led) {
         let by_index = format!("{} INDEXED BY {}", quoted(&table.name), quoted(&index.name));
-        // The index that is a table WITHOUT ROWID has all of its columns.
+        // The index that makes up a table WITHOUT ROWID has all of its columns.
         let from = if index.is_table(table) { quoted(&table.name) } else { by_index };
-        let names =
-            |parts: &[Part]| -> Vec<String> { parts.iter().filter_map(|part| part.column.clone()).collect() };
+        let names = |parts: &[IndexPart]| -> Vec<String> {
+            parts.iter().filter_map(|part| part.column.clone()).collect()
+        };
         let (key, rest) = index.parts.split_at(index.key().len());
         refuse_longer(connection, table, &from, &names(key), LONGEST)?;
         if index.is_table(table) {
@@ -46,7 +46,8 @@ fn check_led_by(connection: &Connection, table: &Table, columns: &[&str]) -> Res
     Ok(())
 }
 
-/// Says which of the columns that rows are looked for by has a value that SQLite refused to read, if one has.
+/// Turns SQLite's refusal to read a value into an error that names the column, if it is one that rows are looked for
+/// by.
 pub(crate) fn named(
     error: Error,
     connection: &Connection,
@@ -58,7 +59,7 @@ pub(crate) fn named(
     }
     let own = [Some(parent.id), parent.group, parent.date, parent.media];
     let own: Vec<String> = own.into_iter().flatten().map(str::to_owned).collect();
-    let look = |table: &Table, columns: &[String]| {
+    let look = |table: &TableSchema, columns: &[String]| {
         refuse_longer(connection, table, &quoted(&table.name), columns, WIDE)
     };
     let found = look(parent.table, &own)
@@ -68,7 +69,7 @@ pub(crate) fn named(
 
 fn refuse_longer(
     connection: &Connection,
-    table: &Table,
+    table: &TableSchema,
     from: &str,
     columns: &[String],
     most: i32,
@@ -78,7 +79,7 @@ fn refuse_longer(
     }
     let is_longer = |column: &String| format!("octet_length({}) > {most}", quoted(column));
     let longer: Vec<String> = columns.iter().map(is_longer).collect();
-    // One column after the other only when there is something to be named.
+    // Columns are tried one by one only if one of them is to be named.
     let any = |condition: &str| {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {from} WHERE {condition})");
         connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).sqlite()

@@ -1,42 +1,42 @@
 //! What a job has exported, and how the next run proves it: no row is taken for exported that was not.
 //!
-//! Rowids tell nothing by themselves. That of the last row is given again when it is deleted, REPLACE moves a row,
-//! an application may choose them, VACUUM numbers them anew, and the file may be another one. So a mark has a digest:
-//! the table is cut into segments by rowid, and of each it keeps how many rows there were, and the sum of the hashes of
-//! them and of what belongs to them (`digest.rs` says what it costs, that of the layout of what). A segment with the same sum holds
-//! what was exported; every other one, and all that lies above them, is exported. Where a row was deleted or has got
-//! an attachment, the others of its segment are exported twice, which is said.
+//! Rowids prove nothing by themselves. That of the last row is used again when it is deleted, REPLACE moves a row, an
+//! application may choose them, VACUUM numbers them anew, and the file may be another one. So a mark has a digest: the
+//! table is cut into segments by rowid, and for each the mark keeps how many rows there were, and the sum of the hashes
+//! of them and of what belongs to them (`digest.rs` says what that costs, `layout/digest.rs` what is hashed). A segment
+//! with the same sum holds what was exported; every other segment, and all rows above the last, are exported. Where a
+//! row was deleted or has got an attachment, the other rows of its segment are exported twice, and a warning says so.
 //!
 //! ```json
 //! {"version":3,"table":"interaction","media_types":["chat"],
 //!  "segments":[[5000,"0002AB00000000A1",5000,"9f86d081884c7d659a2feaa0c55ad015"]]}
 //! ```
 //!
-//! Where a segment ends is found by the row that was its last; if that is wrong, more is exported, never less.
+//! The end of a segment is found by the row that was its last; if that is wrong, more is exported, never less.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::digest::Marked;
-use super::open::Sqlite;
+use super::digest::MarkedTable;
+use super::open::SqliteResult;
 use super::plan::{Parent, Ranges, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::export::source::layout::digest::Digest;
 use crate::export::source::layout::since::{Asked, NO_PROOF, everything_again, perhaps_again};
 use crate::export::source::selection::Mark;
 
-/// What 0.1.0 wrote has no version; neither that nor version 2 proves anything.
+/// Marks of 0.1.0 have no version; neither they nor those of version 2 prove anything.
 const VERSION: u32 = 3;
 /// Number of segments that a table is cut into at first.
 const PIECES: i128 = 256;
-/// Above so many, neighbours become one.
+/// With more segments than this, neighbours are merged.
 const MAX_SEGMENTS: usize = 512;
 
 /// What a job exports since its last run.
 #[derive(Debug)]
 pub(crate) struct Since {
     pub(crate) ranges: Ranges,
-    /// For the next run.
+    /// The mark for the next run.
     pub(crate) mark: Option<Mark>,
     /// Why some rows may be exported again.
     pub(crate) warning: Option<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Since {
 struct Proof {
     version: u32,
     table: String,
-    /// What was exported of these rows.
+    /// The media types that were exported of these rows.
     media_types: Option<Vec<String>>,
     segments: Vec<Segment>,
 }
@@ -56,14 +56,14 @@ struct Proof {
 struct Segment(i64, Option<String>, u64, String);
 
 impl Segment {
-    /// `None` if it is not one that was written here.
+    /// Returns the digest; `None` if it was not written by cddsfs.
     fn digest(&self) -> Option<Digest> {
         Some(Digest { rows: self.2, sum: u128::from_str_radix(&self.3, 16).ok()? })
     }
 }
 
-impl Marked<'_> {
-    /// Finds out what has not been exported up to a mark.
+impl MarkedTable<'_> {
+    /// Finds out what has not been exported before, according to a mark.
     pub(crate) fn since(&self, connection: &Connection, old: Option<&Mark>) -> Result<Since> {
         let table = self.parent.table;
         let rowid = table.rowid.ok_or_else(|| {
@@ -131,8 +131,8 @@ impl Marked<'_> {
         Ok(proof)
     }
 
-    /// Returns the rowids at which segments end now, ascending: where the last row of each has gone to, or where it
-    /// would be if it were still there.
+    /// Returns the rowids at which segments end now, ascending: where the last row of each is now, or would be if it
+    /// were still there.
     fn ends(&self, connection: &Connection, segments: &[Segment]) -> Result<Vec<i64>> {
         let Parent { table, id: column, .. } = *self.parent;
         let (name, id) = (quoted(&table.name), quoted(column));
@@ -147,7 +147,8 @@ impl Marked<'_> {
             if now.is_none() && table.key(column).is_some() {
                 now = by_id.query_row([id], |row| row.get(0)).optional().sqlite()?;
             }
-            // VACUUM and reloading close gaps; what is above its old place has been inserted again.
+            // VACUUM and reloading close gaps, so rowids only become smaller; a row above its old place was inserted
+            // again.
             found.push(now.filter(|now| now <= before));
         }
         let shift = |(before, now): (&Segment, &Option<i64>)| now.map(|now| before.0.saturating_sub(now));
@@ -163,7 +164,7 @@ impl Marked<'_> {
         Ok(ends)
     }
 
-    /// Returns what the mark says of the segments: few enough, and none of them empty.
+    /// Returns the segments as the mark has them: not too many, and none of them empty.
     fn segments(&self, connection: &Connection, ends: &[i64], digests: &[Digest]) -> Result<Vec<Segment>> {
         let mut merged: Vec<(i64, Digest)> = Vec::with_capacity(ends.len());
         merged
@@ -183,7 +184,7 @@ impl Marked<'_> {
         );
         let mut last = connection.prepare(&sql).sqlite()?;
         let mut segment = |(end, digest): (i64, Digest)| {
-            // A text that is not UTF-8 is no id that could be found again.
+            // An id that is not UTF-8 could not be found again.
             let id =
                 |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_str().ok().map(str::to_owned)));
             let (end, id) = last.query_row([end], id).sqlite()?;
@@ -193,14 +194,14 @@ impl Marked<'_> {
     }
 }
 
-/// Cuts what lies above the last end, or all of it, into segments.
+/// Cuts the rows above the last end, or all rows, into segments.
 fn cut(ends: &mut Vec<i64>, first: i64, last: i64) {
-    // There is nothing below the first.
+    // There are no rows below the first.
     let below = i128::from(first) - 1;
     let base = ends.last().map_or(below, |&top| below.max(top.into()));
     let width = (i128::from(last) - i128::from(first)) / PIECES + 1;
     let step = usize::try_from(width).unwrap_or(usize::MAX);
-    // What is between two rowids is a rowid.
+    // What lies between two rowids fits into one.
     ends.extend((base + width..last.into()).step_by(step).filter_map(|end| i64::try_from(end).ok()));
     if base < last.into() {
         ends.push(last);

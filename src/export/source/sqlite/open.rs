@@ -14,12 +14,12 @@ use crate::export::source::row::Value;
 use crate::format::sqlite_uri::immutable;
 use crate::io::Cancel;
 
-/// How long a database that another program has locked is waited for.
+/// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A value of more bytes than this is never read into memory as a whole: SQLite refuses to.
 pub(crate) const WIDE: i32 = 256 << 10;
-/// But for one of a table that cannot be read in pieces, of which no more than this is held.
+/// Except for a value of a table that cannot be read in pieces, which may have this many bytes.
 pub(crate) const WIDEST: i32 = 16 << 20;
 
 /// Instructions of SQLite's machine between two looks at the cancel flag: some tens of microseconds.
@@ -40,12 +40,12 @@ const SETTINGS: &str = "
 
 /// Opens a database and begins the read transaction that lasts as long as the connection.
 pub(crate) fn open(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    // What begins with a slash is never taken for a URI.
+    // An absolute path is never taken for a URI.
     let path = path::absolute(path)?;
     if !fs::metadata(&path)?.is_file() {
         return Err(Error::new(Kind::Invalid, "not a file"));
     }
-    // Not by opening it: to close it would give up the locks that SQLite has on it in this process (POSIX locks).
+    // Not tried by opening it: closing it would give up the POSIX locks that SQLite has on it in this process.
     access(&path, AccessFlags::R_OK).map_err(std::io::Error::from)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match begin(Connection::open_with_flags(&path, flags), cancel) {
@@ -65,7 +65,7 @@ fn begin(opened: rusqlite::Result<Connection>, cancel: &Cancel) -> rusqlite::Res
     let cancel = cancel.clone();
     connection.progress_handler(STEPS, Some(move || cancel.is_cancelled()))?;
     connection.execute_batch(SETTINGS)?;
-    // The snapshot is that of the first read.
+    // The first read begins the snapshot.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     // Only now: the schema itself may be longer.
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, WIDE)?;
@@ -94,12 +94,12 @@ fn has_log(path: &Path) -> bool {
     })
 }
 
-/// Turns what SQLite says into what the user should know. SQLite's messages name columns and never hold their values.
-pub(crate) trait Sqlite<T> {
+/// Turns errors of SQLite into what the user should know. SQLite's messages name columns, but never contain values.
+pub(crate) trait SqliteResult<T> {
     fn sqlite(self) -> Result<T>;
 }
 
-impl<T> Sqlite<T> for rusqlite::Result<T> {
+impl<T> SqliteResult<T> for rusqlite::Result<T> {
     fn sqlite(self) -> Result<T> {
         self.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Error::new(Kind::Cancelled, "cancelled"),

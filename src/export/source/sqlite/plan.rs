@@ -5,22 +5,22 @@
 //! c   attachment, contactattribute  what belongs to them
 //! ```
 //!
-//! Every walk is fixed by INDEXED BY, NOT INDEXED and CROSS JOIN, whatever statistics the database has. None sorts, so
-//! that none needs memory in proportion to its rows; [`check`] makes sure of it.
+//! Every walk is fixed by INDEXED BY, NOT INDEXED and CROSS JOIN, whatever statistics the database has. No walk sorts,
+//! so none needs memory in proportion to its rows; [`check`] makes sure of that.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
-use super::open::Sqlite;
-use super::schema::{Key, Table};
+use super::open::SqliteResult;
+use super::schema::{RowKey, TableSchema};
 use crate::error::{Error, Kind, Result};
 use crate::export::source::layout::{Codes, Folder};
 
-/// What a selection is about.
+/// The table that a selection is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parent<'a> {
-    pub(crate) table: &'a Table,
+    pub(crate) table: &'a TableSchema,
     pub(crate) id: &'a str,
     /// The column with the entity type, which tells the folder.
     pub(crate) group: Option<&'a str>,
@@ -29,24 +29,24 @@ pub(crate) struct Parent<'a> {
     pub(crate) media: Option<&'a str>,
 }
 
-/// What belongs to it.
+/// The table of what belongs to the parents.
 #[derive(Debug)]
 pub(crate) struct Child<'a> {
-    pub(crate) table: &'a Table,
+    pub(crate) table: &'a TableSchema,
     /// The column with the parent's id.
     pub(crate) parent: &'a str,
     /// How a parent is found by it.
-    pub(crate) key: Key<'a>,
+    pub(crate) key: RowKey<'a>,
 }
 
-/// What every statement asks for, beside the entity type.
+/// The conditions of every statement, beside the entity type.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) conditions: Vec<String>,
     pub(crate) values: Vec<Value>,
-    /// There is a bound on the date.
+    /// True if there is a bound on the date.
     pub(crate) is_dated: bool,
-    /// Only the rows that these rowids are of.
+    /// Only rows with these rowids.
     pub(crate) ranges: Option<Ranges>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Ranges(pub Vec<(i64, i64)>);
 const IS_NEW: &str = "cddsfs_is_new";
 
 impl Ranges {
-    /// Makes one of those that touch each other.
+    /// Joins ranges that touch each other.
     pub(crate) fn joined(ranges: Vec<(i64, i64)>) -> Ranges {
         let mut joined: Vec<(i64, i64)> = Vec::with_capacity(ranges.len());
         for (from, until) in ranges {
@@ -75,7 +75,7 @@ impl Ranges {
         self.0.get(at).is_some_and(|(from, _)| *from <= rowid)
     }
 
-    /// Returns the table of which these are the rows, and the condition on them.
+    /// Returns what to select the rows in these ranges from, and the condition on them.
     fn walk(&self, table: &str, rowid: &str) -> (String, String) {
         match self.0[..] {
             [] => (table.to_owned(), "FALSE".to_owned()),
@@ -117,7 +117,8 @@ impl Filter {
     }
 }
 
-/// What gives the rows of a file, or of a range of it: all statements that it makes give the same rows in the same order.
+/// The rows of a file, or of a range of it, as SQL: all statements that this makes give the same rows in the same
+/// order.
 #[derive(Debug)]
 pub(crate) struct Statement {
     from: String,
@@ -126,7 +127,7 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// A value for each column.
+    /// Selects a value for each column.
     pub(crate) fn values(&self) -> String {
         format!("SELECT {} FROM {}", self.columns.join(", "), self.from)
     }
@@ -140,8 +141,8 @@ impl Statement {
         format!("SELECT {} FROM {} LIMIT -1 OFFSET {skipped}", columns.join(", "), self.from)
     }
 
-    /// The rowid, or NULL; then for each column its length in bytes, in the database's encoding: of a text as it is, of a
-    /// blob below zero, and NULL for all others. Nothing of the values is read.
+    /// Selects the rowid, or NULL; then for each column its length in bytes, in the database's encoding: positive for a
+    /// text, negative for a blob, NULL for all others. Nothing of the values is read.
     pub(crate) fn lengths(&self, skipped: u64) -> String {
         let length = |column: &String| {
             let length = format!("octet_length({column})");
@@ -153,7 +154,8 @@ impl Statement {
     }
 }
 
-/// A statement that is not settled, and the order that its walk is in.
+/// A walk as a statement, and the order that it should be in, before it is decided whether SQLite is asked for that
+/// order.
 #[derive(Debug)]
 pub(crate) struct Ordered {
     walked: Statement,
@@ -161,9 +163,9 @@ pub(crate) struct Ordered {
 }
 
 impl Ordered {
-    /// Returns it as SQL. SQLite does not always see that a walk is in order, that along an index of a table
-    /// WITHOUT ROWID for instance, and would sort: then it is not asked for the order, and the walk is the same.
-    pub(crate) fn settle(self, connection: &Connection) -> Result<Statement> {
+    /// Returns the statement to use. SQLite does not always see that a walk is in order already (along an index of a
+    /// table WITHOUT ROWID, for instance) and would sort: then it is not asked for the order, and the walk is the same.
+    pub(crate) fn choose(self, connection: &Connection) -> Result<Statement> {
         let Ordered { walked, order } = self;
         let from = format!("{} ORDER BY {order}", walked.from);
         let ordered = Statement { from, columns: walked.columns.clone(), rowid: walked.rowid.clone() };
@@ -177,11 +179,11 @@ impl Ordered {
     }
 }
 
-/// The columns of one table that are read, by what it is called in the walk.
+/// The columns of one table that are read, and the table's alias in the walk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selected<'a> {
     pub(crate) alias: &'a str,
-    pub(crate) table: &'a Table,
+    pub(crate) table: &'a TableSchema,
     pub(crate) columns: &'a [&'a str],
 }
 
@@ -247,8 +249,8 @@ impl Walk {
         }
     }
 
-    /// The way along what belongs to the selected parents: with them, where there is an index that leads to it, and
-    /// otherwise through all of it, looking each one's parent up.
+    /// The way along the children of the selected parents: parent by parent, if an index leads to the children, and
+    /// otherwise through all children, looking up the parent of each.
     pub(crate) fn of_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
         let Some(index) = child.table.grouped_by(child.parent, child.key.collation) else {
             return Walk::through_children(parent, child, filter);
@@ -257,7 +259,7 @@ impl Walk {
         let from = &mut walk.from;
         *from = format!("{from} CROSS JOIN {} AS c {}", quoted(&child.table.name), indexed_by(&index.name));
         walk.conditions.push(belongs(parent, child));
-        // The order within one parent: the column with its id is the same for all.
+        // The order within one parent, so without the column with its id.
         let rest = order(child.table, "c", &index.parts[1..]);
         if !rest.is_empty() {
             walk.order = format!("{}, {rest}", walk.order);
@@ -282,7 +284,7 @@ impl Walk {
         }
     }
 
-    /// The way on which children are counted. Each has one parent, so both ways meet the same ones.
+    /// The way on which children are counted. Each child has one parent, so both ways meet the same children.
     pub(crate) fn counting_children(parent: &Parent<'_>, child: &Child<'_>, filter: &Filter) -> Walk {
         if filter.is_dated || filter.ranges.is_some() {
             Walk::of_children(parent, child, filter)
@@ -291,7 +293,7 @@ impl Walk {
         }
     }
 
-    /// Returns the statement that gives these columns of all its rows, in no order.
+    /// Returns the statement that gives these columns of all rows of the walk, in any order.
     pub(crate) fn select(&self, columns: &str) -> String {
         format!("SELECT {columns} FROM {}{}", self.from, self.filter(&[]))
     }
@@ -345,12 +347,12 @@ impl Walk {
     }
 }
 
-/// The parent's id stands first: its collation is that of the comparison.
+/// The parent's id comes first: SQLite compares with the collation of the left side.
 fn belongs(parent: &Parent<'_>, child: &Child<'_>) -> String {
     format!("p.{} = c.{}", quoted(parent.id), quoted(child.parent))
 }
 
-fn table_order(table: &Table, alias: &str) -> String {
+fn table_order(table: &TableSchema, alias: &str) -> String {
     match (table.rowid, table.primary()) {
         (Some(rowid), _) => format!("{alias}.{rowid}"),
         (None, Some(primary)) => order(table, alias, primary.key()),
@@ -358,8 +360,8 @@ fn table_order(table: &Table, alias: &str) -> String {
     }
 }
 
-fn order(table: &Table, alias: &str, parts: &[super::schema::Part]) -> String {
-    let part = |part: &super::schema::Part| {
+fn order(table: &TableSchema, alias: &str, parts: &[super::schema::IndexPart]) -> String {
+    let part = |part: &super::schema::IndexPart| {
         let name = part.column.as_deref().map(quoted).or(table.rowid.map(str::to_owned))?;
         let collation = part.column.as_ref().map(|_| format!(" COLLATE {}", quoted(&part.collation)));
         let direction = if part.is_descending { " DESC" } else { "" };
@@ -392,7 +394,7 @@ pub(crate) fn explained(connection: &Connection, sql: &str) -> Result<Vec<String
 /// Refuses a statement whose memory grows with the data.
 pub(crate) fn check(connection: &Connection, sql: &str) -> Result<()> {
     let steps = explained(connection, sql).map_err(|error| {
-        // An index that was asked for does not fit: a comparison that converts types, for instance.
+        // An index that INDEXED BY names cannot be used, for instance because the comparison converts types.
         let text = "the columns of its indexes are declared with types that cannot be compared";
         if error.to_string().contains("no query solution") { Error::new(Kind::Invalid, text) } else { error }
     })?;

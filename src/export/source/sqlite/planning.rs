@@ -1,35 +1,35 @@
-//! What a snapshot finds out before its first row: which files there are, how many rows each has, and the statements
-//! that give them.
+//! What a snapshot finds out before its first row: the files, how many rows each has, and the statements that give
+//! them.
 
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params_from_iter};
 
 use super::dates;
-use super::digest::Marked;
+use super::digest::MarkedTable;
 use super::keys;
-use super::open::Sqlite;
+use super::open::SqliteResult;
 use super::plan::{Child, Filter, Parent, Selected, Statement, Walk, check};
-use super::schema::Table;
+use super::schema::TableSchema;
 use crate::error::{self, Error, Result};
 use crate::export::source::layout::media::Media;
 use crate::export::source::layout::{self, File, FileInfo, Layout, Of};
 use crate::export::source::row::Columns;
 use crate::export::source::selection::{Mark, Selection, Timeframe};
 
-/// What a snapshot has found out.
+/// What a snapshot has found out before its first row.
 pub(crate) struct Planned {
     pub(crate) files: Vec<FileInfo>,
-    /// Of each file.
+    /// Where the rows of each file come from.
     pub(crate) walks: Vec<FileWalk>,
     /// What is bound to every statement.
     pub(crate) values: Vec<SqlValue>,
     pub(crate) mark: Option<Mark>,
     pub(crate) warnings: Vec<String>,
-    pub(crate) media: Option<Asked>,
+    pub(crate) media: Option<AskedMedia>,
 }
 
-/// The media types that were asked for, and where they stand.
-pub(crate) struct Asked {
+/// The media types that were asked for, and the column that has them.
+pub(crate) struct AskedMedia {
     pub(crate) media: Media,
     pub table: String,
     pub(crate) column: String,
@@ -38,12 +38,12 @@ pub(crate) struct Asked {
 /// Where the rows of a file come from.
 pub(crate) struct FileWalk {
     pub(crate) keys: Columns,
-    /// As the database calls them.
+    /// The table's name in the database.
     pub(crate) table: String,
     pub(crate) columns: Vec<String>,
-    /// The name of its rowid, if SQLite gives its values in pieces (`sqlite3_blob_open`).
+    /// The name of the table's rowid, if SQLite can read its values in pieces (`sqlite3_blob_open`).
     pub(crate) in_pieces_by: Option<&'static str>,
-    /// The column with the media type.
+    /// Index of the column with the media type.
     pub(crate) media: Option<usize>,
     pub(crate) statements: Vec<Statement>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct FileWalk {
 pub(crate) fn plan(connection: &Connection, selection: &Selection) -> Result<Planned> {
     selection.check()?;
     let layout = Layout::of(selection.kind);
-    let table = Table::load(connection, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;
+    let table = TableSchema::load(connection, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;
     layout.parent.check(&table.columns)?;
     let parent = Parent {
         id: layout.parent.require(&table.columns, layout.id)?,
@@ -60,14 +60,14 @@ pub(crate) fn plan(connection: &Connection, selection: &Selection) -> Result<Pla
         media: layout.media_type.and_then(|name| layout::column(&table.columns, name)),
         table: &table,
     };
-    let belonging = Table::load(connection, layout.child.name)?;
+    let belonging = TableSchema::load(connection, layout.child.name)?;
     let child = belonging.as_ref().map(|table| child_of(layout, &parent, table)).transpose()?;
     keys::check(connection, &parent, child.as_ref(), &selection.timeframe)?;
     let planning = Planning { connection, layout, parent: &parent, child: child.as_ref(), selection };
     planning.plan().map_err(|error| keys::named(error, connection, &parent, child.as_ref()))
 }
 
-fn child_of<'a>(layout: &Layout, parent: &Parent<'a>, table: &'a Table) -> Result<Child<'a>> {
+fn child_of<'a>(layout: &Layout, parent: &Parent<'a>, table: &'a TableSchema) -> Result<Child<'a>> {
     layout.child.check(&table.columns)?;
     let key = parent.table.key(parent.id).ok_or_else(|| {
         let (name, id, child) = (layout.parent.name, parent.id, layout.child.name);
@@ -99,12 +99,12 @@ impl Planning<'_> {
         if let (Some(types), Some(column)) = (&selection.media_types, parent.media) {
             filter.among(column, types);
             let (table, column) = (parent.table.name.clone(), column.to_owned());
-            asked = Some(Asked { media: Media::new(&table, &column, types.clone()), table, column });
+            asked = Some(AskedMedia { media: Media::new(&table, &column, types.clone()), table, column });
         }
         let (mut mark, mut warnings) = (None, Vec::new());
         if let Timeframe::Since(old) = &selection.timeframe {
             let media_types = selection.media_types.as_deref();
-            let since = Marked { parent, child, media_types }.since(connection, old.as_ref())?;
+            let since = MarkedTable { parent, child, media_types }.since(connection, old.as_ref())?;
             filter.only(connection, since.ranges)?;
             (mark, warnings) = (since.mark, since.warning.into_iter().collect());
         }
@@ -126,7 +126,7 @@ impl Planning<'_> {
         Ok(Planned { files, walks, values: filter.values, mark, warnings, media: asked })
     }
 
-    fn walk(&self, file: &File, walk: &Walk, alias: &str, table: &Table) -> Result<FileWalk> {
+    fn walk(&self, file: &File, walk: &Walk, alias: &str, table: &TableSchema) -> Result<FileWalk> {
         let described = self.layout.table(file.of);
         let columns = described.in_order(&table.columns);
         let selected = Selected { alias, table, columns: &columns };
@@ -139,7 +139,7 @@ impl Planning<'_> {
             in_pieces_by: table.rowid.filter(|_| table.is_read_in_pieces()),
             media: media.and_then(|media| columns.iter().position(|column| *column == media)),
             statements: statements
-                .map(|statement| statement.settle(self.connection))
+                .map(|statement| statement.choose(self.connection))
                 .collect::<Result<_>>()?,
         })
     }

@@ -1,4 +1,4 @@
-//! Reading what was planned: rows in their order, whole ones quickly, wide ones in pieces.
+//! Reads rows as planned, in their order: whole rows quickly, wide values in pieces.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use rusqlite::limits::Limit;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, ErrorCode, params_from_iter};
 
-use super::open::{Sqlite, WIDE, WIDEST, value};
+use super::open::{SqliteResult, WIDE, WIDEST, value};
 use super::plan::{Statement, quoted};
-use super::planning::{Asked, FileWalk, Planned};
-use super::wide::{Cell, Encoding, WideRow};
+use super::planning::{AskedMedia, FileWalk, Planned};
+use super::wide::{Encoding, WideCell, WideRow};
 use crate::error::{self, At, Error, Result};
 use crate::export::source::layout::{FileInfo, media};
 use crate::export::source::row::{Row, Value, Wide};
@@ -17,14 +17,14 @@ use crate::export::source::selection::Mark;
 use crate::export::source::snapshot::Snapshot;
 use crate::io::Cancel;
 
-/// What the values of a row take at most that are read at once.
+/// Bytes of the values of a row that are read at once.
 const AT_ONCE: usize = 16 << 20;
 
-/// What is held at most of a row of a table that cannot be read in pieces.
+/// Bytes of a row of a table that cannot be read in pieces.
 const WIDEST_ROW: u64 = 32 << 20;
 
-pub(crate) struct Reading {
-    /// Its read transaction ends with it.
+pub(crate) struct SqliteSnapshot {
+    /// The read transaction ends when the connection is closed.
     pub(crate) connection: Connection,
     pub(crate) path: PathBuf,
     pub(crate) cancel: Cancel,
@@ -34,18 +34,18 @@ pub(crate) struct Reading {
 /// Takes the values of a row.
 type Take<'t> = dyn FnMut(&[Value<'_>]) -> Result<()> + 't;
 
-impl Snapshot for Reading {
+impl Snapshot for SqliteSnapshot {
     fn files(&self) -> &[FileInfo] {
         &self.planned.files
     }
 
     fn rows(&mut self, file: usize, row: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
-        let Reading { connection, path, cancel, planned } = self;
+        let SqliteSnapshot { connection, path, cancel, planned } = self;
         let Planned { walks, values, media, .. } = planned;
         let walk = walks
             .get(file)
             .ok_or_else(|| Error::new(error::Kind::Invalid, format!("there is no file {file}")))?;
-        let reader = Reader { connection, path, cancel, walk, values };
+        let reader = RowReader { connection, path, cancel, walk, values };
         let mut take = |values: &[Value<'_>]| {
             cancel.check()?;
             if let (Some(asked), Some(column)) = (media.as_mut(), walk.media) {
@@ -69,9 +69,9 @@ impl Snapshot for Reading {
     }
 }
 
-/// Returns what is to be said of media types that were asked for. The whole table is looked at only for those that no
-/// exported row had.
-fn missing(connection: &Connection, asked: &Asked) -> Result<Option<String>> {
+/// Returns a warning about media types that were asked for and do not occur. The whole table is read only if no
+/// exported row had one of them.
+fn missing(connection: &Connection, asked: &AskedMedia) -> Result<Option<String>> {
     let Some(mut survey) = asked.media.survey() else { return Ok(None) };
     let column = quoted(&asked.column);
     let sql = format!(
@@ -89,7 +89,7 @@ fn missing(connection: &Connection, asked: &Asked) -> Result<Option<String>> {
     Ok(Some(survey.warning()))
 }
 
-struct Reader<'r> {
+struct RowReader<'r> {
     connection: &'r Connection,
     path: &'r Path,
     cancel: &'r Cancel,
@@ -97,9 +97,9 @@ struct Reader<'r> {
     values: &'r [SqlValue],
 }
 
-impl Reader<'_> {
+impl RowReader<'_> {
     fn rows(&self, statement: &Statement, take: &mut Take<'_>) -> Result<()> {
-        // All values of a row stand in memory together: the more there may be, the smaller each.
+        // All values of a row are in memory together: the more columns, the smaller each value may be.
         let most = i32::try_from(AT_ONCE / self.walk.columns.len().max(1)).unwrap_or(WIDE).min(WIDE);
         let limit = |bytes| self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes).sqlite();
         limit(most)?;
@@ -117,7 +117,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Gives rows until there are no more, or until one has a value that is too wide: then their number is returned.
+    /// Passes on rows until the end, or until one has a value that is too wide: then returns how many rows were passed
+    /// on.
     fn whole(&self, sql: &str, take: &mut Take<'_>) -> Result<Option<u64>> {
         let width = self.walk.columns.len();
         let mut statement = self.connection.prepare(sql).sqlite().at(self.path.display())?;
@@ -141,7 +142,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Gives all rows after so many, values of more bytes than `most` in pieces.
+    /// Passes on all rows after the first `taken`, values of more than `most` bytes in pieces.
     fn in_pieces(
         &self,
         statement: &Statement,
@@ -155,13 +156,13 @@ impl Reader<'_> {
         self.measured(statement, taken, most, &mut |measured, values| {
             let row = WideRow::new(self.connection, table, columns, encoding, (rowid, measured.rowid));
             let wide = measured.lengths.iter().enumerate().filter(|(_, length)| length.bytes > most as u64);
-            let cell = |(column, length): (usize, &Length)| Cell {
+            let cell = |(column, length): (usize, &Length)| WideCell {
                 row: &row,
                 column,
                 is_text: length.is_text,
                 bytes: length.bytes,
             };
-            let cells: Vec<Cell<'_>> = wide.map(cell).collect();
+            let cells: Vec<WideCell<'_>> = wide.map(cell).collect();
             let mut values = values.to_vec();
             for cell in &cells {
                 values[cell.column] = Value::Wide(Wide { is_text: cell.is_text, pieces: cell });
@@ -170,12 +171,13 @@ impl Reader<'_> {
         })
     }
 
-    /// Gives all rows after so many, and refuses one that is too wide to be held.
+    /// Passes on all rows after the first `taken`, and refuses one that is too wide.
     fn within_limits(&self, statement: &Statement, taken: u64, take: &mut Take<'_>) -> Result<()> {
         self.measured(statement, taken, WIDEST, &mut |_, values| take(values))
     }
 
-    /// Gives all rows after so many with the lengths of their values, of which those of more bytes than `most` are NULL.
+    /// Passes on all rows after the first `taken`, with the lengths of their values; values of more than `most` bytes
+    /// are NULL.
     fn measured(
         &self,
         statement: &Statement,
@@ -235,20 +237,20 @@ impl Reader<'_> {
     }
 }
 
-/// A row before its values are read.
+/// The lengths of a row's values, known before the values are read.
 struct Measured {
-    /// 0 for a table that has none.
+    /// 0 for a table without rowids.
     rowid: i64,
     lengths: Vec<Length>,
 }
 
-/// Of a text or a blob, in the database's encoding; else 0.
+/// The length of a text or a blob in the database's encoding; 0 for other values.
 struct Length {
     is_text: bool,
     bytes: u64,
 }
 
-/// The same allocation for values of another row.
+/// Returns the same allocation, empty, for the values of another row.
 fn emptied<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
     values.clear();
     values.into_iter().map(|_| Value::Null).collect()

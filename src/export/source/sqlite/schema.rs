@@ -1,38 +1,38 @@
-//! What a database has: columns, their order, and the indexes that a walk can follow.
+//! What a database has: tables, their columns, and the indexes that a walk can follow.
 
 use rusqlite::Connection;
 
-use super::open::Sqlite;
+use super::open::SqliteResult;
 use crate::error::{Error, Kind, Result};
 use crate::export::source::layout::column;
 
 /// A table as it is in the database at hand.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct TableSchema {
     pub(crate) name: String,
     /// In the table's order.
     pub(crate) columns: Vec<String>,
-    /// A name of the rowid that no column takes; `None` for a table WITHOUT ROWID.
+    /// A name of the rowid that no column has; `None` for a table WITHOUT ROWID.
     pub(crate) rowid: Option<&'static str>,
-    /// What the rowid is also called: the column that is declared INTEGER PRIMARY KEY.
+    /// The column that is another name of the rowid: that declared INTEGER PRIMARY KEY.
     alias: Option<String>,
-    indexes: Vec<Index>,
+    indexes: Vec<IndexSchema>,
     has_generated: bool,
 }
 
 /// An index over whole columns and all rows.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub(crate) struct IndexSchema {
     pub(crate) name: String,
     is_unique: bool,
     is_primary: bool,
-    /// How many of the parts are in the key; after them comes what makes an entry unique.
+    /// How many of the parts are the key; the others make an entry unique.
     key_len: usize,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<IndexPart>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct IndexPart {
     /// `None` is the rowid.
     pub(crate) column: Option<String>,
     pub(crate) is_descending: bool,
@@ -41,15 +41,15 @@ pub(crate) struct Part {
 
 /// How a row is found by its id.
 #[derive(Debug)]
-pub(crate) struct Key<'a> {
+pub(crate) struct RowKey<'a> {
     /// `None` where the id is the rowid.
-    pub(crate) index: Option<&'a Index>,
+    pub(crate) index: Option<&'a IndexSchema>,
     pub(crate) collation: &'a str,
 }
 
-impl Table {
+impl TableSchema {
     /// Returns the table of that name, in any case, if there is one.
-    pub(crate) fn load(connection: &Connection, name: &str) -> Result<Option<Table>> {
+    pub(crate) fn load(connection: &Connection, name: &str) -> Result<Option<TableSchema>> {
         let sql = "SELECT name, type, wr FROM pragma_table_list
                    WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
         let mut statement = connection.prepare(sql).sqlite()?;
@@ -61,9 +61,10 @@ impl Table {
             let text = format!("{name} is a {kind}; the database must have it as a table");
             return Err(Error::new(Kind::Invalid, text));
         }
-        let Columns { names: columns, primary, has_generated } = columns(connection, &found)?;
+        let TableColumns { names: columns, primary, has_generated } = columns(connection, &found)?;
         let indexes = indexes(connection, &found)?;
-        let mut table = Table { name: found, columns, rowid: None, alias: None, indexes, has_generated };
+        let mut table =
+            TableSchema { name: found, columns, rowid: None, alias: None, indexes, has_generated };
         if !without_rowid {
             let free =
                 ["rowid", "_rowid_", "oid"].into_iter().find(|name| column(&table.columns, name).is_none());
@@ -79,13 +80,13 @@ impl Table {
         Ok(Some(table))
     }
 
-    /// Returns true if SQLite reads a value of it in pieces (`sqlite3_blob_open`).
+    /// Returns true if SQLite can read its values in pieces (`sqlite3_blob_open`).
     pub(crate) fn is_read_in_pieces(&self) -> bool {
         self.rowid.is_some() && !self.has_generated
     }
 
     /// Returns an index whose key begins with these columns, compared byte by byte and ascending.
-    pub(crate) fn ordered_by(&self, columns: &[&str]) -> Option<&Index> {
+    pub(crate) fn ordered_by(&self, columns: &[&str]) -> Option<&IndexSchema> {
         self.indexes.iter().find(|index| {
             index.key_len >= columns.len()
                 && columns.iter().zip(&index.parts).all(|(column, part)| {
@@ -95,37 +96,38 @@ impl Table {
     }
 
     /// Returns an index by which all rows with one value of a column are found.
-    pub(crate) fn grouped_by(&self, column: &str, collation: &str) -> Option<&Index> {
+    pub(crate) fn grouped_by(&self, column: &str, collation: &str) -> Option<&IndexSchema> {
         self.indexes.iter().find(|index| index.parts[0].is(column) && index.parts[0].collation == collation)
     }
 
     /// Returns how the one row with a value of this column is found.
-    pub(crate) fn key(&self, column: &str) -> Option<Key<'_>> {
+    pub(crate) fn key(&self, column: &str) -> Option<RowKey<'_>> {
         if self.is_rowid(column) {
-            return Some(Key { index: None, collation: "BINARY" });
+            return Some(RowKey { index: None, collation: "BINARY" });
         }
-        let is_key = |index: &&Index| index.is_unique && index.key_len == 1 && index.parts[0].is(column);
+        let is_key =
+            |index: &&IndexSchema| index.is_unique && index.key_len == 1 && index.parts[0].is(column);
         let index = self.indexes.iter().find(is_key)?;
-        Some(Key { index: Some(index), collation: &index.parts[0].collation })
+        Some(RowKey { index: Some(index), collation: &index.parts[0].collation })
     }
 
-    /// Returns true if a column is what the rowid is also called.
+    /// Returns true if a column is another name of the rowid.
     pub(crate) fn is_rowid(&self, column: &str) -> bool {
         self.alias.as_deref() == Some(column)
     }
 
-    pub(crate) fn indexes(&self) -> &[Index] {
+    pub(crate) fn indexes(&self) -> &[IndexSchema] {
         &self.indexes
     }
 
-    /// The index that is the table, for one without a rowid.
-    pub(crate) fn primary(&self) -> Option<&Index> {
+    /// Returns the primary key's index, which for a table WITHOUT ROWID is the table itself.
+    pub(crate) fn primary(&self) -> Option<&IndexSchema> {
         self.indexes.iter().find(|index| index.is_primary)
     }
 }
 
-impl Index {
-    pub(crate) fn key(&self) -> &[Part] {
+impl IndexSchema {
+    pub(crate) fn key(&self) -> &[IndexPart] {
         &self.parts[..self.key_len]
     }
 
@@ -134,24 +136,24 @@ impl Index {
     }
 
     /// Returns true for the index that is a table WITHOUT ROWID.
-    pub(crate) fn is_table(&self, table: &Table) -> bool {
+    pub(crate) fn is_table(&self, table: &TableSchema) -> bool {
         self.is_primary && table.rowid.is_none()
     }
 }
 
-impl Part {
+impl IndexPart {
     fn is(&self, column: &str) -> bool {
         self.column.as_deref() == Some(column)
     }
 }
 
-struct Columns {
+struct TableColumns {
     names: Vec<String>,
     primary: Vec<String>,
     has_generated: bool,
 }
 
-fn columns(connection: &Connection, table: &str) -> Result<Columns> {
+fn columns(connection: &Connection, table: &str) -> Result<TableColumns> {
     // 1 is a hidden column of a virtual table; 2 and 3 are generated ones.
     let sql = "SELECT name, pk, hidden FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";
     let mut statement = connection.prepare(sql).sqlite()?;
@@ -159,10 +161,10 @@ fn columns(connection: &Connection, table: &str) -> Result<Columns> {
     let rows: Vec<(String, i64, i64)> = rows.collect::<rusqlite::Result<_>>().sqlite()?;
     let primary = rows.iter().filter(|row| row.1 > 0).map(|row| row.0.clone()).collect();
     let has_generated = rows.iter().any(|row| row.2 > 1);
-    Ok(Columns { names: rows.into_iter().map(|row| row.0).collect(), primary, has_generated })
+    Ok(TableColumns { names: rows.into_iter().map(|row| row.0).collect(), primary, has_generated })
 }
 
-fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
+fn indexes(connection: &Connection, table: &str) -> Result<Vec<IndexSchema>> {
     let sql =
         r#"SELECT name, "unique", origin = 'pk' FROM pragma_index_list(?1) WHERE NOT partial ORDER BY name"#;
     let mut statement = connection.prepare(sql).sqlite()?;
@@ -173,12 +175,13 @@ fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
         let sql = r#"SELECT cid, name, "desc", coll, key FROM pragma_index_xinfo(?1) ORDER BY seqno"#;
         let mut statement = connection.prepare(sql).sqlite()?;
         let mut parts = statement.query([&name]).sqlite()?;
-        let mut index = Index { name: name.clone(), is_unique, is_primary, key_len: 0, parts: Vec::new() };
+        let mut index =
+            IndexSchema { name: name.clone(), is_unique, is_primary, key_len: 0, parts: Vec::new() };
         let mut has_expression = false;
         while let Some(part) = parts.next().sqlite()? {
             has_expression |= part.get::<_, i64>(0).sqlite()? == -2;
             index.key_len += usize::from(part.get::<_, bool>(4).sqlite()?);
-            index.parts.push(Part {
+            index.parts.push(IndexPart {
                 column: part.get(1).sqlite()?,
                 is_descending: part.get(2).sqlite()?,
                 collation: part.get::<_, String>(3).sqlite()?.to_ascii_uppercase(),
@@ -198,13 +201,13 @@ mod tests {
     use crate::export::source::layout::Layout;
     use crate::export::source::selection::Kind;
 
-    fn table(sql: &str) -> Result<Option<Table>> {
+    fn table(sql: &str) -> Result<Option<TableSchema>> {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(sql).unwrap();
-        Table::load(&connection, "t")
+        TableSchema::load(&connection, "t")
     }
 
-    fn found(sql: &str) -> Table {
+    fn found(sql: &str) -> TableSchema {
         table(sql).unwrap().unwrap()
     }
 
@@ -214,7 +217,7 @@ mod tests {
         connection.execute_batch(SCHEMA).unwrap();
         for layout in [Kind::Interaction, Kind::Contact].map(Layout::of) {
             for table in [&layout.parent, &layout.child] {
-                let found = Table::load(&connection, table.name).unwrap().unwrap();
+                let found = TableSchema::load(&connection, table.name).unwrap().unwrap();
                 assert_eq!(found.columns, table.columns);
             }
         }

@@ -1,19 +1,19 @@
-//! Values that are read in pieces (`sqlite3_blob_open`), so that memory does not grow with the widest,
-//! nor with the number of wide ones in a row.
+//! Values that are read in pieces (`sqlite3_blob_open`), so that memory grows neither with the widest value nor with
+//! the number of wide values in a row.
 
 use std::cell::{RefCell, RefMut};
 
 use rusqlite::Connection;
 
-use super::open::{Sqlite, WIDE, value};
+use super::open::{SqliteResult, WIDE, value};
 use super::plan::quoted;
 use crate::error::{Error, Result};
 use crate::export::source::row::{Pieces, Value};
 
-/// Divided by 3 for base64, and by 2 for UTF-16.
+/// Bytes of a piece: a multiple of 3 for base64, and of 2 for UTF-16.
 const PIECE: usize = 192 << 10;
 
-/// How a database has its texts.
+/// The encoding of a database's texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Utf8,
@@ -37,7 +37,7 @@ impl Encoding {
     }
 }
 
-/// So many columns are read at once of those of a row that are too wide together.
+/// Columns that are read at once of a row whose values are too wide together.
 const GROUP: usize = 32;
 
 /// A row whose values are not all read at once.
@@ -46,25 +46,25 @@ pub(crate) struct WideRow<'c> {
     pub(crate) table: &'c str,
     pub(crate) columns: &'c [String],
     pub(crate) encoding: Encoding,
-    /// What the rowid is called, and which it is.
+    /// Name and value of the rowid.
     pub(crate) rowid: (&'static str, i64),
-    held: RefCell<Held>,
+    held: RefCell<HeldGroup>,
 }
 
 /// Values of one group of columns, each of no more than [`WIDE`] bytes.
 #[derive(Default)]
-struct Held {
+struct HeldGroup {
     group: Option<usize>,
     values: Vec<Option<Vec<u8>>>,
 }
 
-/// A text or a blob of such a row.
-pub(crate) struct Cell<'c> {
+/// A text or a blob of a wide row.
+pub(crate) struct WideCell<'c> {
     pub(crate) row: &'c WideRow<'c>,
-    /// Which of the columns.
+    /// Index of the column.
     pub(crate) column: usize,
     pub(crate) is_text: bool,
-    /// In the database's encoding.
+    /// Length in the database's encoding.
     pub(crate) bytes: u64,
 }
 
@@ -79,9 +79,9 @@ impl<'c> WideRow<'c> {
         WideRow { connection, table, columns, encoding, rowid, held: RefCell::default() }
     }
 
-    /// Reads the group that a column is of. To come to a value SQLite passes through all that stand before it in the row:
-    /// one by one, many of them would take time with the square of their number.
-    fn hold(&self, column: usize) -> Result<RefMut<'_, Held>> {
+    /// Reads the group of columns that a column is in. To get at a value SQLite passes through all values before it in
+    /// the row: reading many of them one by one would take time in proportion to the square of their number.
+    fn hold(&self, column: usize) -> Result<RefMut<'_, HeldGroup>> {
         let mut held = self.held.borrow_mut();
         let group = column / GROUP;
         if held.group != Some(group) {
@@ -110,7 +110,7 @@ impl<'c> WideRow<'c> {
     }
 }
 
-impl Cell<'_> {
+impl WideCell<'_> {
     fn each_of_blob(&self, piece: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let WideRow { connection, table, columns, encoding, rowid, .. } = self.row;
         let blob =
@@ -135,7 +135,7 @@ impl Cell<'_> {
     }
 }
 
-impl Pieces for Cell<'_> {
+impl Pieces for WideCell<'_> {
     fn each(&self, piece: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         if self.bytes > WIDE as u64 {
             return self.each_of_blob(piece);
@@ -146,10 +146,10 @@ impl Pieces for Cell<'_> {
     }
 }
 
-/// UTF-16 as it comes; what is no character becomes U+FFFD.
+/// Decodes UTF-16 piece by piece; what is not a character becomes U+FFFD.
 #[derive(Default)]
 struct Utf16 {
-    /// The first half of a pair, whose second half comes next.
+    /// The first half of a surrogate pair at the end of the last piece.
     high: Option<u16>,
     out: String,
 }

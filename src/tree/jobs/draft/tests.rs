@@ -3,19 +3,19 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tree::jobs::scratch::Budget;
+use crate::tree::jobs::scratch::WriteBudget;
 
 const VALID: &str = "{\"title\": \"t\", \"description\": \"{}\", \"type\": \"Contact\"}\n";
 
 /// Takes specs in as `jobs/` does, and remembers them.
 #[derive(Default)]
-struct Log {
+struct Intake {
     handed_in: RefCell<Vec<Vec<u8>>>,
     kept: RefCell<Vec<(Refusal, Vec<u8>)>>,
     fails: bool,
 }
 
-impl Log {
+impl Intake {
     fn counts(&self) -> (usize, usize) {
         (self.handed_in.borrow().len(), self.kept.borrow().len())
     }
@@ -25,7 +25,7 @@ impl Log {
         refused.errno
     }
 
-    fn lock<'a>(&self, draft: &'a Draft) -> MutexGuard<'a, Text> {
+    fn lock<'a>(&self, draft: &'a Draft) -> MutexGuard<'a, DraftText> {
         let mut text = draft.lock();
         if draft.is_given_up() {
             text.refuse_late().map(|refused| self.keep(refused));
@@ -33,8 +33,8 @@ impl Log {
         text
     }
 
-    /// Does what is asked for; returns the errno.
-    fn conclude(&self, text: &mut Text, judged: Judged) -> i32 {
+    /// Does what the judgement asks for; returns the errno, or 0.
+    fn conclude(&self, text: &mut DraftText, judged: Judged) -> i32 {
         match judged {
             Ok(None) => 0,
             Ok(Some(_)) if self.fails => {
@@ -45,8 +45,8 @@ impl Log {
                 text.handed_in(format!("id-{}", self.handed_in.borrow().len()));
                 0
             }
-            Err(Fault::Refused(refused)) => self.keep(refused),
-            Err(Fault::Failed(error)) => error.errno(),
+            Err(WriteFault::Refused(refused)) => self.keep(refused),
+            Err(WriteFault::Failed(error)) => error.errno(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Log {
 
     fn flush(&self, draft: &Draft) -> i32 {
         let mut text = self.lock(draft);
-        let judged = text.settle(false);
+        let judged = text.judge_written(false);
         self.conclude(&mut text, judged)
     }
 
@@ -67,7 +67,7 @@ impl Log {
         let mut text = self.lock(draft);
         let is_last = text.remove_writer();
         if is_last {
-            let judged = text.settle(true);
+            let judged = text.judge_written(true);
             self.conclude(&mut text, judged);
         }
         is_last
@@ -75,7 +75,7 @@ impl Log {
 }
 
 fn draft(role: Role, text: &str) -> Draft {
-    let share = Share::of(&Arc::new(Budget::default()));
+    let share = WriteShare::of(&Arc::new(WriteBudget::default()));
     let draft = Draft::new(7, role, text.into(), share, UNIX_EPOCH);
     draft.add_writer();
     draft
@@ -89,17 +89,17 @@ fn job(text: &str) -> Draft {
     draft(Role::Job("a".into()), text)
 }
 
-fn write(draft: &Draft, log: &Log, offset: usize, text: &str) -> i32 {
-    log.write(draft, Some(offset as u64), text.as_bytes())
+fn write(draft: &Draft, intake: &Intake, offset: usize, text: &str) -> i32 {
+    intake.write(draft, Some(offset as u64), text.as_bytes())
 }
 
-fn read(draft: &Draft, log: &Log, offset: usize) -> std::result::Result<String, i32> {
-    let (mut buf, mut text) = ([0; 2000], log.lock(draft));
+fn read(draft: &Draft, intake: &Intake, offset: usize) -> std::result::Result<String, i32> {
+    let (mut buf, mut text) = ([0; 2000], intake.lock(draft));
     let n = match text.read(&mut buf, offset as u64) {
         Some(n) => n,
         None => {
-            let judged = text.settle(false);
-            match log.conclude(&mut text, judged) {
+            let judged = text.judge_written(false);
+            match intake.conclude(&mut text, judged) {
                 0 => text.read_id(&mut buf, offset as u64),
                 errno => return Err(errno),
             }
@@ -109,20 +109,20 @@ fn read(draft: &Draft, log: &Log, offset: usize) -> std::result::Result<String, 
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum WriterStep {
     Flush,
     ReadBehind,
     Duplicate,
-    /// So many bytes more.
+    /// Writes so many bytes more.
     Write(usize),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<WriterStep>> {
     let step = prop_oneof![
-        2 => Just(Step::Flush),
-        1 => Just(Step::ReadBehind),
-        1 => Just(Step::Duplicate),
-        4 => (1usize..40).prop_map(Step::Write),
+        2 => Just(WriterStep::Flush),
+        1 => Just(WriterStep::ReadBehind),
+        1 => Just(WriterStep::Duplicate),
+        4 => (1usize..40).prop_map(WriterStep::Write),
     ];
     proptest::collection::vec(step, 0..30)
 }
@@ -145,41 +145,41 @@ proptest! {
     #[test]
     fn a_spec_is_handed_in_once_and_nothing_else_is((text, is_spec) in texts(), steps in steps(), opens in 1usize..3) {
         for role in [Role::New, Role::Job("a".into())] {
-            let (draft, log) = (draft(role.clone(), ""), Log::default());
+            let (draft, intake) = (draft(role.clone(), ""), Intake::default());
             (1..opens).for_each(|_| draft.add_writer());
             let mut writers = opens;
             let mut at = 0;
             let write_more = |at: &mut usize, n: usize| {
                 let end = (*at + n).min(text.len());
                 if *at < end {
-                    let _ = write(&draft, &log, *at, &text[*at..end]);
+                    let _ = write(&draft, &intake, *at, &text[*at..end]);
                     *at = end;
                 }
             };
             for step in &steps {
                 match *step {
-                    Step::Flush => drop(log.flush(&draft)),
-                    Step::ReadBehind => drop(read(&draft, &log, at)),
-                    Step::Duplicate => { draft.add_writer(); writers += 1; }
-                    Step::Write(n) => write_more(&mut at, n),
+                    WriterStep::Flush => drop(intake.flush(&draft)),
+                    WriterStep::ReadBehind => drop(read(&draft, &intake, at)),
+                    WriterStep::Duplicate => { draft.add_writer(); writers += 1; }
+                    WriterStep::Write(n) => write_more(&mut at, n),
                 }
             }
             write_more(&mut at, text.len());
             for left in (0..writers).rev() {
-                log.flush(&draft);
-                prop_assert_eq!(log.close(&draft), left == 0);
+                intake.flush(&draft);
+                prop_assert_eq!(intake.close(&draft), left == 0);
             }
             let refusals = usize::from(!is_spec && !text.is_empty());
-            let (handed_in, kept) = log.counts();
+            let (handed_in, kept) = intake.counts();
             prop_assert_eq!(kept, refusals);
             match role {
                 Role::New => prop_assert_eq!(handed_in, usize::from(is_spec)),
-                // A job may be defined anew for a line end; that it does not run again is up to the desk.
+                // A job may be defined again for a line end; that it does not run again is up to `ParsedSpec::define`.
                 _ => prop_assert_eq!(handed_in > 0, is_spec),
             }
             if is_spec {
-                prop_assert!(log.handed_in.borrow().iter().all(|t| t.trim_ascii() == VALID.trim().as_bytes()));
-            } else if let Some((_, kept)) = log.kept.borrow().first() {
+                prop_assert!(intake.handed_in.borrow().iter().all(|t| t.trim_ascii() == VALID.trim().as_bytes()));
+            } else if let Some((_, kept)) = intake.kept.borrow().first() {
                 prop_assert!(text.as_bytes().starts_with(kept));
             }
         }
@@ -188,154 +188,155 @@ proptest! {
 
 #[test]
 fn what_is_wrong_is_refused_by_the_write_that_shows_it() {
-    let (draft, log) = (new(), Log::default());
-    assert_eq!(write(&draft, &log, 0, "{\"titel\": "), 0);
-    assert_eq!(log.flush(&draft), libc::EINVAL);
-    assert_eq!(write(&draft, &log, 10, "1}"), libc::EINVAL);
-    assert_eq!(write(&draft, &log, 12, "\n"), libc::EINVAL);
-    assert_eq!(log.flush(&draft), libc::EINVAL);
-    log.close(&draft);
-    assert_eq!(log.counts(), (0, 1));
-    assert_eq!(log.kept.borrow()[0].1, b"{\"titel\": 1}");
+    let (draft, intake) = (new(), Intake::default());
+    assert_eq!(write(&draft, &intake, 0, "{\"titel\": "), 0);
+    assert_eq!(intake.flush(&draft), libc::EINVAL);
+    assert_eq!(write(&draft, &intake, 10, "1}"), libc::EINVAL);
+    assert_eq!(write(&draft, &intake, 12, "\n"), libc::EINVAL);
+    assert_eq!(intake.flush(&draft), libc::EINVAL);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (0, 1));
+    assert_eq!(intake.kept.borrow()[0].1, b"{\"titel\": 1}");
 }
 
 #[test]
 fn the_id_is_read_behind_the_spec() {
-    let (draft, log) = (new(), Log::default());
-    assert_eq!(read(&draft, &log, 0).unwrap(), EXAMPLE);
-    assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
-    assert_eq!(read(&draft, &log, 20), Err(libc::EINVAL));
-    assert_eq!(write(&draft, &log, 20, &VALID[20..]), 0);
-    assert_eq!(log.counts(), (1, 0), "the write that completes it hands it in");
-    assert_eq!(read(&draft, &log, 0).unwrap(), VALID);
-    assert_eq!(read(&draft, &log, VALID.len()).unwrap(), "id-1\n");
-    assert_eq!(read(&draft, &log, VALID.len() + 3).unwrap(), "1\n");
-    assert_eq!(write(&draft, &log, VALID.len(), "\n"), 0);
-    assert_eq!(read(&draft, &log, VALID.len() + 1).unwrap(), "id-1\n");
-    assert_eq!(log.flush(&draft), 0);
-    log.close(&draft);
-    assert_eq!(log.counts(), (1, 0));
+    let (draft, intake) = (new(), Intake::default());
+    assert_eq!(read(&draft, &intake, 0).unwrap(), EXAMPLE);
+    assert_eq!(write(&draft, &intake, 0, &VALID[..20]), 0);
+    assert_eq!(read(&draft, &intake, 20), Err(libc::EINVAL));
+    assert_eq!(write(&draft, &intake, 20, &VALID[20..]), 0);
+    assert_eq!(intake.counts(), (1, 0), "the write that completes it hands it in");
+    assert_eq!(read(&draft, &intake, 0).unwrap(), VALID);
+    assert_eq!(read(&draft, &intake, VALID.len()).unwrap(), "id-1\n");
+    assert_eq!(read(&draft, &intake, VALID.len() + 3).unwrap(), "1\n");
+    assert_eq!(write(&draft, &intake, VALID.len(), "\n"), 0);
+    assert_eq!(read(&draft, &intake, VALID.len() + 1).unwrap(), "id-1\n");
+    assert_eq!(intake.flush(&draft), 0);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (1, 0));
 }
 
 #[test]
 fn there_is_one_spec_for_each_open() {
-    let (draft, log) = (new(), Log::default());
-    write(&draft, &log, 0, VALID);
-    assert_eq!(log.flush(&draft), 0);
+    let (draft, intake) = (new(), Intake::default());
+    write(&draft, &intake, 0, VALID);
+    assert_eq!(intake.flush(&draft), 0);
     for _ in 0..2 {
-        assert_eq!(write(&draft, &log, VALID.len(), VALID), libc::EINVAL);
+        assert_eq!(write(&draft, &intake, VALID.len(), VALID), libc::EINVAL);
     }
     draft.resize(0, UNIX_EPOCH).unwrap();
-    assert_eq!(write(&draft, &log, 0, VALID), libc::EINVAL);
-    log.close(&draft);
-    assert_eq!(log.counts(), (1, 1));
+    assert_eq!(write(&draft, &intake, 0, VALID), libc::EINVAL);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (1, 1));
 }
 
 #[test]
 fn more_than_a_mebibyte_is_too_much() {
     for (first, then) in [(MAX_BYTES - 1, 2), (0, MAX_BYTES + 1)] {
-        let (draft, log) = (new(), Log::default());
-        assert_eq!(write(&draft, &log, 0, &" ".repeat(first)), 0);
-        assert_eq!(write(&draft, &log, first, &" ".repeat(then)), libc::EFBIG);
-        assert_eq!(log.flush(&draft), libc::EFBIG);
-        log.close(&draft);
-        assert_eq!(log.counts(), (0, 1));
-        assert_eq!(log.kept.borrow()[0].1.len(), MAX_BYTES);
-        assert_eq!(write(&new(), &log, usize::MAX - 1, "xx"), libc::EFBIG);
+        let (draft, intake) = (new(), Intake::default());
+        assert_eq!(write(&draft, &intake, 0, &" ".repeat(first)), 0);
+        assert_eq!(write(&draft, &intake, first, &" ".repeat(then)), libc::EFBIG);
+        assert_eq!(intake.flush(&draft), libc::EFBIG);
+        intake.close(&draft);
+        assert_eq!(intake.counts(), (0, 1));
+        assert_eq!(intake.kept.borrow()[0].1.len(), MAX_BYTES);
+        assert_eq!(write(&new(), &intake, usize::MAX - 1, "xx"), libc::EFBIG);
     }
 }
 
 #[test]
 fn a_long_text_in_small_pieces_takes_no_more_than_a_moment() {
-    let (draft, log) = (new(), Log::default());
+    let (draft, intake) = (new(), Intake::default());
     let text =
         format!("{{\"title\":\"t\",\"type\":\"Contact\",\"description\":\"{}\"}}", "x".repeat(1_000_000));
     let started = std::time::Instant::now();
     text.as_bytes().chunks(7).enumerate().for_each(|(i, piece)| {
-        assert_eq!(log.write(&draft, Some(7 * i as u64), piece), 0);
+        assert_eq!(intake.write(&draft, Some(7 * i as u64), piece), 0);
     });
-    assert_eq!(log.flush(&draft), 0);
-    assert_eq!(log.counts(), (1, 0));
+    assert_eq!(intake.flush(&draft), 0);
+    assert_eq!(intake.counts(), (1, 0));
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
 fn what_cannot_be_written_down_is_said_by_the_write_and_kept() {
     for role in [Role::New, Role::Job("a".into())] {
-        let (draft, log) = (draft(role, ""), Log { fails: true, ..Log::default() });
-        assert_eq!(write(&draft, &log, 0, &VALID[..20]), 0);
-        assert_eq!(write(&draft, &log, 20, &VALID[20..]), libc::ENOSPC);
-        assert_eq!(write(&draft, &log, VALID.len(), "\n"), libc::ENOSPC);
-        assert_eq!(log.flush(&draft), libc::ENOSPC);
-        log.close(&draft);
-        assert_eq!(log.counts(), (0, 1));
-        assert_eq!(log.kept.borrow()[0].1, VALID.as_bytes());
+        let (draft, intake) = (draft(role, ""), Intake { fails: true, ..Intake::default() });
+        assert_eq!(write(&draft, &intake, 0, &VALID[..20]), 0);
+        assert_eq!(write(&draft, &intake, 20, &VALID[20..]), libc::ENOSPC);
+        assert_eq!(write(&draft, &intake, VALID.len(), "\n"), libc::ENOSPC);
+        assert_eq!(intake.flush(&draft), libc::ENOSPC);
+        intake.close(&draft);
+        assert_eq!(intake.counts(), (0, 1));
+        assert_eq!(intake.kept.borrow()[0].1, VALID.as_bytes());
     }
 }
 
 #[test]
 fn what_the_writer_was_told_took_too_long_is_not_handed_in_later() {
     // Over an older text it is complete when the rest is cut off.
-    let (draft, log) = (job(&VALID.replace("\"t\"", "\"longer\"")), Log::default());
-    assert_eq!(write(&draft, &log, 0, VALID), 0);
+    let (draft, intake) = (job(&VALID.replace("\"t\"", "\"longer\"")), Intake::default());
+    assert_eq!(write(&draft, &intake, 0, VALID), 0);
     draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
     draft.give_up();
-    assert_eq!(log.flush(&draft), libc::ETIMEDOUT);
-    log.close(&draft);
-    assert_eq!(log.counts(), (0, 1));
-    let (draft, log) = (new(), Log::default());
+    assert_eq!(intake.flush(&draft), libc::ETIMEDOUT);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (0, 1));
+    let (draft, intake) = (new(), Intake::default());
     draft.give_up();
-    assert_eq!(write(&draft, &log, 0, VALID), libc::ETIMEDOUT);
-    assert_eq!(log.counts().0, 0);
+    assert_eq!(write(&draft, &intake, 0, VALID), libc::ETIMEDOUT);
+    assert_eq!(intake.counts().0, 0);
 }
 
 #[test]
 fn specs_have_a_budget() {
-    let budget = Arc::new(Budget::default());
-    let (log, text) = (Log::default(), " ".repeat(MAX_BYTES));
-    let mut drafts: Vec<Draft> =
-        (0..40).map(|_| Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH)).collect();
-    let errors: Vec<i32> = drafts.iter().map(|draft| write(draft, &log, 0, &text)).collect();
+    let budget = Arc::new(WriteBudget::default());
+    let (intake, text) = (Intake::default(), " ".repeat(MAX_BYTES));
+    let mut drafts: Vec<Draft> = (0..40)
+        .map(|_| Draft::new(7, Role::New, Vec::new(), WriteShare::of_spec(&budget), UNIX_EPOCH))
+        .collect();
+    let errors: Vec<i32> = drafts.iter().map(|draft| write(draft, &intake, 0, &text)).collect();
     assert_eq!(errors, [vec![0; 16], vec![libc::ENOSPC; 24]].concat());
-    assert_eq!(log.flush(&drafts[39]), libc::ENOSPC, "and that is final");
-    let small = Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH);
-    assert_eq!(write(&small, &log, 0, VALID), 0);
+    assert_eq!(intake.flush(&drafts[39]), libc::ENOSPC, "and that is final");
+    let small = Draft::new(7, Role::New, Vec::new(), WriteShare::of_spec(&budget), UNIX_EPOCH);
+    assert_eq!(write(&small, &intake, 0, VALID), 0);
     drafts.drain(..2);
-    let other = Draft::new(7, Role::New, Vec::new(), Share::of_spec(&budget), UNIX_EPOCH);
-    assert_eq!(write(&other, &log, 0, &text), 0);
+    let other = Draft::new(7, Role::New, Vec::new(), WriteShare::of_spec(&budget), UNIX_EPOCH);
+    assert_eq!(write(&other, &intake, 0, &text), 0);
 }
 
 #[test]
 fn a_definition_is_overwritten_in_place() {
     let long = VALID.replace("\"t\"", "\"a much longer title\"");
-    let (draft, log) = (job(&long), Log::default());
+    let (draft, intake) = (job(&long), Intake::default());
     // The way of rsync --inplace: the new text over the old, and then the rest of the old one cut off.
-    assert_eq!(write(&draft, &log, 0, &VALID[..30]), 0);
-    assert_eq!(write(&draft, &log, 30, &VALID[30..]), 0);
+    assert_eq!(write(&draft, &intake, 0, &VALID[..30]), 0);
+    assert_eq!(write(&draft, &intake, 30, &VALID[30..]), 0);
     draft.resize(VALID.len() as u64, UNIX_EPOCH).unwrap();
-    assert_eq!(log.flush(&draft), 0);
+    assert_eq!(intake.flush(&draft), 0);
     // And once more on the same handle, now by one that is longer.
-    assert_eq!(write(&draft, &log, 0, &long[..20]), 0);
-    assert_eq!(write(&draft, &log, 20, &long[20..]), 0);
-    assert_eq!(log.flush(&draft), 0);
-    log.close(&draft);
-    assert_eq!(*log.handed_in.borrow(), [VALID.as_bytes(), long.as_bytes()]);
-    assert_eq!(log.counts().1, 0);
+    assert_eq!(write(&draft, &intake, 0, &long[..20]), 0);
+    assert_eq!(write(&draft, &intake, 20, &long[20..]), 0);
+    assert_eq!(intake.flush(&draft), 0);
+    intake.close(&draft);
+    assert_eq!(*intake.handed_in.borrow(), [VALID.as_bytes(), long.as_bytes()]);
+    assert_eq!(intake.counts().1, 0);
 }
 
 #[test]
 fn nothing_written_is_no_definition() {
-    let (draft, log) = (job(VALID), Log::default());
+    let (draft, intake) = (job(VALID), Intake::default());
     draft.resize(0, UNIX_EPOCH).unwrap();
-    assert_eq!(log.flush(&draft), 0);
-    log.close(&draft);
-    assert_eq!(log.counts(), (0, 0));
+    assert_eq!(intake.flush(&draft), 0);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (0, 0));
 }
 
 #[test]
 fn what_is_appended_to_a_spec_is_wrong_at_once() {
-    let (draft, log) = (job(VALID), Log::default());
-    assert_eq!(log.write(&draft, None, b"junk\n"), libc::EINVAL);
-    log.close(&draft);
-    assert_eq!(log.counts(), (0, 1));
+    let (draft, intake) = (job(VALID), Intake::default());
+    assert_eq!(intake.write(&draft, None, b"junk\n"), libc::EINVAL);
+    intake.close(&draft);
+    assert_eq!(intake.counts(), (0, 1));
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::export::source::layout::column;
 use crate::export::source::sqlite::plan::Child;
-use crate::export::source::sqlite::schema::Table;
+use crate::export::source::sqlite::schema::TableSchema;
 
 /// The ways in which a table can have its ids, and lead to what belongs to its rows.
 const SCHEMAS: [&str; 6] = [
@@ -17,15 +17,15 @@ const SCHEMAS: [&str; 6] = [
     "CREATE TABLE t (id INTEGER PRIMARY KEY, m, x)",
 ];
 
-/// Rows by all that makes one another than that which had its id before, with what belongs to them.
+/// Rows, each with everything that distinguishes it from an earlier row with its id, and with what belongs to it.
 type Rows = BTreeSet<(String, String)>;
 
-/// Those of them that have a media type which is asked for.
+/// Returns the rows that have a media type that is asked for.
 fn rows(connection: &Connection, condition: &str) -> Rows {
-    let table = Table::load(connection, "t").unwrap().unwrap();
+    let table = TableSchema::load(connection, "t").unwrap().unwrap();
     let date = column(&table.columns, "d").unwrap_or("NULL");
     // Where an id is not unique nothing can belong to it.
-    let children = table.key("id").and(Table::load(connection, "c").unwrap()).map_or("NULL", |_| {
+    let children = table.key("id").and(TableSchema::load(connection, "c").unwrap()).map_or("NULL", |_| {
         "(SELECT group_concat(c.k || ':' || c.v) FROM (SELECT * FROM c ORDER BY k, v) AS c WHERE c.p = t.id)"
     });
     let sql = format!(
@@ -36,18 +36,18 @@ fn rows(connection: &Connection, condition: &str) -> Rows {
     rows.collect::<rusqlite::Result<_>>().unwrap()
 }
 
-struct Job {
+struct ExportJob {
     mark: Option<Mark>,
     exported: Rows,
-    /// At the last run.
+    /// The rows at the last run.
     there: Rows,
 }
 
-impl Job {
-    /// Runs, and returns how many rows it has exported again, and how many in all.
+impl ExportJob {
+    /// Runs; returns how many rows were exported again, and how many in all.
     fn run(&mut self, connection: &Connection) -> (usize, usize) {
-        let table = Table::load(connection, "t").unwrap().unwrap();
-        let child = Table::load(connection, "c").unwrap();
+        let table = TableSchema::load(connection, "t").unwrap().unwrap();
+        let child = TableSchema::load(connection, "c").unwrap();
         let child = child.as_ref().zip(table.key("id")).map(|(table, key)| Child { table, parent: "p", key });
         let asked = ["1".to_owned()];
         let parent = Parent {
@@ -57,7 +57,7 @@ impl Job {
             date: column(&table.columns, "d"),
             media: Some("m"),
         };
-        let marked = Marked { parent: &parent, child: child.as_ref(), media_types: Some(&asked) };
+        let marked = MarkedTable { parent: &parent, child: child.as_ref(), media_types: Some(&asked) };
         let since = marked.since(connection, self.mark.as_ref()).unwrap();
         let ranges = since.ranges.0.iter().map(|(from, until)| format!("rowid BETWEEN {from} AND {until}"));
         let condition = ranges.chain(["FALSE".to_owned()]).collect::<Vec<_>>().join(" OR ");
@@ -76,7 +76,7 @@ impl Job {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum TableStep {
     Insert(u8),
     InsertAt(i64),
     Replace(u8),
@@ -92,26 +92,26 @@ enum Step {
     Run,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = TableStep> {
     prop_oneof![
-        6 => any::<u8>().prop_map(Step::Insert),
-        2 => prop_oneof![-20..400_i64, Just(i64::MAX), Just(i64::MIN)].prop_map(Step::InsertAt),
-        2 => any::<u8>().prop_map(Step::Replace),
-        3 => any::<u8>().prop_map(Step::Delete),
-        2 => Just(Step::DeleteLast),
-        1 => Just(Step::Vacuum),
-        1 => Just(Step::Renumber),
-        1 => Just(Step::Reload),
-        2 => any::<u8>().prop_map(Step::Reclassify),
-        2 => any::<u8>().prop_map(Step::Attach),
-        1 => Just(Step::Detach),
-        1 => Just(Step::ReplaceAttached),
-        5 => Just(Step::Run),
+        6 => any::<u8>().prop_map(TableStep::Insert),
+        2 => prop_oneof![-20..400_i64, Just(i64::MAX), Just(i64::MIN)].prop_map(TableStep::InsertAt),
+        2 => any::<u8>().prop_map(TableStep::Replace),
+        3 => any::<u8>().prop_map(TableStep::Delete),
+        2 => Just(TableStep::DeleteLast),
+        1 => Just(TableStep::Vacuum),
+        1 => Just(TableStep::Renumber),
+        1 => Just(TableStep::Reload),
+        2 => any::<u8>().prop_map(TableStep::Reclassify),
+        2 => any::<u8>().prop_map(TableStep::Attach),
+        1 => Just(TableStep::Detach),
+        1 => Just(TableStep::ReplaceAttached),
+        5 => Just(TableStep::Run),
     ]
 }
 
-impl Step {
-    /// `n` is another one for each step.
+impl TableStep {
+    /// `n` is different for each step.
     fn sql(&self, n: usize, has_date: bool, is_rowid: bool) -> String {
         // A day tells no row from another.
         let date =
@@ -125,30 +125,36 @@ impl Step {
             )
         };
         match self {
-            Step::Insert(_) if is_rowid => format!("INSERT OR IGNORE INTO t ({columns}) VALUES ({own})"),
-            Step::Insert(id) => format!("INSERT OR IGNORE INTO t (id, {columns}) VALUES ('i{id}', {own})"),
-            Step::InsertAt(at) if is_rowid => {
+            TableStep::Insert(_) if is_rowid => format!("INSERT OR IGNORE INTO t ({columns}) VALUES ({own})"),
+            TableStep::Insert(id) => {
+                format!("INSERT OR IGNORE INTO t (id, {columns}) VALUES ('i{id}', {own})")
+            }
+            TableStep::InsertAt(at) if is_rowid => {
                 format!("INSERT OR IGNORE INTO t (id, {columns}) VALUES ({at}, {own})")
             }
-            Step::InsertAt(at) => {
+            TableStep::InsertAt(at) => {
                 format!("INSERT OR IGNORE INTO t (rowid, id, {columns}) VALUES ({at}, 'r{at}', {own})")
             }
-            Step::Replace(id) if is_rowid => format!("REPLACE INTO t (id, {columns}) VALUES ({id}, {own})"),
-            Step::Replace(id) => format!("REPLACE INTO t (id, {columns}) VALUES ('i{id}', {own})"),
-            Step::Delete(n) => format!("DELETE FROM t WHERE rowid = {}", nth(n)),
-            Step::DeleteLast => "DELETE FROM t WHERE rowid = (SELECT max(rowid) FROM t)".to_owned(),
-            Step::Vacuum => "VACUUM".to_owned(),
-            Step::Renumber if is_rowid => String::new(),
+            TableStep::Replace(id) if is_rowid => {
+                format!("REPLACE INTO t (id, {columns}) VALUES ({id}, {own})")
+            }
+            TableStep::Replace(id) => format!("REPLACE INTO t (id, {columns}) VALUES ('i{id}', {own})"),
+            TableStep::Delete(n) => format!("DELETE FROM t WHERE rowid = {}", nth(n)),
+            TableStep::DeleteLast => "DELETE FROM t WHERE rowid = (SELECT max(rowid) FROM t)".to_owned(),
+            TableStep::Vacuum => "VACUUM".to_owned(),
+            TableStep::Renumber if is_rowid => String::new(),
             // As VACUUM is free to do.
-            Step::Renumber => through("rowid"),
-            Step::Reload => through("x * 7919 % 101"),
-            Step::Reclassify(n) => format!("UPDATE t SET m = iif(m IS 0, 1, 0) WHERE rowid = {}", nth(n)),
-            Step::Attach(at) => {
+            TableStep::Renumber => through("rowid"),
+            TableStep::Reload => through("x * 7919 % 101"),
+            TableStep::Reclassify(n) => {
+                format!("UPDATE t SET m = iif(m IS 0, 1, 0) WHERE rowid = {}", nth(n))
+            }
+            TableStep::Attach(at) => {
                 format!("INSERT INTO c (k, p, v) SELECT {n}, id, {n} FROM t WHERE rowid = {}", nth(at))
             }
-            Step::Detach => "DELETE FROM c WHERE k = (SELECT min(k) FROM c)".to_owned(),
-            Step::ReplaceAttached => format!("UPDATE c SET v = {n} WHERE k = (SELECT max(k) FROM c)"),
-            Step::Run => String::new(),
+            TableStep::Detach => "DELETE FROM c WHERE k = (SELECT min(k) FROM c)".to_owned(),
+            TableStep::ReplaceAttached => format!("UPDATE c SET v = {n} WHERE k = (SELECT max(k) FROM c)"),
+            TableStep::Run => String::new(),
         }
     }
 }
@@ -163,11 +169,11 @@ proptest! {
         connection.execute_batch(SCHEMAS[schema]).unwrap();
         let is_rowid = SCHEMAS[schema].contains("id INTEGER PRIMARY");
         let has_date = SCHEMAS[schema].contains(" d,");
-        let mut job = Job { mark: None, exported: Rows::new(), there: Rows::new() };
+        let mut job = ExportJob { mark: None, exported: Rows::new(), there: Rows::new() };
         for (n, step) in steps.iter().enumerate() {
             // Where the greatest rowid is taken, SQLite tries others, or refuses.
             let _ = connection.execute_batch(&step.sql(n, has_date, is_rowid));
-            if matches!(step, Step::Run) {
+            if matches!(step, TableStep::Run) {
                 job.run(&connection);
             }
         }
@@ -175,7 +181,7 @@ proptest! {
     }
 }
 
-fn filled(schema: &str, rows: u32) -> (Connection, Job) {
+fn filled(schema: &str, rows: u32) -> (Connection, ExportJob) {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(schema).unwrap();
     let insert = format!(
@@ -183,7 +189,7 @@ fn filled(schema: &str, rows: u32) -> (Connection, Job) {
          INSERT INTO t (id, d) SELECT i, i FROM n"
     );
     connection.execute_batch(&insert).unwrap();
-    (connection, Job { mark: None, exported: Rows::new(), there: Rows::new() })
+    (connection, ExportJob { mark: None, exported: Rows::new(), there: Rows::new() })
 }
 
 #[test]
@@ -194,7 +200,7 @@ fn few_rows_are_exported_again() {
     let segment = 50_000 / PIECES as usize + 1;
     assert_eq!(job.run(&connection), (segment - 1, segment - 1));
     assert_eq!(job.run(&connection), (0, 0), "what was exported again is proved again");
-    // Rows of which the gaps are closed are found where they are now, but for the segment that has lost some.
+    // When gaps are closed rows are found where they are now, except those of the segment that has lost some.
     let renumber =
         "CREATE TABLE u AS SELECT * FROM t WHERE rowid > 20; DELETE FROM t; INSERT INTO t SELECT * FROM u";
     connection.execute_batch(renumber).unwrap();
@@ -230,9 +236,9 @@ fn another_database_with_the_same_ids_is_another_one() {
 fn where_there_is_no_order_of_insertion_that_is_said() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t (id PRIMARY KEY, d) WITHOUT ROWID").unwrap();
-    let table = Table::load(&connection, "t").unwrap().unwrap();
+    let table = TableSchema::load(&connection, "t").unwrap().unwrap();
     let parent = Parent { table: &table, id: "id", group: None, date: Some("d"), media: None };
-    let marked = Marked { parent: &parent, child: None, media_types: None };
+    let marked = MarkedTable { parent: &parent, child: None, media_types: None };
     let error = marked.since(&connection, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("no order of insertion"), "{error}");
@@ -261,7 +267,7 @@ fn a_row_that_is_given_a_rowid_and_an_id_that_were_exported_is_another_one() {
     }
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(&format!("{}; INSERT INTO t (x) VALUES ('A'), ('B')", SCHEMAS[5])).unwrap();
-    let mut job = Job { mark: None, exported: Rows::new(), there: Rows::new() };
+    let mut job = ExportJob { mark: None, exported: Rows::new(), there: Rows::new() };
     assert_eq!(job.run(&connection), (0, 2));
     connection.execute_batch("DELETE FROM t WHERE id = 2; INSERT INTO t (x) VALUES ('C')").unwrap();
     assert_eq!(job.run(&connection), (0, 1), "no column has a date");

@@ -1,13 +1,13 @@
-//! A bar on the terminal for what is being read.
+//! A bar on the terminal that shows how much has been read.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::show;
-use crate::export::verify::Watch;
+use crate::export::verify::ProgressListener;
 
-/// Enough of a name to know it by: with the bar it fits into 80 columns.
+/// Characters of a name that are shown: with the bar they fit into 80 columns.
 const SHORT: usize = 15;
 
 pub(crate) struct Bar {
@@ -16,7 +16,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// Shows nothing where standard error is no terminal.
+    /// Makes a bar; it is hidden if standard error is not a terminal.
     pub(crate) fn new(stem: &str) -> Bar {
         let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         // A template that is wrong is a mistake in this file, and leaves the bar as it was.
@@ -33,7 +33,7 @@ impl Bar {
     }
 }
 
-impl Watch for Bar {
+impl ProgressListener for Bar {
     fn stage(&self, what: &'static str, total: u64) {
         self.bar.reset();
         self.bar.set_length(total);

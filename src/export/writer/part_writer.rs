@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Part, Settings};
+use super::{WriterSettings, WrittenPart};
 use crate::crypto::{EnvelopeWriter, Sha256};
 use crate::error::{At, Result};
 use crate::format::base64::LineEncoder;
@@ -12,13 +12,13 @@ use crate::format::part_name::Ordinal;
 use crate::store::names::Attempt;
 use crate::store::parts::{Key, PartSink, Parts};
 
-/// As much of the segment is encrypted at a time.
+/// Bytes of the segment that are encrypted at a time.
 const STEP: usize = 192 << 10;
 
-/// Parts that are complete; dropped, they go.
+/// Parts that are complete, which are deleted when this is dropped.
 pub(crate) struct Sealed {
     location: Arc<dyn Parts>,
-    parts: Vec<Part>,
+    parts: Vec<WrittenPart>,
 }
 
 impl Sealed {
@@ -26,11 +26,11 @@ impl Sealed {
         Sealed { location, parts: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, part: Part) {
+    pub(crate) fn push(&mut self, part: WrittenPart) {
         self.parts.push(part);
     }
 
-    pub(crate) fn keep(mut self) -> Vec<Part> {
+    pub(crate) fn keep(mut self) -> Vec<WrittenPart> {
         std::mem::take(&mut self.parts)
     }
 }
@@ -46,35 +46,35 @@ impl Drop for Sealed {
     }
 }
 
-/// A part that has to be made durable yet.
-pub(crate) struct Unfinished {
+/// A complete part that is still to be made durable.
+pub(crate) struct UndurablePart {
     sink: Box<dyn PartSink>,
-    part: Part,
+    part: WrittenPart,
 }
 
-impl Unfinished {
+impl UndurablePart {
     /// Bytes of the stored file.
     pub(crate) fn size(&self) -> u64 {
         self.part.size
     }
 
-    pub(crate) fn finish(self) -> Result<Part> {
+    pub(crate) fn finish(self) -> Result<WrittenPart> {
         self.sink.finish().at(&self.part.name)?;
         Ok(self.part)
     }
 }
 
-/// Where the part goes, and what is known of its bytes.
-struct Stored {
+/// Where a part is written to, and the size and hashes of what was written.
+struct PartOutput {
     sink: Box<dyn PartSink>,
-    /// What the part is called where something goes wrong.
+    /// How errors call the part.
     label: String,
     size: u64,
     sha256: Sha256,
     blocks: Vec<BlockHash>,
 }
 
-impl Stored {
+impl PartOutput {
     /// Appends whole blocks, or the end.
     fn append(&mut self, text: &[u8]) -> Result<()> {
         self.sha256.update(text);
@@ -87,7 +87,7 @@ impl Stored {
 
 /// A part that is being written.
 pub(crate) struct PartWriter {
-    stored: Stored,
+    stored: PartOutput,
     key: Key,
     envelope: EnvelopeWriter,
     lines: LineEncoder,
@@ -103,7 +103,7 @@ impl PartWriter {
         parts: &Arc<dyn Parts>,
         attempt: &Attempt,
         number: u32,
-        settings: &Settings,
+        settings: &WriterSettings,
     ) -> Result<PartWriter> {
         let label = format!("part {} of {}", number.max(1), attempt.stem());
         let key = attempt.key(number)?;
@@ -114,7 +114,7 @@ impl PartWriter {
         let mut text = mime::ENVELOPED_HEADER.as_bytes().to_vec();
         let mut lines = LineEncoder::default();
         lines.update(&octets, &mut text);
-        let stored = Stored { sink, label, size: 0, sha256: Sha256::default(), blocks: Vec::new() };
+        let stored = PartOutput { sink, label, size: 0, sha256: Sha256::default(), blocks: Vec::new() };
         Ok(PartWriter { stored, key, envelope, lines, octets, text, plain_size: 0 })
     }
 
@@ -137,8 +137,8 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Ends the part, which is this one of the set.
-    pub(crate) fn finish(self, attempt: &Attempt, ordinal: Ordinal) -> Result<Unfinished> {
+    /// Ends the part, which gets this ordinal in the set.
+    pub(crate) fn finish(self, attempt: &Attempt, ordinal: Ordinal) -> Result<UndurablePart> {
         let PartWriter { mut stored, key, envelope, mut lines, mut octets, mut text, plain_size } = self;
         octets.clear();
         envelope.finish(&mut octets).at(&stored.label)?;
@@ -146,7 +146,7 @@ impl PartWriter {
         lines.finish(&mut text);
         text.push(b'\n');
         stored.append(&text)?;
-        let part = Part {
+        let part = WrittenPart {
             ordinal,
             name: attempt.name(ordinal),
             key,
@@ -156,6 +156,6 @@ impl PartWriter {
             root: block_hashes::root(&stored.blocks),
             blocks: stored.blocks,
         };
-        Ok(Unfinished { sink: stored.sink, part })
+        Ok(UndurablePart { sink: stored.sink, part })
     }
 }

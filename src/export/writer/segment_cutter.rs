@@ -1,41 +1,46 @@
-//! A zip on its way out, cut into segments (APPNOTE section 8).
+//! Cuts a zip into segments as it is written (APPNOTE section 8).
 //!
-//! Whether a zip with a split size will be split is not known before its end, and the two differ from their first
-//! byte on: a split one begins with a marker. So the first segment is sealed both ways until that is known; places
-//! count with the marker until then.
+//! Whether a zip with a split size will be split is known only at its end, and a split one differs from the first byte
+//! on: it begins with a marker. So the first segment is sealed both ways until that is known; until then places count
+//! with the marker.
 
 use std::sync::mpsc::SyncSender;
 
 use super::Staged;
 use crate::format::zip::write::{DiskPosition, SPANNING_MARKER};
 
-/// Small records are sent on together.
+/// Bytes that are sent on together, so that small records are.
 const PIECE: usize = 128 << 10;
 
 /// What the sealing stage is told.
-pub(crate) enum Piece {
+pub(crate) enum SealEvent {
     Bytes(Vec<u8>),
-    /// The segment is full: there is another, so the zip is a split one.
+    /// The segment is full and another follows, so the zip is split.
     Next,
-    /// The zip is all in this segment, so it is not a split one.
+    /// All of the zip is in this segment, so it is not split.
     Unsplit,
     /// The zip is complete.
     End,
 }
 
-/// Cuts the zip, and knows the place of what comes next.
-pub(crate) struct Segments {
-    /// Bytes in a segment, while the zip may be a split one.
+/// Cuts the zip into segments, and knows the place of what comes next.
+pub(crate) struct SegmentCutter {
+    /// Bytes of a segment, as long as the zip may be split.
     limit: Option<u64>,
     place: DiskPosition,
     buffer: Vec<u8>,
-    pieces: SyncSender<Piece>,
+    pieces: SyncSender<SealEvent>,
 }
 
-impl Segments {
-    pub(crate) fn new(split_size: Option<u64>, pieces: SyncSender<Piece>) -> Segments {
+impl SegmentCutter {
+    pub(crate) fn new(split_size: Option<u64>, pieces: SyncSender<SealEvent>) -> SegmentCutter {
         let offset = if split_size.is_some() { SPANNING_MARKER.len() as u64 } else { 0 };
-        Segments { limit: split_size, place: DiskPosition { disk: 0, offset }, buffer: Vec::new(), pieces }
+        SegmentCutter {
+            limit: split_size,
+            place: DiskPosition { disk: 0, offset },
+            buffer: Vec::new(),
+            pieces,
+        }
     }
 
     pub(crate) fn place(&self) -> DiskPosition {
@@ -54,14 +59,14 @@ impl Segments {
         Ok(self.place)
     }
 
-    /// Writes a record, which stays in one piece; returns its place.
+    /// Writes a record, which must not be split across segments; returns its place.
     pub(crate) fn record(&mut self, record: &[u8]) -> Staged<DiskPosition> {
         let place = self.place_for(record.len())?;
         self.push(record)?;
         Ok(place)
     }
 
-    /// Writes what may be in several segments.
+    /// Writes data, which may be split across segments.
     pub(crate) fn data(&mut self, data: &[u8]) -> Staged<()> {
         let mut data = data;
         while !data.is_empty() {
@@ -81,11 +86,11 @@ impl Segments {
         self.limit.is_some_and(|limit| self.place.disk == 0 && self.place.offset - marker + rest <= limit)
     }
 
-    /// Decides that the zip is not a split one. Returns by how much all offsets are smaller now.
+    /// Decides that the zip is not split. Returns by how much all offsets have become smaller.
     pub(crate) fn unsplit(&mut self) -> Staged<u64> {
         let marker = SPANNING_MARKER.len() as u64;
         self.flush()?;
-        self.pieces.send(Piece::Unsplit)?;
+        self.pieces.send(SealEvent::Unsplit)?;
         self.limit = None;
         self.place.offset -= marker;
         Ok(marker)
@@ -93,13 +98,13 @@ impl Segments {
 
     pub(crate) fn end(mut self) -> Staged<()> {
         self.flush()?;
-        self.pieces.send(Piece::End)?;
+        self.pieces.send(SealEvent::End)?;
         Ok(())
     }
 
     fn next(&mut self) -> Staged<()> {
         self.flush()?;
-        self.pieces.send(Piece::Next)?;
+        self.pieces.send(SealEvent::Next)?;
         self.place = DiskPosition { disk: self.place.disk + 1, offset: 0 };
         Ok(())
     }
@@ -112,7 +117,7 @@ impl Segments {
 
     fn flush(&mut self) -> Staged<()> {
         if !self.buffer.is_empty() {
-            self.pieces.send(Piece::Bytes(std::mem::take(&mut self.buffer)))?;
+            self.pieces.send(SealEvent::Bytes(std::mem::take(&mut self.buffer)))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The stored parts of a managed store, byte for byte against the catalogue.
 
-use super::{Watch, on_all_cores};
+use super::{ProgressListener, on_all_cores};
 use crate::crypto::Sha256;
 use crate::error::Result;
 use crate::format::block_hashes::{self, BLOCK, BlockHash};
@@ -14,12 +14,12 @@ const STEP: usize = 16 * BLOCK;
 
 /// Returns what is wrong with parts, each with its name.
 ///
-/// SHA-256 cannot be worked out by more than one core, so that block hashes of the same part are another's work.
+/// SHA-256 of a part takes one core; another one works out the block hashes of the same part.
 pub(crate) fn check(
     store: &Managed,
     run: &str,
     parts: &[StoredPartRecord],
-    watch: &dyn Watch,
+    watch: &dyn ProgressListener,
 ) -> Result<Vec<(String, String)>> {
     let total = parts.iter().fold(0u64, |total, part| total.saturating_add(part.size));
     watch.stage("stored parts", total.saturating_mul(2));
@@ -44,13 +44,13 @@ pub(crate) fn check(
                 sha256(part, &file, watch)
             }
         };
-        // A part that cannot be read is bad; a catalogue that cannot be is nobody's fault here.
+        // A part that cannot be read is a fault; a catalogue that cannot be read is an error.
         work()
     });
     let mut faults: Vec<(String, String)> = Vec::new();
     for (i, fault) in found.into_iter().enumerate() {
         let name = &parts[i / 2].name;
-        // Block hashes come first, and tell more.
+        // Of two faults of a part that of the block hashes, which comes first, says more.
         if let Some(what) = fault?
             && faults.last().is_none_or(|(last, _)| last != name)
         {
@@ -60,7 +60,7 @@ pub(crate) fn check(
     Ok(faults)
 }
 
-fn sha256(part: &StoredPartRecord, file: &Reader, watch: &dyn Watch) -> Result<Option<String>> {
+fn sha256(part: &StoredPartRecord, file: &Reader, watch: &dyn ProgressListener) -> Result<Option<String>> {
     let mut hash = Sha256::default();
     let read = each_step(file, |_, bytes| {
         hash.update(bytes);
@@ -74,14 +74,14 @@ fn sha256(part: &StoredPartRecord, file: &Reader, watch: &dyn Watch) -> Result<O
     Ok((found != part.sha256).then(what))
 }
 
-/// Compares the blocks, and names the first bytes in a row that differ.
+/// Compares the blocks, and names the first range of bytes that differs.
 fn blocks(
     store: &Managed,
     run: &str,
     number: u32,
     part: &StoredPartRecord,
     file: &Reader,
-    watch: &dyn Watch,
+    watch: &dyn ProgressListener,
 ) -> Result<Option<String>> {
     let count = file.len().div_ceil(BLOCK as u64);
     let mut written: Vec<BlockHash> = Vec::new();
@@ -91,7 +91,7 @@ fn blocks(
     if written.len() as u64 != count || block_hashes::root(&written) != part.root {
         return Ok(Some("the catalogue's hashes of its blocks are not those that were written".into()));
     }
-    // From the first byte that differs to the last in a row.
+    // The first range of blocks that differ.
     let mut differing: Option<(u64, u64)> = None;
     let read = each_step(file, |at, bytes| {
         for (block, from) in bytes.chunks(BLOCK).zip((at..).step_by(BLOCK)) {
@@ -107,7 +107,7 @@ fn blocks(
     Ok(read.err().or(differing.map(what)))
 }
 
-/// Reads a file from one end to the other; the error says where it could not be.
+/// Reads a file from beginning to end; the error says where that failed.
 fn each_step(file: &Reader, mut each: impl FnMut(u64, &[u8])) -> std::result::Result<(), String> {
     let mut buf = vec![0; STEP];
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! What is shown of a run that is followed: a bar on a terminal, lines elsewhere, or JSON.
+//! Shows a run that is followed: as a bar on a terminal, as lines elsewhere, or as JSON.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,63 +12,63 @@ use crate::record::{Record, warnings};
 use crate::store::catalogue::{Progress, Run, Status};
 use crate::store::managed::Managed;
 
-/// Lines are at least so far apart, unless the status changes.
+/// Time between two lines at least, unless the status changes.
 const PAUSE: Duration = Duration::from_millis(900);
 
-pub(crate) struct Talk {
-    form: Form,
+pub(crate) struct RunDisplay {
+    form: DisplayForm,
     status: Option<Status>,
     last: String,
     shown: Option<Instant>,
     warned: Vec<String>,
 }
 
-enum Form {
+enum DisplayForm {
     Bar(ProgressBar),
     Lines,
     Json,
 }
 
-impl Talk {
-    pub(crate) fn new(json: bool) -> Talk {
+impl RunDisplay {
+    pub(crate) fn new(json: bool) -> RunDisplay {
         let form = match (json, io::stderr().is_terminal()) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Bar(ProgressBar::new_spinner()),
-            (false, false) => Form::Lines,
+            (true, _) => DisplayForm::Json,
+            (false, true) => DisplayForm::Bar(ProgressBar::new_spinner()),
+            (false, false) => DisplayForm::Lines,
         };
-        Talk { form, status: None, last: String::new(), shown: None, warned: Vec::new() }
+        RunDisplay { form, status: None, last: String::new(), shown: None, warned: Vec::new() }
     }
 
-    /// Says something beside how the run stands.
+    /// Prints a line beside the state of the run.
     pub(crate) fn say(&self, text: &str) {
         match &self.form {
-            Form::Bar(bar) => bar.suspend(|| output::say(text)),
-            Form::Lines | Form::Json => output::say(text),
+            DisplayForm::Bar(bar) => bar.suspend(|| output::say(text)),
+            DisplayForm::Lines | DisplayForm::Json => output::say(text),
         }
     }
 
-    /// Shows how the run stands, if there is news.
+    /// Shows the state of the run, if it has changed.
     pub(crate) fn show(&mut self, store: &Managed, run: &Run) -> Result<()> {
         let is_new = self.status.replace(run.status) != Some(run.status);
         if !is_new
             && self.shown.is_some_and(|shown| shown.elapsed() < PAUSE)
-            && !matches!(self.form, Form::Bar(_))
+            && !matches!(self.form, DisplayForm::Bar(_))
         {
             return Ok(());
         }
         self.warn(run);
         let line = match self.form {
-            Form::Json => Record::now(store, run, SystemTime::now())?.to_string(),
-            Form::Bar(_) | Form::Lines => describe(store, run)?,
+            DisplayForm::Json => Record::in_full(store, run, SystemTime::now())?.to_string(),
+            DisplayForm::Bar(_) | DisplayForm::Lines => status_line(store, run)?,
         };
-        if let Form::Bar(bar) = &self.form {
+        if let DisplayForm::Bar(bar) = &self.form {
             draw(bar, run, is_new, line);
             return Ok(());
         }
         if line != self.last {
             match self.form {
-                // Whoever does not read any more still wants to know the exit code.
-                Form::Json => drop(show::write_lines(std::slice::from_ref(&line))?),
+                // If nobody reads any more, the exit code is still of use.
+                DisplayForm::Json => drop(show::write_lines(std::slice::from_ref(&line))?),
                 _ => eprintln!("{line}"),
             }
             self.last = line;
@@ -77,7 +77,7 @@ impl Talk {
         Ok(())
     }
 
-    /// Says each warning once.
+    /// Prints each warning once.
     fn warn(&mut self, run: &Run) {
         for warning in warnings(run, SystemTime::now()) {
             if !self.warned.contains(&warning) {
@@ -112,8 +112,8 @@ fn draw(bar: &ProgressBar, run: &Run, is_new: bool, line: String) {
     }
 }
 
-/// Returns one line on how a run stands.
-fn describe(store: &Managed, run: &Run) -> Result<String> {
+/// Returns a line about the state of a run.
+fn status_line(store: &Managed, run: &Run) -> Result<String> {
     let name = run.status.name();
     Ok(match run.status {
         Status::Scheduled => format!("{name} for {}", run.scheduled.map(timestamp).unwrap_or_default()),

@@ -6,33 +6,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::attr::{DirEntry, NodeKind, Shape};
 use super::ino::{Ino, hash_number};
-use super::needs::{Asked, Needs};
+use super::needs::{Needs, Question};
 use super::node::Node;
 use super::scope::Scope;
 use super::shown::ShownSet;
 use crate::error::Result;
 use crate::record::Record;
-use crate::record::csv::{Column, render};
+use crate::record::csv::{CsvColumn, render};
 use crate::store::catalogue::Revision;
 
 pub(crate) const NAME: &str = "index.csv";
 
-/// What a table that is kept was made from: state of the catalogue, and the minute.
-type Stamp = (Revision, u64);
+/// What a cached table was made from: the state of the catalogue, and the minute.
+type CacheKey = (Revision, u64);
 
-pub(crate) struct Index {
+pub(crate) struct IndexFile {
     ino: Ino,
-    columns: &'static [Column],
+    columns: &'static [CsvColumn],
     has: fn(&Record) -> bool,
-    /// That of a managed store as it was made last: directories are listed more often than they change.
-    kept: Mutex<Option<(Stamp, Arc<String>)>>,
+    /// The last table of a managed store: directories are listed more often than they change.
+    kept: Mutex<Option<(CacheKey, Arc<String>)>>,
 }
 
-impl Index {
-    /// A table in the directory of that name; `has` tells which records are in it.
-    pub(crate) fn new(directory: &str, columns: &'static [Column], has: fn(&Record) -> bool) -> Index {
+impl IndexFile {
+    /// Makes the table of the directory of that name; `has` tells which records are in it.
+    pub(crate) fn new(directory: &str, columns: &'static [CsvColumn], has: fn(&Record) -> bool) -> IndexFile {
         let ino = hash_number(&[b"index\0", directory.as_bytes()]);
-        Index { ino, columns, has, kept: Mutex::default() }
+        IndexFile { ino, columns, has, kept: Mutex::default() }
     }
 
     pub(crate) fn entry(&self) -> DirEntry {
@@ -57,7 +57,7 @@ impl Index {
 
     fn render(&self, scope: &Scope, now: SystemTime) -> Result<String> {
         if let Some(store) = scope.context.managed() {
-            // As new as the state of the catalogue that the table is kept for, which the view need not be.
+            // Asked of the catalogue: the view may be older than the state that the table is cached for.
             let (mut runs, retention) = (store.catalogue.runs()?, store.catalogue.retention()?);
             runs.sort_by_key(|run| std::cmp::Reverse(run.queued.or(run.scheduled)));
             let records = runs.iter().map(|run| Record::of_run(run, retention, now));
@@ -66,14 +66,14 @@ impl Index {
         let mut sets: Vec<(SystemTime, &Arc<ShownSet>)> =
             scope.view.sets.iter().map(|set| (scope.made(set), set)).collect();
         sets.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
-        // What takes a private key is not done for a table.
+        // No private key operation is done for a table.
         let record =
             |(_, set): (_, &Arc<ShownSet>)| set.record_as_known(scope.view.retention, &scope.context);
         render(self.columns, sets.into_iter().map(record).filter(self.has))
     }
 }
 
-impl Node for Index {
+impl Node for IndexFile {
     fn ino(&self) -> Ino {
         self.ino
     }
@@ -82,7 +82,7 @@ impl Node for Index {
         Ok((Shape::file(self.rendered(scope)?.len() as u64, scope.view.mtime), Duration::ZERO))
     }
 
-    fn needs(&self, scope: &Scope, _: Asked) -> Needs {
+    fn needs(&self, scope: &Scope, _: Question) -> Needs {
         scope.context.needs_catalogue()
     }
 

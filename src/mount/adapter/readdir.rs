@@ -1,4 +1,4 @@
-//! Filling replies with what a directory lists.
+//! READDIR and READDIRPLUS: fills replies with the entries of a directory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus}
 use super::answer::{Reply, file_attr, file_type};
 use super::{Adapter, send};
 use crate::error::{Kind, Result};
-use crate::tree::{Attr, DirEntry, Listing, Tree};
+use crate::tree::{Attr, DirEntry, DirListing, Tree};
 
 impl Adapter {
     /// Fills the reply with the entries from `offset` on, as far as there is room.
@@ -23,10 +23,10 @@ impl Adapter {
         });
     }
 
-    /// The same, with those attributes that are there to be had.
+    /// The same, with the attributes that can be had without work.
     pub(crate) fn fill_with_attributes(&self, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (tree, known) = (self.tree.clone(), self.tree.clone());
-        // Of the next entry, once one is in the reply.
+        // Offset behind the last entry that is in the reply.
         let reached = Arc::new(AtomicU64::new(offset));
         let from = reached.clone();
         let stand_in = move |mut reply: ReplyDirectoryPlus| {
@@ -65,7 +65,7 @@ fn each_entry(
     tree: &Tree,
     fh: FileHandle,
     offset: u64,
-    mut is_enough: impl FnMut(&Listing, u64, &DirEntry) -> bool,
+    mut is_enough: impl FnMut(&DirListing, u64, &DirEntry) -> bool,
 ) -> Result<()> {
     let listing = tree.listing(fh.0)?;
     for (next, entry) in (offset + 1..).zip(listing.entries_from(offset as usize)) {

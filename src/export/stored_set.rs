@@ -1,4 +1,4 @@
-//! A stored set as the readers take it.
+//! A stored set as the readers of artifacts take it, and when it was made.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use crate::format::part_name::Ordinal;
 use crate::io::Budget;
 use crate::store::sets::{StoredPart, StoredSet};
 
-/// Returns the parts of a set, which are about to be opened, in order; of further downloads of a part the first.
+/// Returns the parts of a set in order, which are about to be opened; of several downloads of a part the first.
 pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
     set.warm();
     let part = |part: &StoredPart| {
@@ -22,11 +22,11 @@ pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
     set.parts.iter().map(part).collect()
 }
 
-/// What is read of a manifest at most; the instant is near its beginning.
+/// Bytes of a manifest that are read at most; the instant is near its beginning.
 const MAX_MANIFEST: usize = 1 << 20;
 
-/// Returns when an export was made, by what is inside: its manifest, or else the newest of its members. `None` if
-/// neither tells. Fails only where another try may tell more.
+/// Returns when an export was made, by its manifest or else by the newest of its members; `None` if neither tells.
+/// Fails only if another try may succeed.
 pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<MemberResources>) -> Result<Option<SystemTime>> {
     let tell = || -> Result<Option<SystemTime>> {
         let hints = artifact::creation_hints(zip, manifest::NAME, shared)?;
@@ -39,7 +39,7 @@ pub(crate) fn made(zip: &Arc<Zip>, shared: &Arc<MemberResources>) -> Result<Opti
     unless_transient(tell())
 }
 
-/// The same of a set that is not whole, by its last part: that has the directory, and our manifest.
+/// The same for a set that is not whole, from its last part, which has the central directory and our manifest.
 pub(crate) fn made_by_last(
     set: &StoredSet,
     identities: &Arc<[Identity]>,
