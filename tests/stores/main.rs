@@ -7,6 +7,7 @@
 
 mod conformance;
 mod model;
+mod postgres_catalogue;
 
 #[path = "../support"]
 mod support {
@@ -15,5 +16,7 @@ mod support {
     pub mod managed;
     pub mod memory;
     pub mod parts_suite;
+    pub mod postgres;
+    pub mod proxy;
     pub mod worlds;
 }

@@ -27,6 +27,7 @@ use crate::store::said::Said;
 
 mod artifacts;
 mod connect;
+mod import;
 mod jobs;
 mod queue;
 mod refusals;
@@ -35,6 +36,7 @@ mod runs;
 
 pub use connect::{Looks, look_at};
 use connect::{Reading, from_sqlite};
+pub use import::{Import, Value};
 
 /// What the files of it are called, beside the catalogue itself.
 pub const CERTIFICATE: &str = "certificate.pem";
