@@ -60,11 +60,8 @@ fn claimed(catalogue: &Postgres, n: u32) -> Claim {
 /// A database, and the way to it.
 fn behind_a_proxy() -> (Database, Proxy, Postgres) {
     let database = Database::new();
-    let url = database.url();
-    let (user, rest) = url.split_once('@').unwrap();
-    let (server, name) = rest.split_once('/').unwrap();
-    let proxy = Proxy::to(server);
-    let catalogue = Postgres::create(&format!("{user}@{}/{name}?sslmode=disable", proxy.address)).unwrap();
+    let proxy = Proxy::to(&database.server());
+    let catalogue = Postgres::create(&database.url_by(proxy.address)).unwrap();
     (database, proxy, catalogue)
 }
 
@@ -279,6 +276,7 @@ fn a_claim_is_lost_when_its_lease_has_run_out_and_not_before() {
     assert!(stalled.orphans(&|_| true).unwrap().is_empty());
     let run = other.run(&id(1)).unwrap().unwrap();
     assert_eq!((run.status, run.warnings, run.present), (Status::InProgress, None, false));
+    assert_eq!(run.attempts, 1, "it was started once");
     assert_eq!(complete(&other, &taken[0]).unwrap(), Ended::Completed);
 }
 

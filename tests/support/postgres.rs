@@ -1,5 +1,6 @@
 //! A PostgreSQL server to test with, which `scripts/servers` has started.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use postgres::{Client, NoTls};
@@ -44,6 +45,16 @@ impl Database {
 
     pub fn url(&self) -> String {
         format!("{}/{}", server(), self.name)
+    }
+
+    /// The server's `HOST:PORT`.
+    pub fn server(&self) -> String {
+        server().split_once('@').unwrap().1.to_string()
+    }
+
+    /// The same by another way, which is not encrypted.
+    pub fn url_by(&self, address: SocketAddr) -> String {
+        self.url().replace(&self.server(), &address.to_string()) + "?sslmode=disable"
     }
 
     /// A connection that is not ours: a foreign hand in the database.

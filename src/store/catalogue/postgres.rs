@@ -1,13 +1,14 @@
 //! The catalogue of a store that several hosts share, in PostgreSQL, and the queue of its runs.
 //!
 //! ```text
-//! session    statements that end in time; a connection that is replaced when it is broken
+//! session    statements that end in time
+//! link       a session that is replaced when it is broken
 //! schema     the tables, of the versions that SQLite's have
 //! queue      claims with a lease, by the database's clock
 //! ```
 //!
-//! Tables are in the first schema of the search path. Writes go through one connection, reads through another, so that no reader
-//! waits for a commit. The answer to a commit can be lost: then the database is asked what has become of it.
+//! Tables are in the first schema of the search path. Writes go through one connection, reads through another, so that
+//! no reader waits for a commit. The answer to a commit can be lost: then the database is asked what has become of it.
 //!
 //! Instants are milliseconds since 1970, UTC.
 
@@ -26,6 +27,7 @@ use crate::store::said::Said;
 mod artifacts;
 mod copy;
 mod jobs;
+mod link;
 mod queue;
 mod refusals;
 mod rows;
@@ -33,8 +35,9 @@ mod runs;
 mod schema;
 mod session;
 
+use link::Link;
 use rows::{Readable, Unreadable, get};
-use session::{Access, Link, Session};
+use session::{Access, Session};
 
 /// How long a server is asked what has become of a commit.
 const SETTLING: Duration = Duration::from_secs(3);

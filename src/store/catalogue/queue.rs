@@ -163,10 +163,11 @@ pub trait Queue: Send + Sync {
 
     /// Takes up the claims of others that have died, and those of this process that it does not hold any more. From then on
     /// they are the caller's, which ends them or gives them back; to whoever had them they are lost. The run may be one
-    /// that is to stop.
+    /// that is to stop. What the caller holds is known to be executed, so that it has to ask every few seconds.
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>>;
 
-    /// Returns the ids of the runs that somebody executes: others who live, and this process by what it holds.
+    /// Returns the ids of the runs that somebody executes: others who live, and this process by what it holds. Where it takes
+    /// time to know who lives, others do until their claims are taken up.
     fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>>;
 
     /// Returns the ids of runs in progress that are to stop.

@@ -31,7 +31,7 @@ pub struct Run {
     pub finished: Option<SystemTime>,
     /// When it was written down that it is to come.
     pub made: Option<SystemTime>,
-    /// How often it was started. The last number is the fence of its claim: by an earlier one nothing of it can be changed.
+    /// How often it was started.
     pub attempts: u32,
     /// Attempts in a row that ended with their process before a row was written.
     pub deaths: u32,

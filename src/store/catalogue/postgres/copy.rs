@@ -11,7 +11,8 @@ use crate::error::{At, Error, Result};
 use crate::postgresql::Url;
 use crate::store::catalogue::sqlite::{Import, Value};
 
-/// What is copied, in an order in which nothing refers to what is not there yet. Certificates are in a file there.
+/// What is copied, in an order in which nothing refers to what is not there yet. Certificates are in a file there, and nobody
+/// has a claim.
 const TABLES: [(&str, &[&str]); 7] = [
     ("setting WHERE name <> 'certificates'", &["name", "value"]),
     ("job", &["name", "text", "modified", "due", "mark", "skipped"]),

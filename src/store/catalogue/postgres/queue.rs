@@ -9,24 +9,24 @@ use std::time::SystemTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::rows::{Readable, forget_hidden, get, id_in, lock, storable};
+use super::rows::{Readable, forget_hidden, get, id_in, lock, number, storable};
 use super::runs::run_in;
 use super::session::Session;
 use super::{Postgres, artifacts};
 use crate::error::Result;
 use crate::store::catalogue::{
-    Attendance, Claim, Completion, End, Ended, Note, Progress, Queue, Run, Standing, Wanted, Why,
+    Attendance, Claim, Completion, End, Ended, Note, Progress, Queue, Standing, Wanted, Why,
 };
 use crate::store::clock::to_ms;
 
 /// The run that is executed by that claim, and by no other.
-const HELD: &str = "id = $1 AND attempts = $2 AND status = 'In Progress'";
+const HELD: &str = "id = $1 AND fence = $2 AND status = 'In Progress'";
 /// Until when a claim lasts that is made or renewed now.
 const LEASE: &str = "clock_timestamp() + interval '30 seconds'";
 /// A claim is renewed when it has less left than this.
 const RENEWED: &str = "clock_timestamp() + interval '20 seconds'";
-/// Fences that there can be, but the last one.
-const COUNTED: &str = "attempts BETWEEN 0 AND 4294967294";
+/// Another claim can be counted.
+const COUNTED: &str = "attempts BETWEEN 0 AND 4294967294 AND fence BETWEEN 0 AND 4294967294";
 
 /// Returns what this process is called in the rows of runs that it has claimed.
 pub(super) fn owner() -> String {
@@ -35,14 +35,13 @@ pub(super) fn owner() -> String {
     format!("{} {} {}", Uuid::new_v4(), storable(&host), std::process::id())
 }
 
-fn claim_of(run: Run) -> Claim {
-    let fence = run.attempts;
-    Claim::new(run, fence)
+fn claim_in(row: &Row) -> Readable<Claim> {
+    Ok(Claim::new(run_in(row)?, number(row, "fence")?))
 }
 
 /// A run in progress, as one worker sees it.
 struct Seen {
-    run: Run,
+    claim: Claim,
     is_own: bool,
     has_run_out: bool,
     /// It is to be renewed.
@@ -51,7 +50,7 @@ struct Seen {
 
 fn seen(row: &Row) -> Readable<Seen> {
     Ok(Seen {
-        run: run_in(row)?,
+        claim: claim_in(row)?,
         is_own: get(row, "is_own")?,
         has_run_out: get(row, "has_run_out")?,
         is_due: get(row, "is_due")?,
@@ -68,7 +67,7 @@ impl Postgres {
         unreadable: &mut bool,
     ) -> Result<Option<Claim>> {
         let sql = format!(
-            "UPDATE run SET status = 'In Progress', started = $1, attempts = attempts + 1, debris = true,
+            "UPDATE run SET status = 'In Progress', started = $1, attempts = attempts + 1, fence = fence + 1, debris = true,
              rows_done = NULL, rows_total = NULL, bytes_written = NULL, eta_seconds = NULL,
              owner = $2, lease_until = {LEASE} WHERE id = (
                SELECT id FROM run WHERE status = 'Queued' AND NOT cancel AND {COUNTED}
@@ -78,32 +77,32 @@ impl Postgres {
         );
         self.write(|tx| {
             let row = tx.query_opt(&sql, &[&to_ms(now), &self.owner, &only, &not])?;
-            let run = row.as_ref().map(run_in).transpose();
-            *unreadable = run.is_err();
-            Ok(run?.map(claim_of))
+            let claim = row.as_ref().map(claim_in).transpose();
+            *unreadable = claim.is_err();
+            Ok(claim?)
         })
     }
 
     /// Returns the ids of queued runs that cannot be read.
     fn unreadable(&self) -> Result<Vec<String>> {
         let mut rows = self.read(|c| c.query("SELECT * FROM run WHERE status = 'Queued'", &[]))?;
-        rows.retain(|row| run_in(row).is_err());
-        self.collect(&rows, run_in);
+        rows.retain(|row| claim_in(row).is_err());
+        self.collect(&rows, claim_in);
         Ok(rows.iter().filter_map(|row| get(row, "id").ok()).collect())
     }
 
     /// Takes up a claim of another that has run out, or one of this process; `None` if somebody else has done so, or has to
     /// do with it.
-    fn take_up(&self, run: &Run) -> Result<Option<Claim>> {
+    fn take_up(&self, claim: &Claim) -> Result<Option<Claim>> {
         let sql = format!(
-            "UPDATE run SET attempts = attempts + 1, owner = $3, lease_until = {LEASE} WHERE id = (
+            "UPDATE run SET fence = fence + 1, owner = $3, lease_until = {LEASE} WHERE id = (
                SELECT id FROM run WHERE {HELD} AND {COUNTED}
                AND (owner = $3 OR lease_until IS NULL OR lease_until < clock_timestamp()) FOR UPDATE SKIP LOCKED)
              RETURNING *"
         );
         self.write(|tx| {
-            let row = tx.query_opt(&sql, &[&run.id, &i64::from(run.attempts), &self.owner])?;
-            Ok(row.as_ref().map(run_in).transpose()?.map(claim_of))
+            let row = tx.query_opt(&sql, &[&claim.id(), &i64::from(claim.fence()), &self.owner])?;
+            Ok(row.as_ref().map(claim_in).transpose()?)
         })
     }
 }
@@ -177,7 +176,7 @@ impl Queue for Postgres {
                 keep_mark(tx, id, made.mark)?;
                 return Ok(Ended::Completed);
             }
-            let row = tx.query_opt("SELECT status FROM run WHERE id = $1 AND attempts = $2", &[&id, &fence])?;
+            let row = tx.query_opt("SELECT status FROM run WHERE id = $1 AND fence = $2", &[&id, &fence])?;
             Ok(match row.as_ref().map(|row| get::<&str>(row, "status")).transpose()? {
                 Some("Completed") => Ended::Completed,
                 Some("In Progress") => Ended::Cancelled,
@@ -189,7 +188,7 @@ impl Queue for Postgres {
     fn is_complete(&self, claim: &Claim) -> Result<bool> {
         let (id, fence) = (claim.id(), i64::from(claim.fence()));
         // A commit that is under way has the row until it is over.
-        let sql = "SELECT status FROM run WHERE id = $1 AND attempts = $2 FOR SHARE";
+        let sql = "SELECT status FROM run WHERE id = $1 AND fence = $2 FOR SHARE";
         let (_, row) = self.writer()?.ask(|c| c.query_opt(sql, &[&id, &fence]))?;
         Ok(row.as_ref().map(|row| get::<&str>(row, "status")).transpose()? == Some("Completed"))
     }
@@ -225,8 +224,8 @@ impl Queue for Postgres {
         let rows = self.read(|c| c.query(&sql, &[&self.owner]))?;
         let runs = self.collect(&rows, seen);
         let (held, others): (Vec<_>, Vec<_>) =
-            runs.into_iter().partition(|seen| seen.is_own && holds(&seen.run.id));
-        let due: Vec<_> = held.into_iter().filter(|seen| seen.is_due).map(|seen| seen.run.id).collect();
+            runs.into_iter().partition(|seen| seen.is_own && holds(seen.claim.id()));
+        let due: Vec<_> = held.iter().filter(|seen| seen.is_due).map(|seen| seen.claim.id()).collect();
         if !due.is_empty() {
             let sql = format!(
                 "UPDATE run SET lease_until = {LEASE} WHERE owner = $1 AND status = 'In Progress' AND id IN (
@@ -235,7 +234,7 @@ impl Queue for Postgres {
             self.write(|tx| tx.execute(&sql, &[&self.owner, &due]))?;
         }
         let orphans = others.iter().filter(|seen| seen.is_own || seen.has_run_out);
-        orphans.filter_map(|seen| self.take_up(&seen.run).transpose()).collect()
+        orphans.filter_map(|seen| self.take_up(&seen.claim).transpose()).collect()
     }
 
     fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {

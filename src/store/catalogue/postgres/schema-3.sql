@@ -28,7 +28,8 @@ CREATE TABLE run (
   started       bigint,
   finished      bigint,
   made          bigint,              -- when it was written down that it is to come: a clock that was wrong then shows
-  attempts      bigint NOT NULL DEFAULT 0,       -- the last one is the fence of its claim
+  attempts      bigint NOT NULL DEFAULT 0,       -- how often it was started
+  fence         bigint NOT NULL DEFAULT 0,       -- of its latest claim: by an earlier one nothing of it can be changed
   deaths        bigint NOT NULL DEFAULT 0,       -- in a row, before a row was written
   owner         text,                -- the worker that has claimed it: a UUID, its host and its process
   lease_until   timestamptz,         -- from then on another one may take it up

@@ -1,25 +1,20 @@
-//! A session with the database, in which nothing takes longer than its time; and the link that keeps one, and replaces it
-//! when it is broken.
+//! A session with the database, in which nothing takes longer than its time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
-use super::schema;
 use crate::error::{At, Error, Kind, Result};
 use crate::io::Cancel;
 use crate::postgresql::{Client, Failure, Url, Wait};
 
 /// A statement begins within this time of the call that it is of, or not at all.
-const CALL: Duration = Duration::from_secs(6);
+pub const CALL: Duration = Duration::from_secs(6);
 /// How long one is waited for. The server gives it up before, so that what it was waiting for is known.
 const STATEMENT: Duration = Duration::from_secs(5);
-/// After a connection that failed, nobody tries it again for so long.
-const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// What is committed survives a loss of power, whatever the server does for others.
 const SETTINGS: &str = "SET statement_timeout = '4s';
@@ -62,9 +57,14 @@ impl Session {
         Ok(session)
     }
 
+    /// Begins a call, which may begin statements until then.
+    pub fn have_until(&mut self, until: Instant) {
+        self.until = until;
+    }
+
     /// Gives the call more time: what it does is bounded by something else.
     pub fn go_on(&mut self) {
-        self.until = Instant::now() + CALL;
+        self.have_until(Instant::now() + CALL);
     }
 
     /// Executes statements without values.
@@ -127,6 +127,15 @@ impl Session {
         self.in_transaction = self.judge(done).is_err();
     }
 
+    /// True if the connection is gone, and that was no matter of time: with another one the same may come to something.
+    pub fn is_gone(&self) -> bool {
+        self.is_broken && !self.is_late
+    }
+
+    pub fn is_in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
     /// False if it cannot be used any more. So it is, too, with one whose transaction was left.
     pub fn is_sound(&self) -> bool {
         !(self.is_broken || self.in_transaction || self.client.is_closed())
@@ -158,69 +167,7 @@ impl Session {
     }
 }
 
-/// Keeps a session, for one call at a time.
-pub struct Link {
-    url: Url,
-    access: Access,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    session: Option<Session>,
-    /// Why the last try has failed, and when.
-    failed: Option<(Instant, Error)>,
-}
-
-pub type Held<'a> = MappedMutexGuard<'a, Session>;
-
-impl Link {
-    pub fn new(url: &Url, access: Access) -> Link {
-        Link { url: url.clone(), access, kept: Mutex::default() }
-    }
-
-    /// Asks something first in a call, once more if the connection is gone: that may have been so for long.
-    pub fn ask<T>(&self, ask: impl Fn(&mut Session) -> Result<T>) -> Result<(Held<'_>, T)> {
-        let until = Instant::now() + CALL;
-        let mut held = self.take(until)?;
-        let mut answer = ask(&mut held);
-        if held.is_broken && !held.is_late {
-            drop(held);
-            held = self.take(until)?;
-            answer = ask(&mut held);
-        }
-        if answer.is_err() && held.in_transaction {
-            held.roll_back();
-        }
-        answer.map(|answer| (held, answer))
-    }
-
-    fn take(&self, until: Instant) -> Result<Held<'_>> {
-        let mut kept = self.kept.try_lock_until(until).ok_or_else(busy)?;
-        kept.session.take_if(|session| !session.is_sound());
-        if kept.session.is_none() {
-            if let Some((_, error)) = kept.failed.as_ref().filter(|(at, _)| at.elapsed() < BACK_OFF) {
-                return Err(error.clone());
-            }
-            let opened = Session::open(&self.url, self.access).and_then(|mut session| {
-                schema::check(&mut session).at(&self.url)?;
-                Ok(session)
-            });
-            match opened {
-                Ok(session) => *kept = Kept { session: Some(session), failed: None },
-                Err(error) => {
-                    kept.failed = Some((Instant::now(), error.clone()));
-                    return Err(error);
-                }
-            }
-        }
-        let mut held = MutexGuard::try_map(kept, |kept| kept.session.as_mut()).map_err(|_| busy())?;
-        held.until = until;
-        Ok(held)
-    }
-}
-
-fn busy() -> Error {
+pub fn busy() -> Error {
     Error::new(Kind::TimedOut, "catalogue: the database takes too long with what others ask it")
 }
 
