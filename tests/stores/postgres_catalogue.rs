@@ -243,7 +243,7 @@ fn a_claim_is_lost_when_its_lease_has_run_out_and_not_before() {
     let (stalled, other) =
         (Postgres::create(&database.url()).unwrap(), Postgres::open(&database.url()).unwrap());
     let (claim, mut foreign) = (claimed(&stalled, 1), database.connect());
-    let mut left = |foreign: &mut Client| -> f64 {
+    let left = |foreign: &mut Client| -> f64 {
         let sql = "SELECT extract(epoch FROM lease_until - clock_timestamp())::float8 FROM run";
         foreign.query_one(sql, &[]).unwrap().get(0)
     };
