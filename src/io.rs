@@ -29,7 +29,7 @@ pub use file::FileReader;
 pub(crate) use joined::Joined;
 pub(crate) use lru::Lru;
 pub(crate) use overlay::Overlay;
-pub(crate) use permit::{Permit, check_permit, take_permit, with_permit};
+pub use permit::{Permit, check_permit, take_permit, with_permit};
 pub(crate) use pool::{Buffer, Pool};
 pub(crate) use regular::{directory_as_named, set_own_device, version_of};
 pub(crate) use remote::{Fetch, Readahead, Remote, RemoteReader, Taker};

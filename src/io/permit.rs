@@ -15,7 +15,7 @@ const TAKEN: u8 = 1;
 const REVOKED: u8 = 2;
 
 #[derive(Debug, Default)]
-pub(crate) struct Permit(AtomicU8);
+pub struct Permit(AtomicU8);
 
 thread_local! {
     /// The permit of the request that this thread works for.
@@ -30,7 +30,7 @@ impl Permit {
     }
 
     /// Returns true unless it was taken before.
-    pub(crate) fn revoke(&self) -> bool {
+    pub fn revoke(&self) -> bool {
         let before = self.0.compare_exchange(OPEN, REVOKED, Ordering::AcqRel, Ordering::Acquire);
         before.is_ok() || before == Err(REVOKED)
     }
@@ -41,7 +41,7 @@ impl Permit {
 }
 
 /// Calls `work` under this permit; without one everything may be done.
-pub(crate) fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> T {
+pub fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() -> T) -> T {
     /// Restores the permit that was there before, even if the work panics.
     struct Before(Option<Arc<Permit>>);
     impl Drop for Before {
@@ -54,12 +54,12 @@ pub(crate) fn with_permit<T>(permit: Option<Arc<Permit>>, work: impl FnOnce() ->
 }
 
 /// Fails if nobody waits for this thread's work any more.
-pub(crate) fn check_permit() -> Result<()> {
+pub fn check_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| !permit.is_revoked())))
 }
 
 /// Takes the permit of this thread: from now on its change can no longer be refused.
-pub(crate) fn take_permit() -> Result<()> {
+pub fn take_permit() -> Result<()> {
     fail_unless(CURRENT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| permit.take())))
 }
 

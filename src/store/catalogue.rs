@@ -4,6 +4,7 @@
 //! Catalogue  = settings, Jobs, Runs, Artifacts, Refusals    what there is, for whoever asks
 //! Queue                                                     what is to be done, for whoever executes runs
 //! sqlite     both, in one file of the store's directory
+//! postgres   both, in a database that several hosts reach
 //! ```
 //!
 //! Nothing above [`crate::store`] knows which kind it has. Several processes may have a store open; what one of them
@@ -16,10 +17,12 @@ use std::time::SystemTime;
 
 use super::clock::{from_ms, to_ms};
 use super::retention::Retention;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 mod artifacts;
 mod jobs;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod queue;
 mod refusals;
 mod runs;
@@ -80,6 +83,14 @@ pub struct Certificates {
     pub pem: Vec<u8>,
     /// The name of the place where they are kept, for errors.
     pub place: String,
+}
+
+/// Returns the error of a catalogue that a later cddsfs has made. For implementations of a catalogue.
+fn newer_schema(version: i64, known: i64) -> Error {
+    let text = format!(
+        "its schema is of version {version}; this cddsfs knows versions up to {known}: a newer one is needed"
+    );
+    Error::new(Kind::Unsupported, text)
 }
 
 /// What a managed store knows. All methods may wait for other writers. A method that fails has changed nothing, unless

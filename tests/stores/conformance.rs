@@ -7,6 +7,8 @@ use crate::support::bucket::Folder;
 use crate::support::catalogue_suite::{self, Process, Site};
 use crate::support::memory::Memory;
 use crate::support::parts_suite;
+use crate::support::postgres::Database;
+use cddsfs::store::catalogue::postgres::Postgres;
 use cddsfs::store::catalogue::sqlite::Sqlite;
 use cddsfs::store::parts::local::Local;
 
@@ -21,6 +23,17 @@ impl Site for Arc<Memory> {
     fn open(&self) -> Process {
         let handle = Arc::new(Memory::open(self));
         Process { queue: handle.clone(), catalogue: handle }
+    }
+}
+
+impl Site for Database {
+    fn open(&self) -> Process {
+        let catalogue = Arc::new(Postgres::create(&self.url()).unwrap());
+        Process { queue: catalogue.clone(), catalogue }
+    }
+
+    fn bury(&self) {
+        self.connect().batch_execute("UPDATE run SET lease_until = now() - interval '1 second'").unwrap();
     }
 }
 
@@ -49,6 +62,11 @@ fn parts_in_memory() {
 #[test]
 fn a_catalogue_in_sqlite() {
     catalogue_suite::check(|| tempfile::tempdir().unwrap());
+}
+
+#[test]
+fn a_catalogue_in_postgresql() {
+    catalogue_suite::check(Database::new);
 }
 
 #[test]

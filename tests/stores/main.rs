@@ -11,6 +11,7 @@ mod model;
 mod object;
 #[cfg(feature = "object-store")]
 mod object_hostile;
+mod postgres_catalogue;
 
 #[path = "../support"]
 mod support {
@@ -23,7 +24,9 @@ mod support {
     pub mod managed;
     pub mod memory;
     pub mod parts_suite;
+    pub mod postgres;
     #[cfg(feature = "object-store")]
     pub mod proxy;
+    pub mod way;
     pub mod worlds;
 }

@@ -1,7 +1,7 @@
 //! Random sequences of what users and the world do to a managed store, by a clock that the test sets, against the real
-//! scheduler: on a directory, in processes of their own that can be killed, and on a store in memory, in hosts that can be
-//! cut off from it. After every step the invariants hold (`support/invariants.rs`), and a small model knows what was
-//! acknowledged.
+//! scheduler: on a directory, in processes of their own that can be killed, on a store in memory, in hosts that can be
+//! cut off from it, and on one with a catalogue in PostgreSQL, where both work at the same time. After every step the
+//! invariants hold (`support/invariants.rs`), and a small model knows what was acknowledged.
 //!
 //! `CDDSFS_MODEL_SEQUENCES=20000` makes it longer.
 
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::support::invariants::{HOUR, Known, Moment, violations};
-use crate::support::worlds::{Disk, FileClock, InMemory, SOCKET, SOURCE, World, settle};
+use crate::support::worlds::{Disk, FileClock, InMemory, SOCKET, SOURCE, Shared, World, settle};
 use cddsfs::export::engine::Scheduler;
 use cddsfs::export::{disposal, jobs};
 use cddsfs::io::Task;
@@ -25,6 +25,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 const SEQUENCES: u32 = 2000;
 const IN_MEMORY: u32 = 400;
+const SHARED: u32 = 100;
 
 /// What users and the world do. Numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -265,6 +266,7 @@ impl Sequence<'_> {
                     && self.store.queue.claim(&Wanted::only(&run.id), now).is_ok()
                 {
                     self.known.interruptions += 1;
+                    self.world.bury();
                 }
             }
         }
@@ -336,4 +338,9 @@ fn nothing_is_lost_whatever_happens_in_whatever_order() {
 #[test]
 fn nothing_is_lost_in_a_store_that_is_no_directory() {
     check_all(IN_MEMORY, InMemory::new);
+}
+
+#[test]
+fn nothing_is_lost_in_a_store_that_two_hosts_share() {
+    check_all(SHARED, Shared::new);
 }

@@ -21,11 +21,14 @@ pub struct Process {
 /// An empty store, which several processes may open.
 pub trait Site: Sync {
     fn open(&self) -> Process;
+
+    /// Has nobody wait any longer for processes that have claimed something and do nothing any more.
+    fn bury(&self) {}
 }
 
 /// Checks a kind. `make` makes an empty store each time.
 pub fn check<S: Site>(make: impl Fn() -> S) {
-    let all: [fn(&dyn Site); 15] = [
+    let all: [fn(&dyn Site); 17] = [
         settings_are_kept,
         changes_of_every_process_are_noticed,
         progress_is_a_change_but_none_of_what_is_where,
@@ -39,6 +42,8 @@ pub fn check<S: Site>(make: impl Fn() -> S) {
         a_run_that_is_to_stop_is_not_completed_and_not_queued_again,
         deaths_count_unless_there_were_rows,
         orphans_are_those_that_nobody_holds,
+        claims_of_the_dead_are_taken_up,
+        those_who_attend_together_leave_each_other_theirs,
         an_artifact_goes_part_by_part_or_as_a_whole,
         the_last_refusals_are_kept,
     ];
@@ -365,6 +370,56 @@ fn orphans_are_those_that_nobody_holds(site: &dyn Site) {
     assert_eq!(complete(&process, &dropped, &[]), Ended::Lost);
     assert_eq!(complete(&process, &held, &parts(1, held.fence(), 1)), Ended::Completed);
     assert!(process.queue.orphans(&|_| false).unwrap().is_empty());
+}
+
+fn claims_of_the_dead_are_taken_up(site: &dyn Site) {
+    let (dead, next) = (site.open(), site.open());
+    let attendance = dead.queue.attend().unwrap();
+    let left = claimed(&dead, 1);
+    drop(attendance);
+    site.bury();
+    let attendance = next.queue.attend().unwrap();
+    assert!(attendance.is_some());
+    let taken = next.queue.orphans(&|_| false).unwrap();
+    assert_eq!(taken.iter().map(Claim::id).collect::<Vec<_>>(), [id(1)]);
+    assert!(next.queue.executed(&|_| false).unwrap().is_empty(), "nobody executes it");
+    assert!(next.queue.give_back(&taken[0], Why::Died).unwrap());
+    // It was not dead after all.
+    assert_eq!(dead.queue.renew(&left, &Progress::default(), now()).unwrap(), Standing::Lost);
+    assert_eq!(complete(&dead, &left, &parts(1, left.fence(), 1)), Ended::Lost);
+    let again = claim(&next, 1).unwrap();
+    assert!(again.fence() > left.fence() && again.fence() > taken[0].fence());
+    assert_eq!(complete(&next, &again, &parts(1, again.fence(), 1)), Ended::Completed);
+    assert!(!dead.queue.is_complete(&left).unwrap());
+}
+
+/// Where one process at a time attends, nothing is asked of it.
+fn those_who_attend_together_leave_each_other_theirs(site: &dyn Site) {
+    let (a, b) = (site.open(), site.open());
+    let (of_a, of_b) = (a.queue.attend().unwrap(), b.queue.attend().unwrap());
+    assert!(of_a.is_some());
+    if of_b.is_none() {
+        return;
+    }
+    let (claim_of_a, claim_of_b) = (claimed(&a, 1), claimed(&b, 2));
+    let both = [id(1), id(2)];
+    assert_eq!(a.queue.executed(&|run| run == claim_of_a.id()).unwrap(), both);
+    assert_eq!(a.queue.executed(&|_| false).unwrap(), both[1..]);
+    assert!(a.queue.orphans(&|run| run == claim_of_a.id()).unwrap().is_empty());
+    // What its own process has let go it does take up.
+    let orphans = b.queue.orphans(&|_| false).unwrap();
+    assert_eq!(orphans.iter().map(Claim::id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(complete(&b, &claim_of_b, &parts(2, claim_of_b.fence(), 1)), Ended::Lost);
+    assert!(b.queue.give_back(&orphans[0], Why::Died).unwrap());
+    // And of one that has died one of them.
+    site.bury();
+    let taken = thread::scope(|scope| {
+        let take = || site.open().queue.orphans(&|_| false).unwrap().len();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+    });
+    assert_eq!(taken, 1);
+    assert_eq!(complete(&a, &claim_of_a, &parts(1, claim_of_a.fence(), 1)), Ended::Lost);
 }
 
 fn an_artifact_goes_part_by_part_or_as_a_whole(site: &dyn Site) {

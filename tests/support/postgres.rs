@@ -1,5 +1,6 @@
 //! A PostgreSQL server to test with, which `scripts/servers` has started.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use postgres::{Client, NoTls};
@@ -11,8 +12,9 @@ pub struct Database {
 
 /// Where the server is: `postgres://USER@HOST:PORT`.
 pub fn server() -> String {
-    std::env::var("CDDSFS_POSTGRES")
-        .expect("CDDSFS_POSTGRES is not set: run scripts/test, or eval \"$(scripts/servers start DIR)\" first")
+    std::env::var("CDDSFS_POSTGRES").expect(
+        "CDDSFS_POSTGRES is not set: run scripts/test, or eval \"$(scripts/servers start DIR)\" first",
+    )
 }
 
 /// What the server's certificate is signed by.
@@ -43,6 +45,16 @@ impl Database {
 
     pub fn url(&self) -> String {
         format!("{}/{}", server(), self.name)
+    }
+
+    /// The server's `HOST:PORT`.
+    pub fn server(&self) -> String {
+        server().split_once('@').unwrap().1.to_string()
+    }
+
+    /// The same by another way, which is not encrypted.
+    pub fn url_by(&self, address: SocketAddr) -> String {
+        self.url().replace(&self.server(), &address.to_string()) + "?sslmode=disable"
     }
 
     /// A connection that is not ours: a foreign hand in the database.

@@ -1,5 +1,5 @@
-//! Where the sequences of the model happen: a directory with processes of their own, and a store in memory with hosts that are
-//! threads.
+//! Where the sequences of the model happen: a directory with processes of their own, and stores in memory and in PostgreSQL with
+//! hosts that are threads.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cddsfs::export::engine::Scheduler;
 use cddsfs::io::Task;
+use cddsfs::store::catalogue::postgres::Postgres;
+use cddsfs::store::catalogue::{Queue, Run, Runs, Status, Wanted};
 use cddsfs::store::clock::Clock;
 use cddsfs::store::managed::Managed;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -21,6 +23,8 @@ use nix::sys::statvfs::statvfs;
 
 use crate::support::managed::{make_key, make_source};
 use crate::support::memory::{Handle, Memory};
+use crate::support::postgres::Database;
+use crate::support::way::{Proxy, Way};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,6 +162,9 @@ pub trait World {
     fn free(&mut self);
 
     fn is_full(&self) -> bool;
+
+    /// Has nobody wait for whoever claims something and is no host.
+    fn bury(&mut self) {}
 }
 
 /// A key pair and a source that all sequences share.
@@ -338,5 +345,123 @@ impl World for InMemory {
 
     fn is_full(&self) -> bool {
         self.memory.is_full.load(Ordering::Relaxed)
+    }
+}
+
+/// A host of a store that several share at the same time.
+struct Sharing {
+    parts: Handle,
+    way: Proxy,
+    /// What its claims say.
+    owner: String,
+    scheduler: Scheduler,
+}
+
+/// A catalogue in PostgreSQL and parts in memory, which two hosts share.
+pub struct Shared {
+    database: Database,
+    memory: Arc<Memory>,
+    hosts: [Option<Sharing>; 2],
+    home: tempfile::TempDir,
+}
+
+impl Shared {
+    pub fn new() -> Shared {
+        let (database, home) = (Database::new(), tempfile::tempdir().unwrap());
+        Postgres::create(&database.url()).unwrap();
+        Shared { database, memory: Arc::default(), hosts: [None, None], home }
+    }
+
+    fn managed(parts: &Handle, catalogue: &Arc<Postgres>) -> Managed {
+        Managed::of(Path::new("shared"), catalogue.clone(), catalogue.clone(), Arc::new(parts.clone()))
+    }
+
+    /// Returns what the claims of a process say.
+    fn owner(&self, queue: &Postgres) -> String {
+        const ID: &str = "00000000-0000-0000-0000-000000000000";
+        queue.add_run(&Run::new(ID.into(), "{}".into(), Status::Queued)).unwrap();
+        queue.claim(&Wanted::only(ID), SystemTime::now()).unwrap().unwrap();
+        let sql = "DELETE FROM run WHERE id = $1 RETURNING owner";
+        self.database.connect().query_one(sql, &[&ID]).unwrap().get(0)
+    }
+
+    /// Lets a host be out of reach, and everybody know it.
+    fn lose(&mut self, n: usize) {
+        let Some(host) = self.hosts[n].take() else { return };
+        host.parts.cut_off();
+        host.way.set(Way::Closed);
+        self.bury();
+    }
+}
+
+impl World for Shared {
+    fn begin(&mut self) -> Managed {
+        (0..2).for_each(|n| self.lose(n));
+        let tables = "setting, job, run, part, block_hashes, discarded, refusal";
+        self.database.connect().batch_execute(&format!("TRUNCATE {tables}")).unwrap();
+        self.memory = Arc::default();
+        let catalogue = Arc::new(Postgres::open(&self.database.url()).unwrap());
+        Shared::managed(&self.memory.open(), &catalogue)
+    }
+
+    fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn start(&mut self, n: usize) {
+        if self.hosts[n].is_some() {
+            return;
+        }
+        let (parts, clock) = (self.memory.open(), FileClock::open(&self.home.path().join("clock")));
+        let way = Proxy::to(&self.database.server());
+        let catalogue = Arc::new(Postgres::open(&self.database.url_by(way.address)).unwrap());
+        let owner = self.owner(&catalogue);
+        let store = Arc::new(Shared::managed(&parts, &catalogue));
+        self.hosts[n] =
+            Some(Sharing { parts, way, owner, scheduler: Scheduler::new(store, Arc::new(clock), None) });
+    }
+
+    fn tell(&mut self, n: usize, what: &str) -> Option<String> {
+        self.hosts[n].as_ref()?;
+        if what == "settle" {
+            // What the other one has begun is its own to end.
+            self.hosts[1 - n].as_mut().map(|other| settle(&mut other.scheduler));
+        }
+        let scheduler = &mut self.hosts[n].as_mut()?.scheduler;
+        Some(match what {
+            "begin" => scheduler.look().map_or_else(|e| e.to_string(), |()| "ok".into()),
+            "settle" => settle(scheduler),
+            _ => {
+                scheduler.end();
+                self.lose(n);
+                "ok".into()
+            }
+        })
+    }
+
+    fn kill(&mut self, n: usize, after: Duration) -> bool {
+        let Some(host) = &mut self.hosts[n] else { return false };
+        let _ = host.scheduler.look();
+        thread::sleep(after);
+        self.lose(n);
+        true
+    }
+
+    fn fill(&mut self) {
+        self.memory.is_full.store(true, Ordering::Relaxed);
+    }
+
+    fn free(&mut self) {
+        self.memory.is_full.store(false, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.memory.is_full.load(Ordering::Relaxed)
+    }
+
+    fn bury(&mut self) {
+        let owners: Vec<_> = self.hosts.iter().flatten().map(|host| host.owner.clone()).collect();
+        let sql = "UPDATE run SET lease_until = now() - interval '1 second' WHERE owner <> ALL ($1)";
+        self.database.connect().execute(sql, &[&owners]).unwrap();
     }
 }

@@ -166,11 +166,13 @@ pub trait Queue: Send + Sync {
 
     /// Takes over the claims of other workers that have died, and those of this process that it does not hold any more.
     /// From then on they belong to the caller, which ends them or gives them back, and are lost to those that had them.
-    /// A run may be one that is to stop.
+    /// A run may be one that is to stop. What the caller holds is known to be executed, so it has to ask every few
+    /// seconds.
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>>;
 
     /// Returns the ids of the runs that are being executed: by other workers that are alive, and by this process, as
-    /// `holds` tells.
+    /// `holds` tells. Where it takes time to know that a worker has died, its runs are among them until they are taken
+    /// over.
     fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>>;
 
     /// Returns the ids of runs in progress that are to stop.

@@ -31,8 +31,7 @@ pub struct Run {
     pub finished: Option<SystemTime>,
     /// When it was written down that it is to come.
     pub made: Option<SystemTime>,
-    /// Number of its starts. That of the last one is the fence of its claim: with an earlier one nothing of it can be
-    /// changed.
+    /// Number of its starts.
     pub attempts: u32,
     /// Attempts in a row that ended with their process before a row was written.
     pub deaths: u32,

@@ -27,6 +27,7 @@ use crate::store::log_once::LogOnce;
 
 mod artifacts;
 mod connect;
+mod import;
 mod jobs;
 mod queue;
 mod refusals;
@@ -35,6 +36,7 @@ mod runs;
 
 pub(crate) use connect::{DatabaseKind, identify};
 use connect::{ReadConnection, from_sqlite};
+pub(crate) use import::{Import, Value};
 
 /// Names of its files beside the catalogue itself.
 pub(crate) const CERTIFICATE: &str = "certificate.pem";
@@ -64,7 +66,7 @@ impl Sqlite {
         Sqlite::open(path)
     }
 
-    pub(crate) fn open(path: &Path) -> Result<Sqlite> {
+    pub fn open(path: &Path) -> Result<Sqlite> {
         let writer = connect::writable(path)?;
         for file in ["", "-wal", "-shm"].map(|suffix| connect::beside(path, suffix)) {
             // Catalogues of earlier versions were readable by others, in a directory that was not.

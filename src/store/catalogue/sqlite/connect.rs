@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::sqlite_uri::immutable;
+use crate::store::catalogue::newer_schema;
 
 /// How long a writer waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
@@ -116,11 +117,7 @@ fn check_version(version: usize, path: &Path) -> Result<()> {
     if version <= MIGRATIONS.len() {
         return Ok(());
     }
-    let text = format!(
-        "its schema is of version {version}; this cddsfs knows versions up to {}: a newer one is needed",
-        MIGRATIONS.len()
-    );
-    Err(Error::new(Kind::Unsupported, text).at(path.display()))
+    Err(newer_schema(version as i64, MIGRATIONS.len() as i64).at(path.display()))
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
