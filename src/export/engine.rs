@@ -5,7 +5,7 @@
 //! stopped, however it stopped. What stands there is compared with what is being done again and again, not once: a run
 //! in progress that nobody executes is started again, one that was to stop is over, files that no artifact has go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -72,14 +72,15 @@ struct Ended {
 #[derive(Clone, Copy)]
 struct Looked {
     changes: Revision,
-    at: Instant,
+    /// In time that has passed.
+    at: Duration,
     clock: SystemTime,
 }
 
 impl Looked {
     /// True if the catalogue has changed since, enough time has passed, or the clock was set.
     fn is_out_of_date(&self, now: &Looked) -> bool {
-        let passed = now.at - self.at;
+        let passed = now.at.saturating_sub(self.at);
         let expected = self.clock + passed;
         let step = now.clock.duration_since(expected).unwrap_or_else(|behind| behind.duration());
         self.changes != now.changes || passed >= QUIET || step >= QUIET
@@ -92,17 +93,17 @@ pub struct Scheduler {
     clock: Arc<dyn Clock>,
     only: Option<String>,
     attendance: Option<Attendance>,
-    workers: HashMap<String, Worker>,
+    workers: BTreeMap<String, Worker>,
     ended: Vec<Ended>,
     /// Until when a run rests, in time that has passed.
-    rests: HashMap<String, Duration>,
+    rests: BTreeMap<String, Duration>,
     stepping: Stepping,
     /// State at the last look at everything.
     looked: Option<Looked>,
     /// State of the catalogue when its log was moved into it last.
     checkpointed: Option<Revision>,
-    /// When files that nobody needs were deleted last.
-    swept: Option<Instant>,
+    /// When files that nobody needs were deleted last, in time that has passed.
+    swept: Option<Duration>,
     /// When the time of day was written down last, in time that has passed.
     confirmed: Option<Duration>,
     /// The last error, which is not said again and again.
@@ -143,9 +144,9 @@ impl Scheduler {
             clock,
             only,
             attendance: None,
-            workers: HashMap::new(),
+            workers: BTreeMap::new(),
             ended: Vec::new(),
-            rests: HashMap::new(),
+            rests: BTreeMap::new(),
             looked: None,
             checkpointed: None,
             swept: None,
@@ -181,8 +182,8 @@ impl Scheduler {
             }
         }
         self.reap();
-        let now =
-            Looked { changes: self.store.catalogue.changes()?, at: Instant::now(), clock: self.clock.now() };
+        let changes = self.store.catalogue.changes()?;
+        let now = Looked { changes, at: self.clock.passed(), clock: self.clock.now() };
         if !self.is_idle() || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
             self.tick(now.clock)?;
             // What was changed on the way may lead to more.
@@ -334,11 +335,12 @@ impl Scheduler {
 
     /// Deletes files that nobody needs: at the beginning, and what could not be deleted from time to time.
     fn sweep(&mut self, now: SystemTime) -> Result<()> {
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
+        let passed = self.clock.passed();
+        if self.swept.is_some_and(|at| passed.saturating_sub(at) < SWEEP) {
             return Ok(());
         }
         let is_first = self.swept.is_none();
-        self.swept = Some(Instant::now());
+        self.swept = Some(passed);
         if is_first || disposal::is_dirty(&self.store)? {
             let holds = |run: &str| self.workers.contains_key(run);
             return disposal::sweep(&self.store, now, &holds);

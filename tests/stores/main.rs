@@ -7,13 +7,17 @@
 
 mod conformance;
 mod model;
+mod simulation;
 
 #[path = "../support"]
 mod support {
     pub mod catalogue_suite;
+    pub mod history;
     pub mod invariants;
+    pub mod link;
     pub mod managed;
     pub mod memory;
     pub mod parts_suite;
+    pub mod simulator;
     pub mod worlds;
 }
