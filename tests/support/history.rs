@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cddsfs::error::Result;
+use cddsfs::store::StoreSnapshot;
 use cddsfs::store::catalogue::{Run, Status, StoredPartRecord};
 use cddsfs::store::managed::Managed;
 use cddsfs::store::names::stem_of;
 use cddsfs::store::parts::{Key, Version};
-use cddsfs::store::StoreSnapshot;
 
 use super::invariants::{Known, Moment, violations};
 
@@ -124,7 +124,9 @@ impl History {
             let is_shown = |part: &StoredPartRecord| {
                 set.parts.iter().any(|shown| shown.file.name == part.name && shown.file.size() == part.size)
             };
-            wrong.extend(parts.filter(|part| !is_shown(part)).map(|part| format!("{} is not shown", part.name)));
+            wrong.extend(
+                parts.filter(|part| !is_shown(part)).map(|part| format!("{} is not shown", part.name)),
+            );
         }
         wrong
     }

@@ -1,11 +1,12 @@
 //! A store in memory as a process of a simulated host reaches it: every call takes time, and may fail, arrive twice, or lose
 //! its answer ([`Simulator`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use cddsfs::error::{Error, Kind, Result};
 use cddsfs::io::{Cancel, Reader};
@@ -17,8 +18,36 @@ use cddsfs::store::watch::Watch;
 use super::memory::{Handle, Memory};
 use super::simulator::{Fate, Process, Simulator, Takes};
 
+/// How long a request is on its way that nobody waits for any more.
+const LATE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(40));
+/// Whoever waits for a commit looks so often whether it is over.
+const WAIT: Duration = Duration::from_millis(500);
+
 /// What is called after every step of the store; it returns what is wrong.
 pub type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// How often a run was claimed, and what explains it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claims {
+    pub times: u32,
+    /// Interruptions before the first one, and before the last.
+    first: u32,
+    last: u32,
+}
+
+impl Claims {
+    fn count(&mut self, interruptions: u32) {
+        if self.times == 0 {
+            // That of the call that makes it is one of those that count.
+            self.first = interruptions.saturating_sub(1);
+        }
+        (self.times, self.last) = (self.times + 1, interruptions);
+    }
+
+    pub fn explained(&self) -> u32 {
+        1 + self.last - self.first
+    }
+}
 
 /// A simulated store, and what is found out about it.
 pub struct Site {
@@ -29,15 +58,19 @@ pub struct Site {
     pub denies_completion: bool,
     /// Ids are random; a run gets the next of these instead.
     ids: Mutex<HashMap<String, String>>,
-    /// How often runs were claimed.
-    claims: Mutex<HashMap<String, u32>>,
+    claims: Mutex<BTreeMap<String, Claims>>,
+    /// Completions that are on their way, though nobody waits for them: runs and fences.
+    under_way: Mutex<Vec<(String, u32)>>,
+    /// How often somebody was told that his claim is another's by now.
+    pub losses: AtomicU64,
     next: AtomicU64,
 }
 
 impl Site {
     pub fn new(memory: Arc<Memory>, simulator: Arc<Simulator>, check: Check) -> Site {
-        let (ids, claims, next) = (Mutex::default(), Mutex::default(), AtomicU64::new(1));
-        Site { memory, simulator, check, denies_completion: false, ids, claims, next }
+        let (ids, claims, under_way) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (losses, next) = (AtomicU64::new(0), AtomicU64::new(1));
+        Site { memory, simulator, check, denies_completion: false, ids, claims, under_way, losses, next }
     }
 
     /// The id in the store of a run that has that one by whoever has made it.
@@ -46,8 +79,22 @@ impl Site {
         self.ids.lock().unwrap().entry(id.into()).or_insert_with(next).clone()
     }
 
-    pub fn claims(&self) -> HashMap<String, u32> {
+    pub fn claims(&self) -> BTreeMap<String, Claims> {
         self.claims.lock().unwrap().clone()
+    }
+
+    /// The store does something; what is wrong then is noticed.
+    fn step<T>(&self, takes: Takes, ask: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+        self.memory.set_time(self.simulator.now());
+        let answer = ask();
+        if takes != Takes::Reads {
+            self.simulator.accuse((self.check)());
+        }
+        answer
+    }
+
+    fn arrived(&self, completion: &(String, u32)) {
+        self.under_way.lock().unwrap().retain(|one| one != completion);
     }
 
     fn renamed(&self, run: &Run) -> Run {
@@ -74,18 +121,45 @@ impl Link {
     }
 
     fn call<T>(&self, name: &str, takes: Takes, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        let simulator = &self.site.simulator;
-        let fate = simulator.request(&self.process, name, takes)?;
-        self.site.memory.set_time(simulator.now());
-        let mut answer = ask();
+        let fate = self.site.simulator.request(&self.process, name, takes)?;
+        self.done(fate, takes, &mut ask)
+    }
+
+    /// Has the store do what has reached it.
+    fn done<T>(&self, fate: Fate, takes: Takes, ask: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+        let mut answer = self.site.step(takes, ask);
         if fate == Fate::Repeated {
-            answer = ask();
+            answer = self.site.step(takes, ask);
         }
-        if takes != Takes::Reads {
-            simulator.accuse((self.site.check)());
-        }
-        simulator.answer(&self.process, fate)?;
+        self.site.simulator.answer(&self.process, fate)?;
         answer
+    }
+
+    /// Writes what may arrive when nobody waits for it any more: then by a thread of its own, and `then` is called.
+    fn send<T: 'static>(
+        &self,
+        name: &'static str,
+        mut ask: impl FnMut() -> Result<T> + Send + 'static,
+        then: impl FnOnce(&Site) + Send + 'static,
+    ) -> Result<T> {
+        let simulator = &self.site.simulator;
+        let fate = simulator.request(&self.process, name, Takes::Lingers);
+        if !matches!(fate, Ok(Fate::Late)) {
+            then(&self.site);
+            return self.done(fate?, Takes::Lingers, &mut ask);
+        }
+        let (site, actor) = (self.site.clone(), simulator.add(self.process.host));
+        thread::spawn(move || {
+            site.simulator.take_part(actor);
+            site.simulator.rest(LATE.0, LATE.1);
+            site.simulator.note(&format!("{name} arrives late"));
+            let _ = site.step(Takes::Lingers, &mut ask);
+            then(&site);
+        });
+        Err(match simulator.answer(&self.process, Fate::Late) {
+            Err(error) => error,
+            Ok(()) => Error::new(Kind::TimedOut, "the store did not answer in time"),
+        })
     }
 
     fn read<T>(&self, name: &str, ask: impl FnMut() -> Result<T>) -> Result<T> {
@@ -192,7 +266,8 @@ impl Runs for Link {
     }
 
     fn set_clean(&self, runs: &[String]) -> Result<()> {
-        self.repeat("set_clean", || self.store.set_clean(runs))
+        let (store, runs) = (self.store.clone(), runs.to_vec());
+        self.send("set_clean", move || store.set_clean(&runs), |_| {})
     }
 }
 
@@ -295,7 +370,8 @@ impl Queue for Link {
         let claimed = self.repeat("claim", || {
             let claimed = self.store.claim(wanted, now)?;
             if let Some(claim) = &claimed {
-                *self.site.claims.lock().unwrap().entry(claim.id().into()).or_default() += 1;
+                let mut claims = self.site.claims.lock().unwrap();
+                claims.entry(claim.id().into()).or_default().count(self.site.simulator.interruptions());
             }
             Ok(claimed)
         })?;
@@ -309,7 +385,10 @@ impl Queue for Link {
         if !self.site.simulator.is_actor() {
             return Err(Error::new(Kind::TimedOut, "reports at intervals go by the time of the machine"));
         }
-        self.repeat("renew", || self.store.renew(claim, progress, now))
+        let (store, claim, progress) = (self.store.clone(), claim.clone(), *progress);
+        let standing = self.send("renew", move || store.renew(&claim, &progress, now), |_| {})?;
+        self.site.losses.fetch_add(u64::from(standing == Standing::Lost), Ordering::SeqCst);
+        Ok(standing)
     }
 
     fn note(&self, claim: &Claim, note: Note<'_>) -> Result<()> {
@@ -317,19 +396,37 @@ impl Queue for Link {
     }
 
     fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended> {
-        self.repeat("complete", || self.store.complete(claim, made))
+        let (store, claim) = (self.store.clone(), claim.clone());
+        let Completion { finished, bytes, rows, .. } = *made;
+        let (parts, mark) = (made.parts.to_vec(), made.mark.map(str::to_string));
+        let key = (claim.id().to_string(), claim.fence());
+        self.site.under_way.lock().unwrap().push(key.clone());
+        let ask = move || {
+            let made = Completion { finished, bytes, rows, parts: &parts, mark: mark.as_deref() };
+            store.complete(&claim, &made)
+        };
+        let ended = self.send("complete", ask, move |site| site.arrived(&key))?;
+        self.site.losses.fetch_add(u64::from(ended == Ended::Lost), Ordering::SeqCst);
+        Ok(ended)
     }
 
     fn is_complete(&self, claim: &Claim) -> Result<bool> {
+        let key = (claim.id().to_string(), claim.fence());
+        while self.site.under_way.lock().unwrap().contains(&key) {
+            self.process.check()?;
+            self.site.simulator.rest(WAIT, WAIT);
+        }
         self.read("is_complete", || Ok(self.store.is_complete(claim)? && !self.site.denies_completion))
     }
 
     fn end(&self, claim: &Claim, end: &End) -> Result<()> {
-        self.repeat("end", || self.store.end(claim, end))
+        let (store, claim, end) = (self.store.clone(), claim.clone(), end.clone());
+        self.send("end", move || store.end(&claim, &end), |_| {})
     }
 
     fn give_back(&self, claim: &Claim, why: Why) -> Result<bool> {
-        self.repeat("give_back", || self.store.give_back(claim, why))
+        let (store, claim) = (self.store.clone(), claim.clone());
+        self.send("give_back", move || store.give_back(&claim, why), |_| {})
     }
 
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>> {

@@ -480,6 +480,9 @@ impl Artifacts for Handle {
     }
 
     fn forget_hashes(&self, now: SystemTime) -> Result<()> {
+        if self.read()?.discarded.is_empty() {
+            return Ok(());
+        }
         self.write_quietly(|state| {
             let is_old = |at: &SystemTime| *at + KEPT_HASHES < now;
             let old: HashSet<String> =
@@ -570,6 +573,9 @@ impl Queue for Handle {
     }
 
     fn claim(&self, wanted: &Wanted<'_>, now: SystemTime) -> Result<Option<Claim>> {
+        if self.runs_that_are(Status::Queued)?.is_empty() {
+            return Ok(None);
+        }
         self.write(|state| {
             let until = state.lease();
             let is_free = |run: &Run| run.status == Status::Queued && !run.cancel && wanted.takes(&run.id);
@@ -673,8 +679,10 @@ impl Queue for Handle {
     }
 
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>> {
-        let Some(time) = self.read()?.time else {
-            let runs = self.runs_that_are(Status::InProgress)?.into_iter().filter(|run| !holds(&run.id));
+        let runs = self.runs_that_are(Status::InProgress)?;
+        let time = self.read()?.time.filter(|_| !runs.is_empty());
+        let Some(time) = time else {
+            let runs = runs.into_iter().filter(|run| !holds(&run.id));
             return Ok(runs.map(|run| Claim::new(run.clone(), run.attempts)).collect());
         };
         self.write_quietly(|state| {

@@ -43,6 +43,8 @@ pub enum Takes {
     Writes,
     /// It writes, and may reach the store twice.
     Repeats,
+    /// The same, and it may reach it when whoever asked has long given up.
+    Lingers,
 }
 
 /// What becomes of a call that has reached the store, or has not.
@@ -53,6 +55,8 @@ pub enum Fate {
     /// It is done, but its answer is lost.
     Lost,
     Repeated,
+    /// It is going to be done, and nobody waits for it any more.
+    Late,
 }
 
 /// How bad it is, in thousandths of the calls.
@@ -61,6 +65,7 @@ struct Weather {
     failed: u64,
     lost: u64,
     repeated: u64,
+    late: u64,
     /// Something befalls the host of whoever calls.
     of_hosts: u64,
 }
@@ -160,6 +165,14 @@ fn timed_out() -> Error {
     Error::new(Kind::TimedOut, "the store did not answer in time")
 }
 
+/// What a call that has failed looks like: who waits too long, and whose connection goes, knows as little.
+fn failure(state: &mut State) -> Error {
+    match state.below(4) {
+        0 => Error::new(Kind::Os(libc::ECONNRESET), "connection reset"),
+        _ => timed_out(),
+    }
+}
+
 impl State {
     fn below(&mut self, end: u64) -> u64 {
         self.choice.next_u64() % end
@@ -184,22 +197,30 @@ impl State {
     }
 
     fn note(&mut self, now: Duration, text: &str) {
-        let line = format!("{:>9.3} {text}", now.as_secs_f64());
-        line.hash(&mut self.trace.hash);
+        let line = self.hash(now, text);
         if self.trace.tail.len() == TAIL {
             self.trace.tail.pop_front();
         }
         self.trace.tail.push_back(line);
     }
 
+    /// The same of what happens all the time, and is not shown.
+    fn hash(&mut self, now: Duration, text: &str) -> String {
+        let line = format!("{:>9.3} {text}", now.as_secs_f64());
+        line.hash(&mut self.trace.hash);
+        line
+    }
+
     fn fate(&mut self, takes: Takes) -> Fate {
-        let Weather { failed, lost, repeated, .. } = self.weather;
+        let Weather { failed, lost, repeated, late, .. } = self.weather;
         if self.happens(failed) {
             return Fate::Failed;
         }
         match takes {
-            Takes::Writes | Takes::Repeats if self.happens(lost) => Fate::Lost,
-            Takes::Repeats if self.happens(repeated) => Fate::Repeated,
+            Takes::Reads => Fate::Done,
+            _ if self.happens(lost) => Fate::Lost,
+            Takes::Repeats | Takes::Lingers if self.happens(repeated) => Fate::Repeated,
+            Takes::Lingers if self.happens(late) => Fate::Late,
             _ => Fate::Done,
         }
     }
@@ -271,7 +292,7 @@ impl Simulator {
             is_over: false,
         };
         let (calls, of_hosts) = ([0, 5, 30][state.below(3) as usize], [0, 10, 30][state.below(3) as usize]);
-        state.weather = Weather { failed: calls, lost: calls, repeated: calls, of_hosts };
+        state.weather = Weather { failed: calls, lost: calls, repeated: calls, late: calls, of_hosts };
         for _ in 0..hosts {
             let skews = [Duration::ZERO, Duration::from_secs(7), 2 * HOUR, DAY];
             let (ahead, behind) = (state.below(4) as usize, state.below(4) as usize);
@@ -360,7 +381,9 @@ impl Simulator {
         if state.running.is_some() || state.expected.is_some() {
             return;
         }
-        let Some((ready, id)) = state.actors.iter().map(|(id, actor)| (actor.ready, *id)).min() else { return };
+        let Some((ready, id)) = state.actors.iter().map(|(id, actor)| (actor.ready, *id)).min() else {
+            return;
+        };
         self.now.fetch_max(ready.as_millis() as u64, Ordering::SeqCst);
         state.running = Some(id);
         state.actors[&id].turn.notify_one();
@@ -376,7 +399,12 @@ impl Simulator {
         state
     }
 
-    fn pause<'a>(&'a self, mut state: MutexGuard<'a, State>, id: u32, time: Duration) -> MutexGuard<'a, State> {
+    fn pause<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        id: u32,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
         let (host, has_died) =
             (state.actors[&id].process.host, state.actors[&id].process.has_died() || state.is_over);
         let is_stopped = self.now() < state.hosts[host].stopped_until && id != FIRST;
@@ -403,8 +431,10 @@ impl Simulator {
 
     /// Sends a request, and returns when it has reached the store, with what becomes of it. It fails if it does not reach it.
     pub fn request(self: &Arc<Simulator>, process: &Process, name: &str, takes: Takes) -> Result<Fate> {
+        // Also whoever has died meanwhile has come to his first call.
+        let actor = self.actor();
         process.check()?;
-        let Some(id) = self.actor() else { return Ok(Fate::Done) };
+        let Some(id) = actor else { return Ok(Fate::Done) };
         let mut state = self.lock();
         // What executes runs takes its time.
         let is_worker = state.actors[&id].is_worker;
@@ -417,11 +447,13 @@ impl Simulator {
         if fate != Fate::Done {
             state.interruptions += u32::from(matches!(name, "claim" | "is_complete"));
         }
-        let now = self.now();
-        state.note(now, &format!("host {} actor {id} {name} {fate:?}", process.host));
+        let (now, text) = (self.now(), format!("host {} actor {id} {name} {fate:?}", process.host));
+        match (takes, fate) {
+            (Takes::Reads, Fate::Done) => drop(state.hash(now, &text)),
+            _ => state.note(now, &text),
+        }
         match fate {
-            Fate::Failed if state.below(4) == 0 => Err(Error::new(Kind::Os(libc::ECONNRESET), "connection reset")),
-            Fate::Failed => Err(timed_out()),
+            Fate::Failed => Err(failure(&mut state)),
             fate => Ok(fate),
         }
     }
@@ -431,14 +463,14 @@ impl Simulator {
         let Some(id) = self.actor() else { return process.check() };
         let mut state = self.lock();
         self.befall(&mut state, id);
-        let is_late = state.below(4) == 0 || fate == Fate::Lost;
-        if is_late || state.hosts[process.host].stopped_until > self.now() {
-            let time = if fate == Fate::Lost { TIMEOUT } else { state.ms(1, 40) };
+        let is_lost = matches!(fate, Fate::Lost | Fate::Late);
+        if is_lost || state.below(4) == 0 || state.hosts[process.host].stopped_until > self.now() {
+            let time = if is_lost { TIMEOUT } else { state.ms(1, 40) };
             state = self.pause(state, id, time);
         }
         process.check()?;
-        drop(self.reach(state, id, process)?);
-        if fate == Fate::Lost { Err(timed_out()) } else { Ok(()) }
+        let mut state = self.reach(state, id, process)?;
+        if is_lost { Err(failure(&mut state)) } else { Ok(()) }
     }
 
     /// Lets something befall the host of an actor, or not.
