@@ -200,6 +200,7 @@ impl Scheduler {
     fn tick(&mut self, now: SystemTime) -> Result<()> {
         let is_trusted = self.stepping.is_trusted(&*self.clock);
         let mut failed = self.settle();
+        let now = self.store.catalogue.today(now)?;
         let mut all = |done: Result<()>| {
             if failed.is_ok() {
                 failed = done;

@@ -23,11 +23,21 @@ struct Over {
     versions: HashMap<Key, Version>,
 }
 
+/// What a step has come to.
+#[derive(Default)]
+pub struct Step {
+    /// What has become of runs.
+    pub changes: Vec<String>,
+    pub wrong: Vec<String>,
+}
+
 /// What has been seen of a store so far.
 pub struct History {
     store: Arc<Managed>,
     pub known: Mutex<Known>,
     over: Mutex<HashMap<String, Over>>,
+    /// How each run stood, and by which attempt.
+    last: Mutex<HashMap<String, (Status, u32)>>,
 }
 
 impl History {
@@ -36,27 +46,32 @@ impl History {
         // No clock is believed long enough for anything to expire, and how often a run starts is counted elsewhere.
         let never = Duration::from_secs(1 << 40);
         let known = Known { steady_since: never, interruptions: u32::MAX / 2, ..Known::default() };
-        History { store, known: Mutex::new(known), over: Mutex::default() }
+        History { store, known: Mutex::new(known), over: Mutex::default(), last: Mutex::default() }
     }
 
     pub fn store(&self) -> &Arc<Managed> {
         &self.store
     }
 
-    /// Returns what has gone wrong with the last step.
-    pub fn step(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if let Err(error) = self.look(&mut wrong) {
-            wrong.push(error.to_string());
+    /// Returns what the last step has changed, and what is wrong with it.
+    pub fn step(&self) -> Step {
+        let mut step = Step::default();
+        if let Err(error) = self.look(&mut step) {
+            step.wrong.push(error.to_string());
         }
-        wrong
+        step
     }
 
-    fn look(&self, wrong: &mut Vec<String>) -> Result<()> {
+    fn look(&self, Step { changes, wrong }: &mut Step) -> Result<()> {
+        let mut last = self.last.lock().unwrap();
         let (known, mut over) = (self.known.lock().unwrap(), self.over.lock().unwrap());
         let mut there = HashSet::new();
         for &status in Status::STORED {
             for run in self.store.catalogue.runs_that_are(status)? {
+                let stands = (run.status, run.attempts);
+                if last.insert(run.id.clone(), stands) != Some(stands) {
+                    changes.push(format!("{}: {}, attempt {}", run.id, run.status, run.attempts));
+                }
                 match over.get(&run.id) {
                     Some(before) => unchanged(before, &run, wrong),
                     None if run.status.is_final() => {

@@ -15,6 +15,7 @@ use cddsfs::store::managed::Managed;
 use cddsfs::store::parts::{Key, Left, Listing, PartRef, PartSink, Parts, Space};
 use cddsfs::store::watch::Watch;
 
+use super::history::Step;
 use super::memory::{Handle, Memory};
 use super::simulator::{Fate, Process, Simulator, Takes};
 
@@ -23,8 +24,8 @@ const LATE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(
 /// Whoever waits for a commit looks so often whether it is over.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// What is called after every step of the store; it returns what is wrong.
-pub type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+/// What is called after every step of the store.
+pub type Check = Box<dyn Fn() -> Step + Send + Sync>;
 
 /// How often a run was claimed, and what explains it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,7 +89,9 @@ impl Site {
         self.memory.set_time(self.simulator.now());
         let answer = ask();
         if takes != Takes::Reads {
-            self.simulator.accuse((self.check)());
+            let Step { changes, wrong } = (self.check)();
+            changes.iter().for_each(|change| self.simulator.note(change));
+            self.simulator.accuse(wrong);
         }
         answer
     }
@@ -350,6 +353,10 @@ impl Catalogue for Link {
 
     fn set_certificates(&self, pem: &[u8]) -> Result<()> {
         self.repeat("set_certificates", || self.store.set_certificates(pem))
+    }
+
+    fn today(&self, own: SystemTime) -> Result<SystemTime> {
+        self.read("today", || self.store.today(own))
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -57,8 +57,9 @@ struct State {
     refusals: Vec<RefusedSpec>,
     /// The handle that executes runs, where one at a time does.
     attending: Option<u64>,
-    /// The time that claims go by, where any number of processes executes runs.
+    /// The time that claims go by, where any number of processes executes runs, and the time of day when it began.
     time: Option<Duration>,
+    begun: Option<SystemTime>,
     broken: Option<Broken>,
 }
 
@@ -93,8 +94,8 @@ impl Memory {
     }
 
     /// A store in which any number of processes executes runs.
-    pub fn shared(broken: Option<Broken>) -> Memory {
-        let state = State { time: Some(Duration::ZERO), broken, ..State::default() };
+    pub fn shared(begun: SystemTime, broken: Option<Broken>) -> Memory {
+        let state = State { time: Some(Duration::ZERO), begun: Some(begun), broken, ..State::default() };
         Memory { state: Mutex::new(state), ..Memory::default() }
     }
 
@@ -536,6 +537,11 @@ impl Catalogue for Handle {
 
     fn set_certificates(&self, pem: &[u8]) -> Result<()> {
         self.set(Setting::Certificates, std::str::from_utf8(pem).unwrap())
+    }
+
+    fn today(&self, own: SystemTime) -> Result<SystemTime> {
+        let state = self.read()?;
+        Ok(state.begun.map_or(own, |begun| begun + state.time.unwrap_or_default()))
     }
 
     fn checkpoint(&self) -> Result<()> {

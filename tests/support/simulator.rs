@@ -448,8 +448,8 @@ impl Simulator {
             state.interruptions += u32::from(matches!(name, "claim" | "is_complete"));
         }
         let (now, text) = (self.now(), format!("host {} actor {id} {name} {fate:?}", process.host));
-        match (takes, fate) {
-            (Takes::Reads, Fate::Done) => drop(state.hash(now, &text)),
+        match fate {
+            Fate::Done => drop(state.hash(now, &text)),
             _ => state.note(now, &text),
         }
         match fate {
