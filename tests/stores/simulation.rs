@@ -401,6 +401,11 @@ fn it_is_found_when_claims_are_taken_up_too_early() {
 }
 
 #[test]
+fn it_is_found_when_hosts_go_by_their_own_clocks() {
+    assert!(is_found(Defect::Queue(Broken::Clocks)));
+}
+
+#[test]
 fn it_is_found_when_a_lost_answer_is_taken_for_a_failure() {
     assert!(is_found(Defect::DeniedCompletion));
 }

@@ -31,6 +31,8 @@ pub enum Broken {
     Fences,
     /// Claims are taken up whether or not their time is over.
     Leases,
+    /// Everybody goes by his own time of day.
+    Clocks,
 }
 
 /// What all handles share.
@@ -57,9 +59,8 @@ struct State {
     refusals: Vec<RefusedSpec>,
     /// The handle that executes runs, where one at a time does.
     attending: Option<u64>,
-    /// The time that claims go by, where any number of processes executes runs, and the time of day when it began.
-    time: Option<Duration>,
-    begun: Option<SystemTime>,
+    /// The clock, where any number of processes executes runs: the time of day when it began, and what has passed since.
+    clock: Option<(SystemTime, Duration)>,
     broken: Option<Broken>,
 }
 
@@ -95,13 +96,13 @@ impl Memory {
 
     /// A store in which any number of processes executes runs.
     pub fn shared(begun: SystemTime, broken: Option<Broken>) -> Memory {
-        let state = State { time: Some(Duration::ZERO), begun: Some(begun), broken, ..State::default() };
+        let state = State { clock: Some((begun, Duration::ZERO)), broken, ..State::default() };
         Memory { state: Mutex::new(state), ..Memory::default() }
     }
 
-    /// Sets the time that claims go by.
-    pub fn set_time(&self, time: Duration) {
-        self.state.lock().unwrap().time = Some(time);
+    /// Says how much time has passed there.
+    pub fn set_time(&self, passed: Duration) {
+        self.state.lock().unwrap().clock.iter_mut().for_each(|(_, time)| *time = passed);
     }
 }
 
@@ -164,7 +165,7 @@ impl State {
 
     /// Until when a claim lasts that is made or renewed now.
     fn lease(&self) -> Duration {
-        self.time.unwrap_or_default() + LEASE
+        self.clock.map_or(LEASE, |(_, passed)| passed + LEASE)
     }
 
     fn of_job(&self, job: &str, statuses: &[Status]) -> Vec<String> {
@@ -541,7 +542,8 @@ impl Catalogue for Handle {
 
     fn today(&self, own: SystemTime) -> Result<SystemTime> {
         let state = self.read()?;
-        Ok(state.begun.map_or(own, |begun| begun + state.time.unwrap_or_default()))
+        let clock = state.clock.filter(|_| state.broken != Some(Broken::Clocks));
+        Ok(clock.map_or(own, |(begun, passed)| begun + passed))
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -568,7 +570,7 @@ impl Drop for Attending {
 impl Queue for Handle {
     fn attend(&self) -> Result<Option<Attendance>> {
         let mut state = self.read()?;
-        if state.time.is_some() {
+        if state.clock.is_some() {
             return Ok(Some(Attendance::new(())));
         }
         let is_free = state.attending.is_none();
@@ -686,8 +688,8 @@ impl Queue for Handle {
 
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>> {
         let runs = self.runs_that_are(Status::InProgress)?;
-        let time = self.read()?.time.filter(|_| !runs.is_empty());
-        let Some(time) = time else {
+        let clock = self.read()?.clock.filter(|_| !runs.is_empty());
+        let Some((_, time)) = clock else {
             let runs = runs.into_iter().filter(|run| !holds(&run.id));
             return Ok(runs.map(|run| Claim::new(run.clone(), run.attempts)).collect());
         };
@@ -712,7 +714,7 @@ impl Queue for Handle {
         let state = self.read()?;
         // Whoever has let a claim run out may live all the same, until it is taken up.
         let is_executed = |entry: &Entry| {
-            let may_be_anothers = state.time.is_some() && entry.owner != self.id;
+            let may_be_anothers = state.clock.is_some() && entry.owner != self.id;
             entry.run.status == Status::InProgress && (may_be_anothers || holds(&entry.run.id))
         };
         Ok(state.runs.values().filter(|e| is_executed(e)).map(|entry| entry.run.id.clone()).collect())

@@ -141,7 +141,7 @@ pub struct Simulator {
     /// Milliseconds.
     now: AtomicU64,
     begun: SystemTime,
-    /// Uploads fail as well.
+    /// No upload fails.
     is_calm: AtomicBool,
 }
 
@@ -291,7 +291,8 @@ impl Simulator {
             wrong: None,
             is_over: false,
         };
-        let (calls, of_hosts) = ([0, 5, 30][state.below(3) as usize], [0, 10, 30][state.below(3) as usize]);
+        let (calls, of_hosts) =
+            ([0, 5, 30, 80][state.below(4) as usize], [0, 10, 30][state.below(3) as usize]);
         state.weather = Weather { failed: calls, lost: calls, repeated: calls, late: calls, of_hosts };
         for _ in 0..hosts {
             let skews = [Duration::ZERO, Duration::from_secs(7), 2 * HOUR, DAY];
@@ -349,7 +350,7 @@ impl Simulator {
         state.expected = Some(id);
     }
 
-    /// Which actor this thread is; `None` for one that helps an actor, which waits for it, or reports by the time of the machine.
+    /// Returns which actor this thread is; `None` for one that helps an actor, which waits for it, or reports by the time of the machine.
     fn actor(self: &Arc<Simulator>) -> Option<u32> {
         let taken = TAKEN.with_borrow(|taken| taken.as_ref().map(|taken| taken.actor));
         if taken.is_some() || thread::current().name() != Some(WORKER) {
@@ -389,6 +390,7 @@ impl Simulator {
         state.actors[&id].turn.notify_one();
     }
 
+    /// Waits until it is somebody's turn.
     fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>, actor: u32) -> MutexGuard<'a, State> {
         let turn = state.actors[&actor].turn.clone();
         while state.running != Some(actor) {
@@ -399,22 +401,21 @@ impl Simulator {
         state
     }
 
+    /// Lets others go on until that time has passed, and the host is not stopped.
     fn pause<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         id: u32,
         time: Duration,
     ) -> MutexGuard<'a, State> {
-        let (host, has_died) =
-            (state.actors[&id].process.host, state.actors[&id].process.has_died() || state.is_over);
-        let is_stopped = self.now() < state.hosts[host].stopped_until && id != FIRST;
-        let mut ready = self.now() + time;
-        if is_stopped {
-            ready = ready.max(state.hosts[host].stopped_until + state.ms(0, 2000));
-        }
-        if has_died {
-            ready = self.now();
-        }
+        let now = self.now();
+        let process = &state.actors[&id].process;
+        let (has_died, stopped_until) = (process.has_died(), state.hosts[process.host].stopped_until);
+        let ready = match now < stopped_until && id != FIRST {
+            _ if has_died || state.is_over => now,
+            true => (now + time).max(stopped_until + state.ms(0, 2000)),
+            false => now + time,
+        };
         state.actors.get_mut(&id).unwrap().ready = ready;
         state.running = None;
         self.choose(&mut state);
@@ -520,20 +521,15 @@ impl Simulator {
 
     /// A process of a host that runs jobs: it is the one that dies. Before it starts time may pass.
     pub fn start_process(self: &Arc<Simulator>, host: usize) -> Process {
-        if let Some(id) = self.actor() {
-            let state = self.lock();
-            let time = state.hosts[host].starts_at.saturating_sub(self.now());
-            drop(self.pause(state, id, time));
-            let process = self.bystander(host);
-            let mut state = self.lock();
-            if state.is_over {
-                process.has_died.store(true, Ordering::SeqCst);
-            }
-            state.hosts[host].process = Some(process.clone());
-            state.actors.get_mut(&id).unwrap().process = process.clone();
-            return process;
-        }
-        self.bystander(host)
+        let process = self.bystander(host);
+        let Some(id) = self.actor() else { return process };
+        let state = self.lock();
+        let time = state.hosts[host].starts_at.saturating_sub(self.now());
+        let mut state = self.pause(state, id, time);
+        process.has_died.store(state.is_over, Ordering::SeqCst);
+        state.hosts[host].process = Some(process.clone());
+        state.actors.get_mut(&id).unwrap().process = process.clone();
+        process
     }
 
     /// Whether a host has nothing to do.
