@@ -6,7 +6,7 @@
 //! in progress that nobody executes is started again or, if it was to stop, ended, and files that belong to no artifact
 //! are deleted.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -74,14 +74,15 @@ struct EndedRun {
 #[derive(Clone, Copy)]
 struct Looked {
     changes: Revision,
-    at: Instant,
+    /// In time that has passed.
+    at: Duration,
     clock: SystemTime,
 }
 
 impl Looked {
     /// Returns true if the catalogue has changed since, enough time has passed, or the clock was set.
     fn is_out_of_date(&self, now: &Looked) -> bool {
-        let passed = now.at - self.at;
+        let passed = now.at.saturating_sub(self.at);
         let expected = self.clock + passed;
         let step = now.clock.duration_since(expected).unwrap_or_else(|behind| behind.duration());
         self.changes != now.changes || passed >= QUIET || step >= QUIET
@@ -94,17 +95,17 @@ pub struct Scheduler {
     clock: Arc<dyn Clock>,
     only: Option<String>,
     attendance: Option<Attendance>,
-    workers: HashMap<String, Worker>,
+    workers: BTreeMap<String, Worker>,
     ended: Vec<EndedRun>,
     /// Until when a run rests, in time that has passed.
-    rests: HashMap<String, Duration>,
+    rests: BTreeMap<String, Duration>,
     clock_trust: ClockTrust,
     /// The last look at everything.
     looked: Option<Looked>,
     /// State of the catalogue when its log was moved into it last.
     checkpointed: Option<Revision>,
-    /// When files that nobody needs were deleted last.
-    swept: Option<Instant>,
+    /// When files that nobody needs were deleted last, in time that has passed.
+    swept: Option<Duration>,
     /// When the time of day was written down last, in time that has passed.
     confirmed: Option<Duration>,
     /// The last error, which is not logged again.
@@ -145,9 +146,9 @@ impl Scheduler {
             clock,
             only,
             attendance: None,
-            workers: HashMap::new(),
+            workers: BTreeMap::new(),
             ended: Vec::new(),
-            rests: HashMap::new(),
+            rests: BTreeMap::new(),
             looked: None,
             checkpointed: None,
             swept: None,
@@ -183,8 +184,8 @@ impl Scheduler {
             }
         }
         self.reap();
-        let now =
-            Looked { changes: self.store.catalogue.changes()?, at: Instant::now(), clock: self.clock.now() };
+        let changes = self.store.catalogue.changes()?;
+        let now = Looked { changes, at: self.clock.passed(), clock: self.clock.now() };
         if !self.is_idle() || self.looked.is_none_or(|before| before.is_out_of_date(&now)) {
             self.tick(now.clock)?;
             // `now` was taken before: changes made since then lead to another look.
@@ -201,6 +202,7 @@ impl Scheduler {
     fn tick(&mut self, now: SystemTime) -> Result<()> {
         let is_trusted = self.clock_trust.is_trusted(&*self.clock);
         let mut failed = self.write_down_ends();
+        let now = self.store.catalogue.today(now)?;
         let mut all = |done: Result<()>| {
             if failed.is_ok() {
                 failed = done;
@@ -336,11 +338,12 @@ impl Scheduler {
 
     /// Deletes files that nobody needs: at the beginning, and from time to time those that could not be deleted before.
     fn sweep(&mut self, now: SystemTime) -> Result<()> {
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
+        let passed = self.clock.passed();
+        if self.swept.is_some_and(|at| passed.saturating_sub(at) < SWEEP) {
             return Ok(());
         }
         let is_first = self.swept.is_none();
-        self.swept = Some(Instant::now());
+        self.swept = Some(passed);
         if is_first || disposal::is_dirty(&self.store)? {
             let holds = |run: &str| self.workers.contains_key(run);
             return disposal::sweep(&self.store, now, &holds);

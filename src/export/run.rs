@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::certificate::expiry_warning;
@@ -109,14 +111,16 @@ impl Execution<'_> {
         let mut writer = Writer::create(&self.store.parts, &attempt, created, &settings)?;
         let reporter = Reporter { execution: self, claim, total, done: AtomicU64::new(0), lost };
         let written = writer.written();
-        let members = reporter
-            .follow(&written, || self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done))?;
-        self.warn(claim, &*snapshot)?;
-        let manifest = manifest::render(&run.id, created, &spec.given, &certificate.description, &members);
-        writer.start_member(manifest::NAME)?;
-        writer.write(manifest.as_bytes())?;
-        writer.finish_member()?;
-        let finished = writer.finish()?;
+        let (members, finished) = reporter.follow(&written, || {
+            let members = self.write_files(&mut *snapshot, &mut writer, &run.id, &reporter.done)?;
+            self.warn(claim, &*snapshot)?;
+            let description = &certificate.description;
+            let manifest = manifest::render(&run.id, created, &spec.given, description, &members);
+            writer.start_member(manifest::NAME)?;
+            writer.write(manifest.as_bytes())?;
+            writer.finish_member()?;
+            Ok((members, writer.finish()?))
+        })?;
         self.cancel.check()?;
         let rows = members.iter().map(|(_, rows)| rows).sum();
         // Joined to one zip, a split zip has no spanning marker in front.
@@ -306,26 +310,30 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Does the work while another thread writes down the progress.
+    /// Does the work and writes down the progress: before, after, and meanwhile from another thread.
     fn follow<T>(&self, written: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        std::thread::scope(|scope| {
+        let clock = self.execution.clock;
+        let estimate = Mutex::new(Estimate::new(self.total, clock.passed()));
+        let report = || {
+            let (done, written) = (self.done.load(Ordering::Relaxed), written.load(Ordering::Relaxed));
+            let progress = estimate.lock().progress(clock.passed(), done, written);
+            self.renew(&progress);
+        };
+        report();
+        let (end, ended) = channel::<()>();
+        let result = std::thread::scope(|scope| {
+            let report = &report;
             scope.spawn(move || {
-                let clock = self.execution.clock;
-                let mut estimate = Estimate::new(self.total, clock.passed());
-                loop {
-                    let done = self.done.load(Ordering::Relaxed);
-                    let progress = estimate.progress(clock.passed(), done, written.load(Ordering::Relaxed));
-                    self.renew(&progress);
-                    if ended.recv_timeout(REPORT) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                        return;
-                    }
+                while ended.recv_timeout(REPORT) == Err(RecvTimeoutError::Timeout) {
+                    report();
                 }
             });
             let result = work();
             drop(end);
             result
-        })
+        });
+        report();
+        result
     }
 
     /// Writes the progress down. Stops the work if the run is cancelled or lost.

@@ -115,6 +115,13 @@ pub trait Catalogue: Jobs + Runs + Artifacts + Refusals {
     /// Replaces the certificates, as PEM, in one step.
     fn set_certificates(&self, pem: &[u8]) -> Result<()>;
 
+    /// Returns the time of day that jobs are due and artifacts expire by, which is the same for all that have the store
+    /// open: hosts whose own clocks differ would do again and again what another one takes back. `own` is the caller's,
+    /// which is returned where all of them are on one machine.
+    fn today(&self, own: SystemTime) -> Result<SystemTime> {
+        Ok(own)
+    }
+
     /// Makes sure that a plain copy of the catalogue's storage is complete.
     fn checkpoint(&self) -> Result<()>;
 

@@ -12,21 +12,25 @@ mod object;
 #[cfg(feature = "object-store")]
 mod object_hostile;
 mod postgres_catalogue;
+mod simulation;
 
 #[path = "../support"]
 mod support {
     #[cfg(feature = "object-store")]
     pub mod bucket;
     pub mod catalogue_suite;
+    pub mod history;
     #[cfg(feature = "object-store")]
     pub mod http;
     pub mod invariants;
+    pub mod link;
     pub mod managed;
     pub mod memory;
     pub mod parts_suite;
     pub mod postgres;
     #[cfg(feature = "object-store")]
     pub mod proxy;
+    pub mod simulator;
     pub mod way;
     pub mod worlds;
 }

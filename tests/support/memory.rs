@@ -1,6 +1,8 @@
 //! A catalogue with its queue, and a location, in memory. Processes are handles that can be cut off: whatever such a handle
 //! is asked fails from then on, and what it held goes to others, as when a host has died or has lost its network.
 //!
+//! One process at a time executes runs, or any number of them does, by claims that run out ([`Memory::shared`]).
+//!
 //! The location behaves as an object store does: nothing is renamed, and what a catalogue has recorded is not looked at.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +20,20 @@ use cddsfs::store::watch::Watch;
 
 const KEPT_REFUSALS: usize = 20;
 const KEPT_HASHES: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A claim is its owner's for so long after he was last heard of.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// What a queue of several processes may get wrong, for those who are to find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Whoever once had a claim ends and completes the run all the same.
+    Fences,
+    /// Claims are taken up whether or not their time is over.
+    Leases,
+    /// Everybody goes by his own time of day.
+    Clocks,
+}
 
 /// What all handles share.
 #[derive(Default)]
@@ -41,13 +57,20 @@ struct State {
     /// When parts were forgotten.
     discarded: HashMap<String, SystemTime>,
     refusals: Vec<RefusedSpec>,
-    /// The handle that executes runs.
+    /// The handle that executes runs, where one at a time does.
     attending: Option<u64>,
+    /// The clock, where any number of processes executes runs: the time of day when it began, and what has passed since.
+    clock: Option<(SystemTime, Duration)>,
+    broken: Option<Broken>,
 }
 
 struct Entry {
     run: Run,
     debris: bool,
+    /// The handle that has claimed it.
+    owner: u64,
+    /// Until when it has.
+    until: Duration,
 }
 
 #[derive(Clone)]
@@ -69,6 +92,17 @@ impl Memory {
     pub fn open(self: &Arc<Memory>) -> Handle {
         let id = self.versions.fetch_add(1, Ordering::Relaxed);
         Handle { memory: self.clone(), id, is_cut_off: Arc::default() }
+    }
+
+    /// A store in which any number of processes executes runs.
+    pub fn shared(begun: SystemTime, broken: Option<Broken>) -> Memory {
+        let state = State { clock: Some((begun, Duration::ZERO)), broken, ..State::default() };
+        Memory { state: Mutex::new(state), ..Memory::default() }
+    }
+
+    /// Says how much time has passed there.
+    pub fn set_time(&self, passed: Duration) {
+        self.state.lock().unwrap().clock.iter_mut().for_each(|(_, time)| *time = passed);
     }
 }
 
@@ -119,9 +153,19 @@ impl Handle {
 impl State {
     /// The run that is executed by that claim, and by no other.
     fn held(&mut self, claim: &Claim) -> Option<&mut Entry> {
+        let is_latest = self.is_latest(claim);
         let entry = self.runs.get_mut(claim.id())?;
-        let is_held = entry.run.status == Status::InProgress && entry.run.attempts == claim.fence();
-        is_held.then_some(entry)
+        (entry.run.status == Status::InProgress && is_latest).then_some(entry)
+    }
+
+    fn is_latest(&self, claim: &Claim) -> bool {
+        let is_latest = |entry: &Entry| entry.run.attempts == claim.fence();
+        self.runs.get(claim.id()).is_some_and(is_latest) || self.broken == Some(Broken::Fences)
+    }
+
+    /// Until when a claim lasts that is made or renewed now.
+    fn lease(&self) -> Duration {
+        self.clock.map_or(LEASE, |(_, passed)| passed + LEASE)
     }
 
     fn of_job(&self, job: &str, statuses: &[Status]) -> Vec<String> {
@@ -130,7 +174,8 @@ impl State {
     }
 
     fn insert(&mut self, run: &Run) {
-        self.runs.insert(run.id.clone(), Entry { run: run.clone(), debris: false });
+        let entry = Entry { run: run.clone(), debris: false, owner: 0, until: Duration::ZERO };
+        self.runs.insert(run.id.clone(), entry);
     }
 
     fn delete_scheduled(&mut self, job: &str) {
@@ -437,6 +482,9 @@ impl Artifacts for Handle {
     }
 
     fn forget_hashes(&self, now: SystemTime) -> Result<()> {
+        if self.read()?.discarded.is_empty() {
+            return Ok(());
+        }
         self.write_quietly(|state| {
             let is_old = |at: &SystemTime| *at + KEPT_HASHES < now;
             let old: HashSet<String> =
@@ -492,6 +540,12 @@ impl Catalogue for Handle {
         self.set(Setting::Certificates, std::str::from_utf8(pem).unwrap())
     }
 
+    fn today(&self, own: SystemTime) -> Result<SystemTime> {
+        let state = self.read()?;
+        let clock = state.clock.filter(|_| state.broken != Some(Broken::Clocks));
+        Ok(clock.map_or(own, |(begun, passed)| begun + passed))
+    }
+
     fn checkpoint(&self) -> Result<()> {
         Ok(())
     }
@@ -516,6 +570,9 @@ impl Drop for Attending {
 impl Queue for Handle {
     fn attend(&self) -> Result<Option<Attendance>> {
         let mut state = self.read()?;
+        if state.clock.is_some() {
+            return Ok(Some(Attendance::new(())));
+        }
         let is_free = state.attending.is_none();
         Ok(is_free.then(|| {
             state.attending = Some(self.id);
@@ -524,11 +581,15 @@ impl Queue for Handle {
     }
 
     fn claim(&self, wanted: &Wanted<'_>, now: SystemTime) -> Result<Option<Claim>> {
+        if self.runs_that_are(Status::Queued)?.is_empty() {
+            return Ok(None);
+        }
         self.write(|state| {
+            let until = state.lease();
             let is_free = |run: &Run| run.status == Status::Queued && !run.cancel && wanted.takes(&run.id);
             let free = state.runs.values_mut().filter(|entry| is_free(&entry.run));
             let entry = free.min_by_key(|entry| (entry.run.queued, entry.run.id.clone()))?;
-            entry.debris = true;
+            (entry.debris, entry.owner, entry.until) = (true, self.id, until);
             let run = &mut entry.run;
             (run.status, run.started, run.progress) = (Status::InProgress, Some(now), None);
             run.attempts += 1;
@@ -538,7 +599,9 @@ impl Queue for Handle {
 
     fn renew(&self, claim: &Claim, progress: &Progress, now: SystemTime) -> Result<Standing> {
         self.write_quietly(|state| {
-            let Some(Entry { run, .. }) = state.held(claim) else { return Standing::Lost };
+            let lease = state.lease();
+            let Some(Entry { run, until, .. }) = state.held(claim) else { return Standing::Lost };
+            *until = lease;
             (run.progress, run.progressed) = (Some(*progress), Some(now));
             if run.cancel { Standing::Cancel } else { Standing::Go }
         })
@@ -546,7 +609,9 @@ impl Queue for Handle {
 
     fn note(&self, claim: &Claim, note: Note<'_>) -> Result<()> {
         self.write_quietly(|state| {
-            let Some(Entry { run, .. }) = state.held(claim) else { return };
+            let lease = state.lease();
+            let Some(Entry { run, until, .. }) = state.held(claim) else { return };
+            *until = lease;
             match note {
                 Note::Certificate(text) => run.certificate = Some(text.into()),
                 Note::Warnings(text) => run.warnings = Some(text.into()),
@@ -556,8 +621,8 @@ impl Queue for Handle {
 
     fn complete(&self, claim: &Claim, made: &Completion<'_>) -> Result<Ended> {
         self.write(|state| {
-            let fence = claim.fence();
-            let Some(entry) = state.runs.get_mut(claim.id()).filter(|e| e.run.attempts == fence) else {
+            let is_latest = state.is_latest(claim);
+            let Some(entry) = state.runs.get_mut(claim.id()).filter(|_| is_latest) else {
                 return Ended::Lost;
             };
             match entry.run.status {
@@ -622,13 +687,37 @@ impl Queue for Handle {
     }
 
     fn orphans(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>> {
-        let runs = self.runs_that_are(Status::InProgress)?.into_iter().filter(|run| !holds(&run.id));
-        Ok(runs.map(|run| Claim::new(run.clone(), run.attempts)).collect())
+        let runs = self.runs_that_are(Status::InProgress)?;
+        let clock = self.read()?.clock.filter(|_| !runs.is_empty());
+        let Some((_, time)) = clock else {
+            let runs = runs.into_iter().filter(|run| !holds(&run.id));
+            return Ok(runs.map(|run| Claim::new(run.clone(), run.attempts)).collect());
+        };
+        self.write_quietly(|state| {
+            let (lease, broken) = (state.lease(), state.broken);
+            let mut orphans = Vec::new();
+            for entry in state.runs.values_mut().filter(|entry| entry.run.status == Status::InProgress) {
+                let is_own = entry.owner == self.id;
+                if is_own && holds(&entry.run.id) {
+                    entry.until = lease;
+                } else if is_own || entry.until < time || broken == Some(Broken::Leases) {
+                    (entry.owner, entry.until) = (self.id, lease);
+                    entry.run.attempts += 1;
+                    orphans.push(Claim::new(entry.run.clone(), entry.run.attempts));
+                }
+            }
+            orphans
+        })
     }
 
     fn executed(&self, holds: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
-        let runs = self.runs_that_are(Status::InProgress)?.into_iter();
-        Ok(runs.map(|run| run.id).filter(|id| holds(id)).collect())
+        let state = self.read()?;
+        // Whoever has let a claim run out may live all the same, until it is taken up.
+        let is_executed = |entry: &Entry| {
+            let may_be_anothers = state.clock.is_some() && entry.owner != self.id;
+            entry.run.status == Status::InProgress && (may_be_anothers || holds(&entry.run.id))
+        };
+        Ok(state.runs.values().filter(|e| is_executed(e)).map(|entry| entry.run.id.clone()).collect())
     }
 
     fn to_cancel(&self) -> Result<Vec<String>> {

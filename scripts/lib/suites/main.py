@@ -19,7 +19,7 @@ import traceback
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 from bench.common import clean_up_on_termination, say
 from suites.common import Check, Place, has_space
-from suites import clients, faults, fio, foreign, kills, overlay, soak, trees
+from suites import clients, faults, fio, foreign, kills, overlay, simulation, soak, trees
 
 # In the order in which they run: some use what earlier ones have made.
 SUITES = {
@@ -33,6 +33,7 @@ SUITES = {
     "faults": [faults.failing_reads],
     "soak": [soak.soak],
     "kills": [kills.kills],
+    "simulation": [simulation.simulation],
     "zips": [foreign.odd_zips],
     "vectors": [foreign.cms_vectors],
 }

@@ -14,7 +14,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_postgres::Row;
 
@@ -22,6 +22,7 @@ use super::{Catalogue, Certificates, Revision, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::io::{check_permit, take_permit};
 use crate::postgresql::Url;
+use crate::store::clock::from_ms;
 use crate::store::log_once::LogOnce;
 
 mod artifacts;
@@ -187,6 +188,14 @@ impl Catalogue for Postgres {
     fn set_certificates(&self, pem: &[u8]) -> Result<()> {
         let text = str::from_utf8(pem).map_err(|_| Error::new(Kind::Invalid, "certificates: no PEM"))?;
         self.set(Setting::Certificates, text)
+    }
+
+    fn today(&self, _own: SystemTime) -> Result<SystemTime> {
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let ms: i64 = self.read(|c| c.value(sql, &[]))?;
+        from_ms(ms).ok_or_else(|| {
+            Error::damaged("the time of day of the database is out of any calendar").at(&self.url)
+        })
     }
 
     fn checkpoint(&self) -> Result<()> {
