@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::support::history::History;
+use crate::support::invariants::Known;
 use crate::support::link::{Link, Site};
 use crate::support::managed::{at, make_source};
 use crate::support::memory::{Broken, Memory};
@@ -53,6 +54,38 @@ const SPECS: [&str; 5] = [
 ];
 const JOB: &str = r#"{"title":"t","type":"Contact","run":{"every":"hour"}}"#;
 const NAMES: [&str; 2] = ["a", "b"];
+
+/// What users do.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Submit,
+    Define,
+    DeleteJob,
+    Cancel,
+    DeleteArtifact,
+    DeletePart,
+    RemoveRecord,
+    /// Somebody looks at what there is, as a mount does.
+    Look,
+}
+
+/// As often as they do it.
+const ACTS: [Act; 14] = [
+    Act::Submit,
+    Act::Submit,
+    Act::Submit,
+    Act::Submit,
+    Act::Submit,
+    Act::Submit,
+    Act::Define,
+    Act::DeleteJob,
+    Act::Cancel,
+    Act::Cancel,
+    Act::DeleteArtifact,
+    Act::DeletePart,
+    Act::RemoveRecord,
+    Act::Look,
+];
 
 /// A source and a certificate that all simulations share.
 static SOURCE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
@@ -169,7 +202,7 @@ impl Simulation {
         (!runs.is_empty()).then(|| runs.swap_remove(self.below(runs.len())))
     }
 
-    fn known<T>(&self, change: impl FnOnce(&mut crate::support::invariants::Known) -> T) -> T {
+    fn known<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         change(&mut self.history.known.lock().unwrap())
     }
 
@@ -177,40 +210,40 @@ impl Simulation {
     fn act(&self) {
         let host = self.below(HOSTS);
         let (store, now) = (&self.stores[host], self.clocks[host].now());
-        let what = self.below(14);
-        self.simulator.note(&format!("a user does {what} on host {host}"));
-        match what {
-            0..6 => {
+        let act = ACTS[self.below(ACTS.len())];
+        self.simulator.note(&format!("a user of host {host}: {act:?}"));
+        match act {
+            Act::Submit => {
                 let spec = SPECS[self.below(SPECS.len())];
                 if let Ok(id) = jobs::submit(store, spec.as_bytes(), now) {
                     let id = self.site.id_of(&id);
                     self.known(|known| known.acknowledged.insert(id));
                 }
             }
-            6 => {
+            Act::Define => {
                 self.defined.fetch_add(1, Ordering::SeqCst);
                 let _ = jobs::define(store, NAMES[self.below(NAMES.len())], JOB.as_bytes(), now);
             }
-            7 => drop(store.catalogue.delete_job(NAMES[self.below(NAMES.len())])),
-            8 | 9 => {
+            Act::DeleteJob => drop(store.catalogue.delete_job(NAMES[self.below(NAMES.len())])),
+            Act::Cancel => {
                 if let Some(run) = self.choose(|run| !run.status.is_final()) {
                     let _ = store.catalogue.cancel(&run.id, now);
                 }
             }
-            10 => {
+            Act::DeleteArtifact => {
                 if let Some(run) = self.choose(|run| run.present) {
                     self.known(|known| known.deleted.insert(run.id.clone()));
                     let _ = disposal::remove_artifact(store, &run.id, now);
                 }
             }
-            11 => self.delete_part(store, now),
-            12 => {
+            Act::DeletePart => self.delete_part(store, now),
+            Act::RemoveRecord => {
                 if let Some(run) = self.choose(|_| true) {
                     self.known(|known| known.removed.insert(run.id.clone()));
                     let _ = store.catalogue.remove_run(&run.id, now);
                 }
             }
-            _ => {
+            Act::Look => {
                 let seen = Store::Managed(store.clone()).snapshot(self.simulator.today(), &Cancel::new());
                 if let Ok(seen) = seen {
                     self.simulator.accuse(self.history.shown(&seen));
