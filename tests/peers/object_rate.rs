@@ -80,7 +80,7 @@ fn random(object: &Object, part: &PartRef) {
     let (mut seed, mut took, mut buf) = (1u64, Vec::new(), vec![0; 64 << 10]);
     for _ in 0..300 {
         seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let at = (seed >> 20) % (part.size >> 16) << 16;
+        let at = ((seed >> 20) % (part.size >> 16)) << 16;
         let begun = Instant::now();
         reader.read_exact_at(&mut buf, at).unwrap();
         took.push(begun.elapsed());

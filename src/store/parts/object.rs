@@ -42,7 +42,7 @@ const NAME_MAX: usize = 255;
 /// Names beyond this are not told of.
 const MAX_REFUSED: usize = 100;
 /// What has been fetched ahead of an opening is of no use after this.
-const WARM: Duration = Duration::from_secs(10);
+const STAYS_WARM: Duration = Duration::from_secs(10);
 /// Keys that are deleted within one time limit, and how many at once.
 const DELETED_TOGETHER: usize = 500;
 const DELETED_AT_ONCE: usize = 16;
@@ -56,13 +56,16 @@ struct Inner {
     readahead: Arc<Readahead>,
     requests: Arc<Semaphore>,
     /// Parts whose beginnings and ends are there for the next opening, or on their way.
-    warm: Mutex<HashMap<(Key, Version), (Instant, Arc<Remote>)>>,
+    warm: Mutex<HashMap<(Key, Version), Warm>>,
     /// Of the last list that was asked for.
     listed: Mutex<Option<blake3::Hash>>,
     /// It is said that there are no ETags.
     is_told: AtomicBool,
     opened: SystemTime,
 }
+
+/// Since when something is fetched, and what.
+type Warm = (Instant, Arc<Remote>);
 
 impl Object {
     /// Nothing is asked of the store yet.
@@ -209,7 +212,7 @@ impl Parts for Object {
             let Ok(remote) = self.0.remote(part) else { continue };
             remote.warm();
             let mut warm = self.0.warm.lock();
-            warm.retain(|_, (since, _)| now.duration_since(*since) < WARM);
+            warm.retain(|_, (since, _)| now.duration_since(*since) < STAYS_WARM);
             warm.insert((part.key.clone(), part.version.clone()), (now, remote));
         }
     }
@@ -217,7 +220,7 @@ impl Parts for Object {
     /// The first block is read, so that another version is noticed here.
     fn open(&self, part: &PartRef, stop: &Cancel) -> Result<Reader> {
         let warm = self.0.warm.lock().remove(&(part.key.clone(), part.version.clone()));
-        let warm = warm.filter(|(since, _)| since.elapsed() < WARM).map(|(_, remote)| remote);
+        let warm = warm.filter(|(since, _)| since.elapsed() < STAYS_WARM).map(|(_, remote)| remote);
         let remote = warm.map_or_else(|| self.0.remote(part), Ok).at(&part.name)?;
         let reader = RemoteReader::new(remote, stop);
         if part.size > 0 {
