@@ -153,5 +153,10 @@ fn without_trust(error: HttpError) -> HttpError {
         tls = error.downcast_ref::<native_tls::Error>().map(ToString::to_string).or(tls);
         next = error.source();
     }
-    tls.map_or(error, |why| Refusal::Untrusted(why).into_error())
+    match tls {
+        Some(why) => Refusal::Untrusted(why).into_error(),
+        // A connection that has just been closed fails in many ways.
+        None if error.kind() == HttpErrorKind::Unknown => HttpError::new(HttpErrorKind::Interrupted, error),
+        None => error,
+    }
 }

@@ -37,22 +37,18 @@ fn of_chain(error: &StoreError) -> Error {
             return Error::new(kind, refusal.to_string());
         }
         if let Some(error) = error.downcast_ref::<HttpError>() {
-            found = found.or_else(|| of_http(error.kind()));
+            found = found.or(Some(of_http(error.kind())));
         }
         next = error.source();
     }
     found.unwrap_or_else(|| Error::new(Kind::Os(libc::EIO), "the answer of the server cannot be understood"))
 }
 
-fn of_http(kind: HttpErrorKind) -> Option<Error> {
+fn of_http(kind: HttpErrorKind) -> Error {
     let text = match kind {
         HttpErrorKind::Connect => "the server cannot be reached",
         HttpErrorKind::Timeout => "the server does not answer in time",
-        // A body that ends too early cannot be decoded.
-        HttpErrorKind::Interrupted | HttpErrorKind::Request | HttpErrorKind::Decode => {
-            "the server breaks off its answers"
-        }
-        _ => return None,
+        _ => "the server breaks off its answers",
     };
-    Some(Error::new(Kind::TimedOut, text))
+    Error::new(Kind::TimedOut, text)
 }
