@@ -85,9 +85,7 @@ fn all_pages_of_a_long_list_are_asked_for() {
 #[test]
 fn names_that_nobody_can_have_do_not_keep_the_others_from_being_listed() {
     let folder = Folder::new();
-    let long = format!("{}.smime", "x".repeat(300));
-    for key in ["a.smime", "b%0Ac.smime", "%01.smime", "/d.smime", "e//f.smime", &long, "..smime", "...smime"]
-    {
+    for key in ["a.smime", "b%0Ac.smime", "%01.smime", "/d.smime", "e//f.smime", "..smime", "...smime"] {
         folder.put(key, b"x");
     }
     let object = folder.open();
@@ -95,7 +93,6 @@ fn names_that_nobody_can_have_do_not_keep_the_others_from_being_listed() {
     let names: Vec<_> = listing.parts.iter().map(|part| part.name.as_str()).collect();
     assert!(names.contains(&"a.smime"), "{names:?}");
     assert!(names.iter().all(|name| !name.contains(['\n', '\u{1}', '/'])), "{names:?}");
-    assert_eq!(listing.refused.keys().collect::<Vec<_>>(), [&long]);
 }
 
 #[test]
@@ -373,6 +370,26 @@ fn a_secure_connection_needs_a_certificate_that_is_trusted() {
     let plain = Reach { allow_http: false, ..bucket::options(&bucket::s3()) };
     let refused = Object::open(&folder.url(), &plain).and_then(|object| object.list(&Cancel::new()));
     assert!(refused.is_err());
+}
+
+/// In a process of its own, whose environment has none.
+#[test]
+fn a_machine_without_credentials_says_so_at_once() {
+    const CHILD: &str = "CDDSFS_TEST_WITHOUT_CREDENTIALS";
+    if std::env::var_os(CHILD).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let name = "object::a_machine_without_credentials_says_so_at_once";
+        let mut child = std::process::Command::new(this);
+        child.args(["--exact", name]).env(CHILD, "1");
+        child.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        assert!(child.status().unwrap().success());
+        return;
+    }
+    let object = Object::open("s3://bucket/x", &bucket::options(&bucket::s3())).unwrap();
+    let begun = Instant::now();
+    let error = object.list(&Cancel::new()).unwrap_err();
+    assert_eq!(error.errno(), libc::EACCES, "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn answers_that_are_not_what_was_asked_for_are_errors() {
                     &[1; 1000],
                 )
             },
-            libc::EIO,
+            libc::ESTALE,
         ),
         ("403", |_, to| answer(to, "403 Forbidden", &[], &[0xff; 100]), libc::EACCES),
         ("401", |_, to| answer(to, "401 Unauthorized", &[], b"geheim"), libc::EACCES),
@@ -214,6 +214,33 @@ fn what_is_no_list_is_an_error_and_not_an_empty_store() {
         let object = object(move |_, to| answer(to, "200 OK", &[], body.as_bytes()));
         assert_eq!(error_of(object.list(&Cancel::new())).errno(), libc::EIO, "{body:?}");
     }
+}
+
+#[test]
+fn a_list_that_is_refused_says_why() {
+    let cases = [
+        ("401 Unauthorized", libc::EACCES),
+        ("403 Forbidden", libc::EACCES),
+        ("404 Not Found", libc::ENOENT),
+        ("400 Bad Request", libc::EIO),
+    ];
+    for (status, errno) in cases {
+        let object = object(move |_, to| answer(to, status, &[], b"geheim"));
+        let error = error_of(object.list(&Cancel::new()));
+        assert_eq!(error.errno(), errno, "{error}");
+        assert!(!error.to_string().contains("geheim"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused() {
+    let long = format!("{}.smime", "x".repeat(300));
+    let object = object({
+        let long = long.clone();
+        move |_, to| answer(to, "200 OK", &[], page(&long, 1, "<ETag>\"v0\"</ETag>", "").as_bytes())
+    });
+    let listing = object.list(&Cancel::new()).unwrap();
+    assert_eq!((listing.parts.len(), listing.refused.keys().collect::<Vec<_>>()), (0, vec![&long]));
 }
 
 #[test]

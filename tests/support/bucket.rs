@@ -96,7 +96,16 @@ pub fn options(endpoint: &str) -> Reach {
 fn curl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let user = format!("{}:{}", setting("AWS_ACCESS_KEY_ID"), setting("AWS_SECRET_ACCESS_KEY"));
     let mut child = Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &user])
+        .args([
+            "--silent",
+            "--no-progress-meter",
+            "--show-error",
+            "--fail",
+            "--aws-sigv4",
+            "aws:amz:us-east-1:s3",
+            "--user",
+            &user,
+        ])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -41,7 +41,7 @@ const NAME_MAX: usize = 255;
 /// Names beyond this are not told of.
 const MAX_REFUSED: usize = 100;
 /// What has been fetched ahead of an opening is of no use after this.
-const WARM: Duration = Duration::from_secs(10);
+const STAYS_WARM: Duration = Duration::from_secs(10);
 /// Keys that are deleted within one time limit, and how many at once.
 const DELETED_TOGETHER: usize = 500;
 const DELETED_AT_ONCE: usize = 16;
@@ -211,7 +211,7 @@ impl Parts for Object {
             let Ok(remote) = self.0.remote(part) else { continue };
             remote.warm();
             let mut warm = self.0.warm.lock();
-            warm.retain(|_, (since, _)| now.duration_since(*since) < WARM);
+            warm.retain(|_, (since, _)| now.duration_since(*since) < STAYS_WARM);
             warm.insert((part.key.clone(), part.version.clone()), (now, remote));
         }
     }
@@ -219,7 +219,7 @@ impl Parts for Object {
     /// The first block is read, so that another version is noticed here.
     fn open(&self, part: &PartRef, stop: &Cancel) -> Result<Reader> {
         let warm = self.0.warm.lock().remove(&(part.key.clone(), part.version.clone()));
-        let warm = warm.filter(|(since, _)| since.elapsed() < WARM).map(|(_, remote)| remote);
+        let warm = warm.filter(|(since, _)| since.elapsed() < STAYS_WARM).map(|(_, remote)| remote);
         let remote = warm.map_or_else(|| self.0.remote(part), Ok).at(&part.name)?;
         let reader = RemoteReader::new(remote, stop);
         if part.size > 0 {

@@ -20,6 +20,9 @@ const MAX_ANSWER: usize = 64 << 20;
 /// What of an answer that refuses is read, so that the connection can be used again.
 const MAX_REFUSAL: usize = 64 << 10;
 
+/// Where machines of a provider have their credentials, and others have nothing.
+const MACHINE: [&str; 3] = ["169.254.169.254", "metadata.google.internal", "metadata"];
+
 /// Why a server did not do what it was asked to. Nothing of what it says is repeated: whoever writes into a store writes into it too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -33,18 +36,25 @@ pub(crate) enum Refusal {
     Untrusted(String),
     TooLong,
     NoList,
+    NoCredentials,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Refused(status @ 300..400) => {
+            Refusal::Refused(status @ 300..=399) => {
                 write!(f, "the server answers {status}: the store is in another region, or elsewhere")
             }
+            Refusal::Refused(401) => write!(f, "the store refuses it: no credentials, or wrong ones (401)"),
+            Refusal::Refused(403) => write!(f, "the store refuses it: it is not permitted (403)"),
+            Refusal::Refused(404) => write!(f, "it is not there"),
             Refusal::Refused(status) | Refusal::Busy(status) => write!(f, "the server answers {status}"),
             Refusal::WholeInstead => write!(f, "the server does not answer requests for ranges"),
             Refusal::Untrusted(why) => write!(f, "there is no secure connection to the server: {why}"),
             Refusal::TooLong => write!(f, "the answer of the server is too long"),
+            Refusal::NoCredentials => {
+                write!(f, "the environment has no credentials for it, and neither has the machine")
+            }
             Refusal::NoList => write!(f, "the server answers with something else than a list"),
         }
     }
@@ -79,22 +89,29 @@ impl HttpService for Service {
         let is_range = request.headers().contains_key("range");
         let is_list = request.method().as_str() == "PROPFIND"
             || request.method() == "GET" && request.uri().query().is_some_and(lists);
-        let answer = self.0.execute(request).await.map_err(without_trust)?;
+        let asks_machine = request.uri().host().is_some_and(|host| MACHINE.contains(&host));
+        let answer = match self.0.execute(request).await {
+            Err(_) if asks_machine => return Err(Refusal::NoCredentials.into_error()),
+            Ok(answer) if asks_machine && answer.status().is_client_error() => {
+                return Err(Refusal::NoCredentials.into_error());
+            }
+            answer => answer.map_err(without_trust)?,
+        };
         let (head, body) = answer.into_parts();
         match head.status.as_u16() {
             206 => Ok(HttpResponse::from_parts(head, body)),
             200..300 if is_range => Err(Refusal::WholeInstead.into_error()),
             200..300 => {
                 let limited = Limited::new(body, MAX_ANSWER).collect().await;
-                let bytes = limited.map_err(too_long)?.to_bytes();
+                let bytes = limited.map_err(of_body)?.to_bytes();
                 let body = match is_list {
                     true => without_bad_names(&bytes).ok_or_else(|| Refusal::NoList.into_error())?.into(),
                     false => bytes.into(),
                 };
                 Ok(HttpResponse::from_parts(head, body))
             }
-            // These object_store tells apart.
-            304 | 401 | 403 | 404 | 405 | 409 | 412 => {
+            // These object_store tells apart, but for lists.
+            304 | 404 | 405 | 409 | 412 if !is_list => {
                 let _ = Limited::new(body, MAX_REFUSAL).collect().await;
                 Ok(HttpResponse::from_parts(head, HttpResponseBody::from(String::new())))
             }
@@ -108,14 +125,19 @@ impl HttpService for Service {
                 let _ = Limited::new(body, MAX_REFUSAL).collect().await;
                 Err(Refusal::Busy(status).into_error())
             }
-            status => Err(Refusal::Refused(status).into_error()),
+            status => {
+                let _ = Limited::new(body, MAX_REFUSAL).collect().await;
+                Err(Refusal::Refused(status).into_error())
+            }
         }
     }
 }
 
-fn too_long(error: Box<dyn StdError + Send + Sync>) -> HttpError {
+/// What breaks off may be asked for again.
+fn of_body(error: Box<dyn StdError + Send + Sync>) -> HttpError {
     match error.downcast::<HttpError>() {
-        Ok(error) => *error,
+        Ok(error) if error.kind() == HttpErrorKind::Timeout => *error,
+        Ok(error) => HttpError::new(HttpErrorKind::Interrupted, *error),
         Err(_) => Refusal::TooLong.into_error(),
     }
 }
@@ -131,5 +153,10 @@ fn without_trust(error: HttpError) -> HttpError {
         tls = error.downcast_ref::<native_tls::Error>().map(ToString::to_string).or(tls);
         next = error.source();
     }
-    tls.map_or(error, |why| Refusal::Untrusted(why).into_error())
+    match tls {
+        Some(why) => Refusal::Untrusted(why).into_error(),
+        // A connection that has just been closed fails in many ways.
+        None if error.kind() == HttpErrorKind::Unknown => HttpError::new(HttpErrorKind::Interrupted, error),
+        None => error,
+    }
 }

@@ -10,14 +10,11 @@ use crate::error::{Error, Kind};
 
 /// Texts are our own: those of object_store repeat addresses, and what a server says.
 pub(crate) fn of(error: &StoreError) -> Error {
-    let denied = |why: &str| Error::new(Kind::Os(libc::EACCES), format!("the store refuses it: {why}"));
     match error {
-        StoreError::NotFound { .. } => Error::new(Kind::NotFound, "it is not in the store"),
+        StoreError::NotFound { .. } => Error::new(Kind::NotFound, "it is not there"),
         StoreError::Precondition { .. } => {
             Error::new(Kind::Stale, "it has been replaced since it was looked at")
         }
-        StoreError::PermissionDenied { .. } => denied("it is not permitted (403)"),
-        StoreError::Unauthenticated { .. } => denied("no credentials, or wrong ones (401)"),
         StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
             Error::unsupported("this kind of store cannot do that")
         }
@@ -31,23 +28,27 @@ fn of_chain(error: &StoreError) -> Error {
     let mut found = None;
     while let Some(error) = next {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
-            let kind = if matches!(refusal, Refusal::Busy(_)) { Kind::TimedOut } else { Kind::Os(libc::EIO) };
+            let kind = match refusal {
+                Refusal::Busy(_) => Kind::TimedOut,
+                Refusal::NoCredentials | Refusal::Refused(401 | 403) => Kind::Os(libc::EACCES),
+                Refusal::Refused(404) => Kind::NotFound,
+                _ => Kind::Os(libc::EIO),
+            };
             return Error::new(kind, refusal.to_string());
         }
         if let Some(error) = error.downcast_ref::<HttpError>() {
-            found = found.or_else(|| of_http(error.kind()));
+            found = found.or(Some(of_http(error.kind())));
         }
         next = error.source();
     }
     found.unwrap_or_else(|| Error::new(Kind::Os(libc::EIO), "the answer of the server cannot be understood"))
 }
 
-fn of_http(kind: HttpErrorKind) -> Option<Error> {
+fn of_http(kind: HttpErrorKind) -> Error {
     let text = match kind {
         HttpErrorKind::Connect => "the server cannot be reached",
         HttpErrorKind::Timeout => "the server does not answer in time",
-        HttpErrorKind::Interrupted | HttpErrorKind::Request => "the server breaks off its answers",
-        _ => return None,
+        _ => "the server breaks off its answers",
     };
-    Some(Error::new(Kind::TimedOut, text))
+    Error::new(Kind::TimedOut, text)
 }
