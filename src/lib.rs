@@ -9,7 +9,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> mount -> tree -> record -> export -> { artifact, store } -> crypto -> { format, io }
+//! main -> cli -> mount -> tree -> record -> export -> { artifact, store } -> { crypto, postgresql } -> { format, io }
 //! ```
 //!
 //! Arrows go one way, and every outside crate lives in one family of modules. `scripts/check` keeps both rules.
@@ -24,6 +24,7 @@
 //! | [`artifact`] | the readers put together: parts, sets, one zip | |
 //! | [`store`] | files on disk, grouping, what is a managed store, the catalogue, backups, watching, retention | notify, rusqlite (catalogue) |
 //! | [`crypto`] | keys, certificates, key transport, decryption of byte ranges, encryption | openssl |
+//! | [`postgresql`] | connecting to PostgreSQL, statements whose waits are bounded, what its errors mean | tokio_postgres (and what is built on [`postgresql::Client`]) |
 //! | [`format`](mod@format) | pure codecs, both directions: MIME, base64, BER, CMS, zip | |
 //! | [`io`] | [`io::ReadAt`] and the readers that know no format; opening nothing but regular files; budgets of memory, threads that live beside requests ([`io::Background`]), what ends them ([`io::Cancel`]) | |
 //!
@@ -103,6 +104,7 @@ pub mod format;
 pub mod io;
 pub mod manual;
 pub mod mount;
+pub mod postgresql;
 pub mod record;
 pub mod store;
 pub mod tree;
