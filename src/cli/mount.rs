@@ -17,6 +17,7 @@ use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
+use crate::export::source::SourceSpec;
 use crate::mount::{Access, Needed, Phase, Settings, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::clock::SystemClock;
@@ -158,6 +159,10 @@ pub fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failure> {
 /// What is looked at again while the mount is there.
 fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
     let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
+    let source = source.and_then(|source| match SourceSpec::parse(&source) {
+        SourceSpec::Sqlite(path) => Some(path),
+        SourceSpec::Postgres(_) => None,
+    });
     let paths = [
         ("store", Some(store.place().to_path_buf())),
         ("store", store.parts().dir()),

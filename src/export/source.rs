@@ -61,16 +61,23 @@
 
 use std::path::PathBuf;
 
+#[cfg(not(feature = "postgres"))]
+use crate::error::Error;
 use crate::error::Result;
+use crate::postgresql::is_url;
 
 mod json;
 pub mod layout;
+#[cfg(feature = "postgres")]
+pub(super) mod postgres;
 mod row;
 mod selection;
 mod snapshot;
 pub(super) mod sqlite;
 
 pub use layout::{FileInfo, FilePath};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSource;
 pub use row::{CHUNK, Columns, Pieces, Row, Value, Wide};
 pub use selection::{Kind, Mark, Selection, Timeframe};
 pub use snapshot::{Snapshot, Source};
@@ -81,11 +88,17 @@ pub use sqlite::{SCHEMA, SqliteSource};
 pub enum SourceSpec {
     /// The file of an SQLite database.
     Sqlite(PathBuf),
+    /// The URL of a PostgreSQL database.
+    Postgres(String),
 }
 
-impl From<PathBuf> for SourceSpec {
-    fn from(path: PathBuf) -> SourceSpec {
-        SourceSpec::Sqlite(path)
+impl SourceSpec {
+    /// Reads it as a store keeps it. What is no URL is a path.
+    pub fn parse(text: &str) -> SourceSpec {
+        match is_url(text) {
+            true => SourceSpec::Postgres(text.to_owned()),
+            false => SourceSpec::Sqlite(text.into()),
+        }
     }
 }
 
@@ -93,5 +106,11 @@ impl From<PathBuf> for SourceSpec {
 pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>> {
     match spec {
         SourceSpec::Sqlite(path) => Ok(Box::new(SqliteSource::new(path))),
+        #[cfg(feature = "postgres")]
+        SourceSpec::Postgres(url) => Ok(Box::new(PostgresSource::new(url)?)),
+        #[cfg(not(feature = "postgres"))]
+        SourceSpec::Postgres(_) => {
+            Err(Error::unsupported("this cddsfs was built without PostgreSQL (the cargo feature postgres)"))
+        }
     }
 }
