@@ -59,6 +59,7 @@
 //!
 //! A snapshot is one read transaction. In WAL mode others go on writing meanwhile; with a rollback journal they wait.
 
+use std::fmt;
 use std::path::PathBuf;
 
 #[cfg(not(feature = "postgres"))]
@@ -102,6 +103,16 @@ impl SourceSpec {
     }
 }
 
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceSpec::Sqlite(path) => path.display().fmt(f),
+            // What it could say too much with is refused when it is read.
+            SourceSpec::Postgres(url) => f.write_str(url.split('?').next().unwrap_or_default()),
+        }
+    }
+}
+
 /// Returns the source. Nothing is opened yet that could fail because of what is in it.
 pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>> {
     match spec {
@@ -109,8 +120,11 @@ pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>> {
         #[cfg(feature = "postgres")]
         SourceSpec::Postgres(url) => Ok(Box::new(PostgresSource::new(url)?)),
         #[cfg(not(feature = "postgres"))]
-        SourceSpec::Postgres(_) => {
-            Err(Error::unsupported("this cddsfs was built without PostgreSQL (the cargo feature postgres)"))
-        }
+        SourceSpec::Postgres(_) => Err(without_postgres()),
     }
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(super) fn without_postgres() -> Error {
+    Error::unsupported("this cddsfs was built without PostgreSQL (the cargo feature postgres)")
 }

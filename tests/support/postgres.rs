@@ -11,8 +11,9 @@ pub struct Database {
 
 /// Where the server is: `postgres://USER@HOST:PORT`.
 pub fn server() -> String {
-    std::env::var("CDDSFS_POSTGRES")
-        .expect("CDDSFS_POSTGRES is not set: run scripts/test, or eval \"$(scripts/servers start DIR)\" first")
+    std::env::var("CDDSFS_POSTGRES").expect(
+        "CDDSFS_POSTGRES is not set: run scripts/test, or eval \"$(scripts/servers start DIR)\" first",
+    )
 }
 
 /// What the server's certificate is signed by.

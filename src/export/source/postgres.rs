@@ -27,6 +27,7 @@ mod reading;
 mod schema;
 mod wide;
 
+use open::Said;
 use reading::Reading;
 use schema::Table;
 
@@ -62,5 +63,10 @@ impl Source for PostgresSource {
 
 fn has_parents(client: &mut Client, layout: &Layout) -> Result<()> {
     let table = Table::load(client, layout.parent.name)?.ok_or_else(|| layout.parent.missing())?;
-    layout.parent.check(&table.names())
+    layout.parent.check(&table.names())?;
+    // Who may see it may not be one who may read it.
+    client.query(&format!("SELECT FROM {} LIMIT 0", table.sql), &[]).said().map(drop)
 }
+
+#[cfg(test)]
+mod tests;

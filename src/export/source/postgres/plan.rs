@@ -156,8 +156,14 @@ impl<'a> Walk<'a> {
         match self.child {
             None => format!("{parent} AS p"),
             Some(child) => {
-                let (id, link) = (named("p", self.parent.id), named("c", child.parent));
-                format!("{parent} AS p JOIN {} AS c ON {link} = {id}", child.table.sql)
+                let (id, link) = (self.parent.id, child.parent);
+                // Of two collations PostgreSQL would not know which to compare by; an index goes by its own.
+                let by = match (&id.collation, &link.collation) {
+                    (Some(of), Some(own)) if of != own => format!(" COLLATE {own}"),
+                    _ => String::new(),
+                };
+                let (id, link) = (named("p", id), named("c", link));
+                format!("{parent} AS p JOIN {} AS c ON {link} = {id}{by}", child.table.sql)
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Column {
     pub declared: String,
     /// It has a collation that may be another than that of bytes.
     pub is_collated: bool,
+    /// Its collation, as SQL.
+    pub collation: Option<String>,
     /// Values may have more bytes than a row can hold of each.
     pub is_unbounded: bool,
 }
@@ -60,10 +62,12 @@ const COLUMNS: &str = r#"
     SELECT a.attname::text, b.oid, pg_catalog.format_type(a.atttypid, a.atttypmod), b.typmod, b.typlen,
       a.attcollation <> 0 AND NOT coalesce(l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX'), false)
         AND NOT (l.collprovider = 'd' AND coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c'
-                 AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.UTF8', 'C.utf8'))
+                 AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.UTF8', 'C.utf8')),
+      quote_ident(s.nspname) || '.' || quote_ident(l.collname)
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_database d ON d.datname = current_database()
-    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation,
+    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+    LEFT JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace,
     LATERAL (
       WITH RECURSIVE base AS (
         SELECT t.oid, t.typtype, t.typbasetype, a.atttypmod AS typmod, t.typtypmod, t.typlen
@@ -152,6 +156,7 @@ fn column(row: &Row) -> Result<Column> {
         name: get(row, 0)?,
         declared: get(row, 2)?,
         is_collated: get(row, 5)?,
+        collation: get(row, 6)?,
         is_unbounded: length < 0 && !form.is_short(modifier),
         form,
     })
