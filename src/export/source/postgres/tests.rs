@@ -6,6 +6,7 @@ use crate::export::sample::{Size, make_at};
 use crate::export::source::{SourceSpec, Timeframe};
 
 #[path = "../../../../tests/support/postgres.rs"]
+#[allow(dead_code, reason = "the tests of connections need more of it")]
 mod support;
 
 fn planned(url: &Url, selection: &Selection) -> (Client, Planned) {
