@@ -22,7 +22,7 @@ mod tls;
 mod url;
 
 #[cfg(feature = "postgres")]
-pub(crate) use client::{Client, Rows, Wait};
+pub(crate) use client::{Client, Wait};
 #[cfg(feature = "postgres")]
 pub(crate) use failure::Failure;
 #[cfg(feature = "postgres")]

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// X.509 certificate, PEM, that exports are encrypted to (RSA of 2048 bits or more)
     #[arg(long, value_name = "CERT.pem")]
     cert: Option<PathBuf>,
-    /// Contact-history database (SQLite) that exports come from
+    /// Contact-history database that exports come from: a file of SQLite, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "DB")]
     source: Option<PathBuf>,
     /// Days that exports are kept, or never to delete any (default: 30)
@@ -129,12 +129,19 @@ fn load(path: &std::path::Path) -> Result<Certificate> {
     Ok(certificate)
 }
 
-/// Checks that a database can be exported from, and returns its absolute path.
-fn source(path: &std::path::Path) -> Result<String> {
-    let absolute = std::fs::canonicalize(path).at(path.display())?;
-    source::open(&SourceSpec::from(absolute.clone()))?.check()?;
-    let not_unicode = || Error::new(Kind::Invalid, format!("{}: the path is not UTF-8", path.display()));
-    absolute.into_os_string().into_string().map_err(|_| not_unicode())
+/// Checks that a database can be exported from, and returns its URL or its absolute path.
+fn source(given: &std::path::Path) -> Result<String> {
+    let not_unicode = || Error::new(Kind::Invalid, format!("{}: the path is not UTF-8", given.display()));
+    let text = given.to_str().ok_or_else(not_unicode)?;
+    let spec = match SourceSpec::parse(text) {
+        SourceSpec::Sqlite(path) => SourceSpec::Sqlite(std::fs::canonicalize(path).at(given.display())?),
+        url => url,
+    };
+    source::open(&spec)?.check()?;
+    match spec {
+        SourceSpec::Sqlite(path) => path.into_os_string().into_string().map_err(|_| not_unicode()),
+        SourceSpec::Postgres(url) => Ok(url),
+    }
 }
 
 fn report(
@@ -156,7 +163,7 @@ fn report(
         }
     }
     match store.catalogue.source()? {
-        Some(source) => eprintln!("  source       {}", source.display()),
+        Some(source) => eprintln!("  source       {source}"),
         None => eprintln!("  source       none yet: cddsfs init {name} --source DB"),
     }
     match store.catalogue.retention()? {

@@ -18,6 +18,7 @@ use super::watcher::Watcher;
 use super::{background, logging, supervisor};
 use crate::error::{At, Error};
 use crate::export::engine::Engine;
+use crate::export::source::SourceSpec;
 use crate::mount::{Access, MountSettings, Needed, Phase, check_hides_nothing, check_mountpoint, serve};
 use crate::store::Store;
 use crate::store::address::Reach;
@@ -167,6 +168,10 @@ pub(crate) fn run(arguments: &Arguments, args: &[OsString]) -> Result<(), Failur
 /// Returns the paths that the server goes on to use while the mount is there.
 fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
     let source = store.managed().map(|store| store.catalogue.source()).transpose()?.flatten();
+    let source = source.and_then(|source| match SourceSpec::parse(&source) {
+        SourceSpec::Sqlite(path) => Some(path),
+        SourceSpec::Postgres(_) => None,
+    });
     let paths = [
         ("store", arguments.store.address.directory().map(|_| store.place().to_path_buf())),
         ("store", store.parts().dir()),

@@ -293,10 +293,10 @@ pub(crate) fn certificate_json(certificate: &Certificate) -> Value {
 }
 
 fn source_of(store: &Managed) -> Result<Box<dyn Source>> {
-    let path = store.catalogue.source()?.ok_or_else(|| {
+    let source = store.catalogue.source()?.ok_or_else(|| {
         Error::new(Kind::Invalid, "the store has no source; give it one with: cddsfs init STORE --source DB")
     })?;
-    source::open(&SourceSpec::from(path))
+    source::open(&SourceSpec::parse(&source))
 }
 
 /// Writes down the progress of a run from time to time.

@@ -1,32 +1,36 @@
 //! A contact-history database to try things on: invented people, their mails, chats and calls.
 //!
-//! The rows follow from the sizes and the seed alone, on every machine. People are not kept but made again from their
-//! number, and rows are inserted in the order of every index: so memory does not grow with the size, and time grows in
-//! proportion.
+//! The rows follow from the sizes and the seed alone, on every machine. People are not remembered but made again
+//! from their number, and rows are inserted in the order of every index: so any size takes the same memory, and time
+//! in proportion.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-
-use rusqlite::{Connection, Statement, params};
-
-use super::source::sqlite::{SCHEMA, SqliteResult};
-use crate::error::{At, Error, Kind, Result};
+#[cfg(not(feature = "postgres"))]
+use super::source;
+use super::source::SourceSpec;
+use crate::error::{At, Result};
 
 mod dates;
 mod interactions;
 mod people;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rng;
+mod sink;
+mod sqlite;
 mod text;
 mod words;
 
 use interactions::Interactions;
 use people::Person;
 use rng::Choice;
+use sink::{Cell, Sink, Target};
 
-/// Rows in one transaction.
+pub use sqlite::make;
+
+/// Contacts or interactions between two pauses.
 const BATCH: u64 = 50_000;
 
-/// What to make. The interactions are of the two years before November 2026.
+/// What to make; the interactions are of two years up to November 2026.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     pub contacts: u64,
@@ -43,66 +47,45 @@ pub struct Counts {
     pub(crate) attachments: u64,
 }
 
-/// Makes a database; the name must not be taken. It appears whole or not at all.
-pub fn make(path: &Path, size: Size) -> Result<Counts> {
-    refuse_existing(path)?;
-    let name = path.file_name().ok_or_else(|| Error::new(Kind::Invalid, "not the name of a file"));
-    let mut partial = name?.to_owned();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = PartialFile(path.with_file_name(partial));
-    // Made here, since SQLite would not say why it cannot.
-    File::create_new(&partial.0)?;
-    let mut connection = Connection::open(&partial.0).sqlite()?;
-    // Nobody else uses the database before it is renamed, so it needs no journal.
-    let settings = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768;
-                    PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = OFF;";
-    connection.execute_batch(settings).sqlite()?;
-    connection.execute_batch(SCHEMA).sqlite()?;
+const CONTACT: Target =
+    Target { table: "contact", columns: &["contactid", "tenantid", "createddate", "modifieddate"] };
+
+const ATTRIBUTE: Target = Target {
+    table: "contactattribute",
+    columns: &["contactid", "attrname", "attrvalue", "isprimary", "modifieddate"],
+};
+
+/// Makes a database where nothing of it is yet: a file, or the tables in a database of PostgreSQL.
+pub fn make_at(place: &SourceSpec, size: Size) -> Result<Counts> {
+    match place {
+        SourceSpec::Sqlite(path) => make(path, size).at(path.display()),
+        #[cfg(feature = "postgres")]
+        SourceSpec::Postgres(url) => postgres::make(&crate::postgresql::Url::parse(url)?, size),
+        #[cfg(not(feature = "postgres"))]
+        SourceSpec::Postgres(_) => Err(source::without_postgres()),
+    }
+}
+
+/// Makes all rows.
+fn fill(rows: &mut dyn Sink, size: Size) -> Result<Counts> {
     let mut made = Counts::default();
-    batches(&mut connection, size.contacts, |connection, numbers| {
-        contacts(connection, size, numbers, &mut made)
-    })?;
-    let mut interactions = Interactions::new(size);
-    batches(&mut connection, size.interactions, |connection, numbers| {
-        interactions.insert(connection, numbers, &mut made)
-    })?;
-    connection.close().map_err(|(_, error)| error).sqlite()?;
-    File::open(&partial.0)?.sync_all()?;
-    refuse_existing(path)?;
-    fs::rename(&partial.0, path)?;
+    for number in 0..size.contacts {
+        contact(rows, size, number, &mut made)?;
+        if number % BATCH == BATCH - 1 {
+            rows.pause()?;
+        }
+    }
+    let mut history = Interactions::new(size);
+    for number in 0..size.interactions {
+        history.insert(rows, number, &mut made)?;
+        if number % BATCH == BATCH - 1 {
+            rows.pause()?;
+        }
+    }
     Ok(made)
 }
 
-fn refuse_existing(path: &Path) -> Result<()> {
-    if path.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Os(libc::EEXIST), "there is such a file already"));
-    }
-    Ok(())
-}
-
-/// A file that is deleted when this is dropped, unless it has been renamed.
-struct PartialFile(PathBuf);
-
-impl Drop for PartialFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn batches(
-    connection: &mut Connection,
-    end: u64,
-    mut insert: impl FnMut(&Connection, std::ops::Range<u64>) -> rusqlite::Result<()>,
-) -> Result<()> {
-    for first in (0..end).step_by(BATCH as usize) {
-        let transaction = connection.transaction().sqlite()?;
-        insert(&transaction, first..end.min(first + BATCH)).sqlite().at("inserting")?;
-        transaction.commit().sqlite()?;
-    }
-    Ok(())
-}
-
-/// Returns an id of sixteen characters; ids sort as text in the order of their numbers.
+/// Sixteen characters that grow with the number, as text too.
 fn id(prefix: &str, mut number: u64) -> String {
     let mut digits = [b'0'; 10];
     for digit in digits.iter_mut().rev() {
@@ -116,65 +99,51 @@ fn contact_id(number: u64) -> String {
     id("0001Ua", number * 37)
 }
 
-fn contacts(
-    connection: &Connection,
-    size: Size,
-    numbers: std::ops::Range<u64>,
-    made: &mut Counts,
-) -> rusqlite::Result<()> {
-    let mut contact = connection.prepare("INSERT INTO contact VALUES (?1, ?2, ?3, ?4)")?;
-    let mut attribute = connection.prepare("INSERT INTO contactattribute VALUES (?1, ?2, ?3, ?4, ?5)")?;
+fn contact(rows: &mut dyn Sink, size: Size, number: u64, made: &mut Counts) -> Result<()> {
     let step = (dates::SPAN / (size.contacts as i64 + 1)).max(1);
-    for number in numbers {
-        let person = Person::new(size.seed, number);
-        let mut choice = Choice::new(size.seed, (1 << 62) + number);
-        let created = (dates::END - dates::SPAN + number as i64 * step).min(dates::END - 1);
-        let changed = choice
-            .chance(40)
-            .then(|| dates::text(created + choice.below((dates::END - created) as u64) as i64));
-        let created = dates::text(created);
-        let id = contact_id(number);
-        contact.execute(params![id, 101, created, changed])?;
-        made.contacts += 1;
-        let date = changed.as_ref().unwrap_or(&created);
-        let mut add = |name: &str, value: &str, is_primary: bool| -> rusqlite::Result<()> {
-            made.attributes += 1;
-            insert_attribute(&mut attribute, &id, name, value, is_primary, date)
-        };
-        add("FirstName", person.first_name, true)?;
-        add("LastName", person.last_name, true)?;
-        add("EmailAddress", &person.email, true)?;
-        if choice.chance(25) {
-            add("EmailAddress", &format!("work-{}", person.email), false)?;
-        }
-        if choice.chance(70) {
-            add("PhoneNumber", &person.phone, true)?;
-        }
-        if choice.chance(15) {
-            add("Title", choice.of(&["Dr.", "Prof.", "Mx", ""]), true)?;
-        }
-        if choice.chance(30) {
-            let media = choice.of(&["email", "chat", "voice"]);
-            add(&format!("LCA_EmplID_{media}"), &format!("{}", 2900 + choice.below(40)), true)?;
-        }
+    let person = Person::new(size.seed, number);
+    let mut choice = Choice::new(size.seed, (1 << 62) + number);
+    let created = (dates::END - dates::SPAN + number as i64 * step).min(dates::END - 1);
+    let changed =
+        choice.chance(40).then(|| dates::text(created + choice.below((dates::END - created) as u64) as i64));
+    let created = dates::text(created);
+    let id = contact_id(number);
+    rows.insert(&CONTACT, &[(&id).into(), 101.into(), (&created).into(), changed.as_ref().into()])?;
+    made.contacts += 1;
+    let date = changed.as_ref().unwrap_or(&created);
+    let mut add = |name: &str, value: &str, is_primary: bool| -> Result<()> {
+        made.attributes += 1;
+        let row: [Cell<'_>; 5] =
+            [(&id).into(), name.into(), value.into(), i64::from(is_primary).into(), date.into()];
+        rows.insert(&ATTRIBUTE, &row)
+    };
+    add("FirstName", person.first_name, true)?;
+    add("LastName", person.last_name, true)?;
+    add("EmailAddress", &person.email, true)?;
+    if choice.chance(25) {
+        add("EmailAddress", &format!("work-{}", person.email), false)?;
+    }
+    if choice.chance(70) {
+        add("PhoneNumber", &person.phone, true)?;
+    }
+    if choice.chance(15) {
+        add("Title", choice.of(&["Dr.", "Prof.", "Mx", ""]), true)?;
+    }
+    if choice.chance(30) {
+        let media = choice.of(&["email", "chat", "voice"]);
+        add(&format!("LCA_EmplID_{media}"), &format!("{}", 2900 + choice.below(40)), true)?;
     }
     Ok(())
 }
 
-fn insert_attribute(
-    attribute: &mut Statement<'_>,
-    id: &str,
-    name: &str,
-    value: &str,
-    is_primary: bool,
-    date: &str,
-) -> rusqlite::Result<()> {
-    attribute.execute(params![id, name, value, i64::from(is_primary), date]).map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::error::Kind;
 
     fn digest(size: Size) -> (blake3::Hash, Counts) {
         let dir = tempfile::tempdir().unwrap();

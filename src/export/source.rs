@@ -5,11 +5,11 @@
 //! grow with their number. [`Row::append_json`] writes one as a line.
 //!
 //! [`layout`] says what an export is made of, whatever engine has the rows: tables, entity types, folders, files, keys,
-//! and which rows a timeframe means. It knows no SQL. An engine (`sqlite`) knows how such rows are found and read.
+//! and which rows a timeframe means. It knows no SQL. An engine (`sqlite`, `postgres`) knows how such rows are found and read.
 //! [`open`] is the only one who knows which engines there are.
 //!
 //! ```text
-//! source -> sqlite -> layout -> row -> json
+//! source -> { sqlite, postgres } -> layout -> row -> json
 //! ```
 //!
 //! # The contact-history database
@@ -58,19 +58,44 @@
 //! # Locks
 //!
 //! A snapshot is one read transaction. In WAL mode others go on writing meanwhile; with a rollback journal they wait.
+//!
+//! # PostgreSQL
+//!
+//! `PostgresSource` reads the same tables of a PostgreSQL database, the first of each name along the search_path: tables,
+//! partitioned ones, views, materialized and foreign ones. `postgres/form.rs` says what values of its types are. `entitytypeid` has to be a
+//! number, and a date a timestamp or a date, or a text if all are spelled alike. `id` and `contactid` must be unique; of a view that is
+//! believed.
+//!
+//! The order is by (entitytypeid, startdate), rows without a date first; contacts come by createddate (with a timeframe), and
+//! attachments and attributes with what they belong to. Ties are in the order of the primary key, byte by byte, else of the
+//! place in the table (tableoid, ctid), of a view in that of `id`, `documentid`, or `contactid` and `attrname`. That is no matter
+//! of indexes; where there are some that lead to it, rows come along them, and elsewhere PostgreSQL sorts.
+//!
+//! Values of more than 256 KiB are read in pieces as above, over a second connection with the same snapshot; from a view a row
+//! of more than 16 MiB is refused. `postgres/mark.rs` says what is new: rows come at least once.
+//!
+//! The snapshot is one transaction, REPEATABLE READ and READ ONLY, in which the server's timeouts are off. Others go on writing.
 
+use std::fmt;
 use std::path::PathBuf;
 
+#[cfg(not(feature = "postgres"))]
+use crate::error::Error;
 use crate::error::Result;
+use crate::postgresql::is_url;
 
 mod json;
 pub mod layout;
+#[cfg(feature = "postgres")]
+pub(super) mod postgres;
 mod row;
 mod selection;
 mod snapshot;
 pub(super) mod sqlite;
 
 pub use layout::{FileInfo, FilePath};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSource;
 pub use row::{CHUNK, Columns, Pieces, Row, Value, Wide};
 pub use selection::{Kind, Mark, Selection, Timeframe};
 pub use snapshot::{Snapshot, Source};
@@ -81,11 +106,27 @@ pub use sqlite::{SCHEMA, SqliteSource};
 pub enum SourceSpec {
     /// The file of an SQLite database.
     Sqlite(PathBuf),
+    /// The URL of a PostgreSQL database.
+    Postgres(String),
 }
 
-impl From<PathBuf> for SourceSpec {
-    fn from(path: PathBuf) -> SourceSpec {
-        SourceSpec::Sqlite(path)
+impl SourceSpec {
+    /// Reads it as a store keeps it. What is no URL is a path.
+    pub fn parse(text: &str) -> SourceSpec {
+        match is_url(text) {
+            true => SourceSpec::Postgres(text.to_owned()),
+            false => SourceSpec::Sqlite(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceSpec::Sqlite(path) => path.display().fmt(f),
+            // What it could say too much with is refused when it is read.
+            SourceSpec::Postgres(url) => f.write_str(url.split('?').next().unwrap_or_default()),
+        }
     }
 }
 
@@ -93,5 +134,14 @@ impl From<PathBuf> for SourceSpec {
 pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>> {
     match spec {
         SourceSpec::Sqlite(path) => Ok(Box::new(SqliteSource::new(path))),
+        #[cfg(feature = "postgres")]
+        SourceSpec::Postgres(url) => Ok(Box::new(PostgresSource::new(url)?)),
+        #[cfg(not(feature = "postgres"))]
+        SourceSpec::Postgres(_) => Err(without_postgres()),
     }
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(super) fn without_postgres() -> Error {
+    Error::unsupported("this cddsfs was built without PostgreSQL (the cargo feature postgres)")
 }

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
+use futures_util::{SinkExt, Stream};
 use postgres_openssl::MakeTlsConnector;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -99,6 +100,17 @@ impl Client {
     ) -> Result<Vec<Row>, Failure> {
         let done = self.bound(self.client.query(statement, values));
         self.settle(done)
+    }
+
+    /// Gives `COPY ... FROM STDIN` what it reads.
+    pub(crate) fn copy_in(&mut self, sql: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+        let copying = async {
+            let mut sink = pin!(self.client.copy_in(sql).await?);
+            sink.send(io::Cursor::new(bytes)).await?;
+            sink.finish().await
+        };
+        let done = self.bound(copying);
+        self.settle(done).map(drop)
     }
 
     pub(crate) fn prepare(&mut self, sql: &str) -> Result<Statement, Failure> {

@@ -12,7 +12,7 @@
 //! committed survives a loss of power.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::clock::{from_ms, to_ms};
@@ -149,13 +149,13 @@ impl dyn Catalogue {
         self.set(Setting::Retention, &text)
     }
 
-    /// Returns the contact-history database that exports come from.
-    pub fn source(&self) -> Result<Option<PathBuf>> {
-        Ok(self.setting(Setting::Source)?.map(PathBuf::from))
+    /// Returns the contact-history database that exports come from: an absolute path, or a URL.
+    pub fn source(&self) -> Result<Option<String>> {
+        self.setting(Setting::Source)
     }
 
-    pub fn set_source(&self, path: &str) -> Result<()> {
-        self.set(Setting::Source, path)
+    pub fn set_source(&self, source: &str) -> Result<()> {
+        self.set(Setting::Source, source)
     }
 
     /// Returns true if content keys are encrypted with RSAES-OAEP instead of PKCS#1 v1.5.

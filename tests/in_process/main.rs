@@ -7,6 +7,7 @@ mod contents_generated;
 mod contents_methods;
 mod corpus;
 mod engine;
+mod postgres_source;
 mod ranges;
 mod recovery;
 mod source;
@@ -20,6 +21,7 @@ mod support {
     pub mod managed;
     pub mod memory_source;
     pub mod messages;
+    pub mod postgres;
     pub mod source_suite;
     pub mod written;
 }

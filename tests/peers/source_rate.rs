@@ -1,18 +1,18 @@
-//! How fast rows become lines: `cargo run --release --example source_rate DB`.
+//! How fast rows become lines: `cargo run --release --example source_rate DB|URL`.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::time::Instant;
 
-use cddsfs::export::source::{Kind, Selection, Source, SqliteSource, Timeframe};
+use cddsfs::export::source::{Kind, Selection, SourceSpec, Timeframe, open};
 use cddsfs::io::Cancel;
 
 fn main() {
-    let path = std::env::args_os().nth(1).expect("a database");
+    let source = open(&SourceSpec::parse(&std::env::args().nth(1).expect("a database"))).unwrap();
     for kind in [Kind::Interaction, Kind::Contact] {
         let selection = Selection { kind, media_types: None, timeframe: Timeframe::All };
         let start = Instant::now();
-        let mut snapshot = SqliteSource::new(&path).snapshot(&selection, &Cancel::new()).unwrap();
+        let mut snapshot = source.snapshot(&selection, &Cancel::new()).unwrap();
         println!("{kind:?}: counted in {:.3} s", start.elapsed().as_secs_f64());
         for (i, file) in snapshot.files().to_vec().into_iter().enumerate() {
             let start = Instant::now();

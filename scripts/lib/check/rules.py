@@ -44,9 +44,10 @@ HOMES = {
     **dict.fromkeys(["pulldown_cmark", "textwrap", "comfy_table"], ["cli"]),
     "notify": ["store/parts/local"],
     **dict.fromkeys(
-        ["object_store", "tokio", "reqwest", "native_tls", "futures_util", "http_body_util", "quick_xml", "async_trait", "url"],
+        ["object_store", "reqwest", "native_tls", "http_body_util", "quick_xml", "async_trait", "url"],
         ["store/parts/object"],
     ),
+    **dict.fromkeys(["tokio", "futures_util"], ["store/parts/object", "postgresql"]),
 }
 # `format` has no I/O: bytes come in as slices. (Writing into a Vec<u8> is none.)
 IO = re.compile(r"(std|core)::(fs|net|process|env|os|io::(Read|Seek|BufRead|BufReader|copy|stdin|prelude|\*))(?!\w)")

@@ -279,6 +279,16 @@ impl Layout {
         files
     }
 
+    /// Says that two parents might have one id, and what belongs to both would be exported twice.
+    pub fn without_key(&self, id: &str) -> Error {
+        let (name, child) = (self.parent.name, self.child.name);
+        let text = format!(
+            "{name}.{id} has no unique index; the database must have one, because {child} belongs to it: \
+             CREATE UNIQUE INDEX {name}_{id} ON {name} ({id})"
+        );
+        Error::new(error::Kind::Invalid, text)
+    }
+
     /// Returns the table that a file is of.
     pub fn table(&self, of: Of) -> &Table {
         match of {
@@ -296,7 +306,8 @@ impl Folder {
 }
 
 impl Codes {
-    fn hold(self, value: Value<'_>) -> bool {
+    /// Returns true if an entity type is in the range.
+    pub fn hold(self, value: Value<'_>) -> bool {
         let number = match value {
             Value::Null => return matches!(self, Codes::Any | Codes::Null),
             // Codes are small: as far as they go a float is exact.

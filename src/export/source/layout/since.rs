@@ -43,3 +43,19 @@ pub(crate) fn perhaps_again(rows: u64, table: &str) -> String {
          deleted, replaced, changed in id, date or media type, or inserted out of order, or what belongs to them changed"
     )
 }
+
+/// What is said where a source goes by the dates in a column, and takes some rows that it has had already.
+pub fn overlapping(rows: u64, table: &str, column: &str) -> String {
+    format!(
+        "since_last_run: up to {rows} rows of {table} may have been exported before: rows come by {column}, those of the last \
+         10 minutes before the last run again, and those without a date or with one in the future every time"
+    )
+}
+
+/// What is said where a source can only go by the dates at which rows begin.
+pub fn unproved(table: &str, column: &str, right: &str) -> String {
+    format!(
+        "since_last_run: {table} has no {right} that is a timestamp, so that rows come by {column}: one that was stored more \
+         than 10 minutes after that instant is not exported"
+    )
+}

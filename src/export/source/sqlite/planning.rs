@@ -10,7 +10,7 @@ use super::keys;
 use super::open::SqliteResult;
 use super::plan::{Child, Filter, Parent, Selected, Statement, Walk, check};
 use super::schema::TableSchema;
-use crate::error::{self, Error, Result};
+use crate::error::Result;
 use crate::export::source::layout::media::Media;
 use crate::export::source::layout::{self, File, FileInfo, Layout, Of};
 use crate::export::source::row::Columns;
@@ -69,14 +69,7 @@ pub(crate) fn plan(connection: &Connection, selection: &Selection) -> Result<Pla
 
 fn child_of<'a>(layout: &Layout, parent: &Parent<'a>, table: &'a TableSchema) -> Result<Child<'a>> {
     layout.child.check(&table.columns)?;
-    let key = parent.table.key(parent.id).ok_or_else(|| {
-        let (name, id, child) = (layout.parent.name, parent.id, layout.child.name);
-        let text = format!(
-            "{name}.{id} has no unique index; the database must have one, because {child} belongs to it: \
-             CREATE UNIQUE INDEX {name}_{id} ON {name} ({id})"
-        );
-        Error::new(error::Kind::Invalid, text)
-    })?;
+    let key = parent.table.key(parent.id).ok_or_else(|| layout.without_key(parent.id))?;
     Ok(Child { table, parent: layout.child.require(&table.columns, layout.link)?, key })
 }
 
