@@ -21,6 +21,7 @@ mod support {
     pub mod managed;
     pub mod memory_source;
     pub mod messages;
+    #[allow(dead_code, reason = "the tests of catalogues need more of it")]
     pub mod postgres;
     pub mod source_suite;
     pub mod written;
