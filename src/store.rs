@@ -11,6 +11,7 @@ pub mod address;
 mod atomic;
 pub mod catalogue;
 pub mod clock;
+mod engines;
 mod log_once;
 pub mod managed;
 pub mod names;

@@ -8,13 +8,15 @@ use clap::Args;
 use super::exit::{Because, Failure, Reason};
 use super::logging;
 use super::show;
+use super::store;
 use crate::crypto::Certificate;
 use crate::error::{At, Error, Kind, Result};
 use crate::export::certificate::expiry_warning;
 use crate::export::run::certificate_json;
 use crate::export::source::{self, SourceSpec};
 use crate::format::text::timestamp;
-use crate::store::managed::{DirectoryKind, Managed, probe};
+use crate::store::address::Address;
+use crate::store::managed::Managed;
 use crate::store::retention::Retention;
 
 #[derive(Args)]
@@ -25,8 +27,16 @@ use crate::store::retention::Retention;
 
 The private key stays with you: exports are encrypted to the certificate, and only the key opens them.")]
 pub(crate) struct Arguments {
-    /// New or empty directory, or a store that is there already
-    store: PathBuf,
+    /// New or empty directory, a database of PostgreSQL (postgres://USER@HOST/DATABASE) for several hosts, or a store that
+    /// is there already
+    #[arg(value_parser = store::address())]
+    store: Address,
+    /// Where the parts of artifacts are to be, if not in the directory: s3://BUCKET/FOLDER (also az://, gs://), or a
+    /// directory; with a catalogue in a database one that all hosts reach by that name
+    #[arg(long, value_name = "PLACE", value_parser = store::address())]
+    parts: Option<Address>,
+    #[command(flatten)]
+    reach: store::ReachArguments,
     /// X.509 certificate, PEM, that exports are encrypted to (RSA of 2048 bits or more)
     #[arg(long, value_name = "CERT.pem")]
     cert: Option<PathBuf>,
@@ -63,11 +73,7 @@ fn parse_retention(text: &str) -> std::result::Result<Retention, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     logging::start();
-    let is_new = match probe(&arguments.store) {
-        DirectoryKind::Managed => false,
-        DirectoryKind::Plain | DirectoryKind::Unfinished => true,
-        DirectoryKind::Refused(why) => return Err(Failure::new(Reason::Store, why)),
-    };
+    let is_new = !Managed::is_at(&arguments.store).because(Reason::Store)?;
     if is_new && arguments.cert.is_none() {
         return Err(Failure::usage("a new store needs a certificate")
             .with_hint("give --cert CERT.pem; cddsfs init --help shows how to make one"));
@@ -75,7 +81,8 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     // Everything is checked before anything is changed.
     let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;
     let source = arguments.source.as_deref().map(source).transpose().because(Reason::Store)?;
-    let store = Managed::init(&arguments.store).because(Reason::Store)?;
+    let store = Managed::init_at(&arguments.store, arguments.parts.as_ref(), &arguments.reach.reach())
+        .because(Reason::Store)?;
     if let Some(retention) = arguments.retention.filter(|_| !arguments.yes) {
         refuse_to_expire(&store, retention, SystemTime::now())?;
     }
@@ -150,7 +157,7 @@ fn report(
     is_new: bool,
     certificate: Option<&Certificate>,
 ) -> Result<()> {
-    let name = arguments.store.display();
+    let name = &arguments.store;
     eprintln!("{name}: {}", if is_new { "a new store" } else { "the store is there already" });
     if let Some(certificate) = certificate {
         eprintln!(

@@ -187,7 +187,7 @@ fn needed(store: &Store, arguments: &Arguments) -> Result<Vec<Needed>, Error> {
 
 fn reach(arguments: &Arguments) -> Reach {
     Reach {
-        poll: Duration::from_secs(arguments.poll.into()),
+        poll: Some(Duration::from_secs(arguments.poll.into())),
         readahead: (arguments.readahead_mb as usize) << 20,
         ..arguments.store.reach()
     }

@@ -101,13 +101,14 @@ fn items(store: &Managed, now: SystemTime, attendance: Option<&Attendance>) -> R
         let name = stem_of(&artifact.run);
         items.push(Item { name, size, why: format!("expired {when}"), what: What::Artifact(artifact.run) });
     }
-    for run in store.catalogue.leftovers()? {
+    for run in disposal::leftovers(store, now)? {
         let size = store.catalogue.parts(&run)?.iter().map(|part| part.size).sum();
         let why = "its deletion was interrupted".into();
         items.push(Item { name: stem_of(&run), size, why, what: What::Leftover(run) });
     }
     // This process executes no runs.
-    let strays = attendance.map(|_| disposal::strays(store, &|_| false)).transpose()?.unwrap_or_default();
+    let strays =
+        attendance.map(|_| disposal::strays(store, now, &|_| false)).transpose()?.unwrap_or_default();
     items.extend(strays.into_iter().map(|stray| Item {
         name: stray.name.clone(),
         size: stray.size,

@@ -14,16 +14,21 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::store::address::{Address, Reach};
 use crate::store::clock::SystemClock;
-use crate::store::managed::{DirectoryKind, Managed, probe};
+use crate::store::managed::Managed;
 use crate::store::names::id_of;
 use crate::tree::{Options, Tree};
+
+/// Reads what a store is named by.
+pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
+    OsStringValueParser::new().try_map(|text| Address::parse(&text))
+}
 
 /// A store of either kind, and how it is reached.
 #[derive(Args)]
 pub(crate) struct StoreArguments {
-    /// Directory with encrypted exports, or a folder of an object store: s3://BUCKET/FOLDER, az://CONTAINER/FOLDER,
-    /// gs://BUCKET/FOLDER, https://HOST/FOLDER (WebDAV)
-    #[arg(value_name = "STORE", value_parser = OsStringValueParser::new().try_map(|text| Address::parse(&text)))]
+    /// Directory with encrypted exports, a folder of an object store (s3://BUCKET/FOLDER, az://CONTAINER/FOLDER,
+    /// gs://BUCKET/FOLDER, https://HOST/FOLDER), or a store whose catalogue is in PostgreSQL (postgres://USER@HOST/DATABASE)
+    #[arg(value_name = "STORE", value_parser = address())]
     pub(crate) address: Address,
     #[command(flatten)]
     reach: ReachArguments,
@@ -70,33 +75,34 @@ impl StoreArguments {
 /// Opens a managed store. Refuses anything else, and says what to do.
 pub(crate) fn managed(store: &StoreArguments) -> std::result::Result<Arc<Managed>, Failure> {
     logging::start();
-    let Some(dir) = store.address.directory() else {
+    let address = &store.address;
+    let refuse = |what: &str| {
         let text = format!(
-            "{}: this is no store that exports are written to, but a folder of an object store, which is only ever read",
-            store.address
+            "{address}: this is no store that exports are written to, but {what}, which is only ever read; \
+             make a store with: cddsfs init STORE --cert CERT.pem"
         );
-        return Err(Failure::new(Reason::Store, text));
+        Err(Failure::new(Reason::Store, text))
     };
-    if !dir.is_dir() {
-        let text = format!(
-            "{}: no such directory; make a store with: cddsfs init STORE --cert CERT.pem",
-            dir.display()
-        );
+    if address.directory().is_some_and(|dir| !dir.is_dir()) {
+        let text =
+            format!("{address}: no such directory; make a store with: cddsfs init STORE --cert CERT.pem");
         return Err(Failure::new(Reason::Store, text));
     }
-    match probe(dir) {
-        DirectoryKind::Managed => {}
-        DirectoryKind::Refused(why) => return Err(Failure::new(Reason::Store, why)),
-        DirectoryKind::Plain | DirectoryKind::Unfinished => {
-            let text = format!(
-                "{}: this is no store that exports are written to, but a plain directory, which is only ever read; \
-                 make a store with: cddsfs init STORE --cert CERT.pem",
-                dir.display()
-            );
-            return Err(Failure::new(Reason::Store, text));
-        }
+    if let Address::ObjectStore(_) = address {
+        return refuse("a folder of an object store");
     }
-    Managed::open(dir).map(Arc::new).because(Reason::Store)
+    if !Managed::is_at(address).because(Reason::Store)? {
+        return match address.directory() {
+            Some(_) => refuse("a plain directory"),
+            None => {
+                let text = format!(
+                    "{address}: there is no store in this database; make one with: cddsfs init {address} --parts PLACE --cert CERT.pem"
+                );
+                Err(Failure::new(Reason::Store, text))
+            }
+        };
+    }
+    Managed::open_at(address, &store.reach()).map(Arc::new).because(Reason::Store)
 }
 
 /// Opens a store of either kind as the tree that a mount would show.

@@ -4,18 +4,38 @@
 //! deleted; then its parts are forgotten. [`sweep`] finishes what was interrupted in between.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::error::Result;
 use crate::store::catalogue::{Claim, Gone};
 use crate::store::managed::Managed;
 use crate::store::parts::{Key, Left};
 
+/// After 1970; later than anything that is written down, and within the calendar.
+const ALL: Duration = Duration::from_secs(250_000_000_000);
+
 /// Removes a run's artifact; false if there is none.
 pub fn remove_artifact(store: &Managed, run: &str, now: SystemTime) -> Result<bool> {
+    let now = store.catalogue.today(now)?;
     let was_there = store.catalogue.artifact_is_gone(run, now)?;
-    finish_deletion(store, run, now)?;
+    if store.parts.grace().is_zero() {
+        finish_deletion(store, run, now)?;
+    }
     Ok(was_there)
+}
+
+/// Returns the time until which what was deleted is due to go from the location.
+fn due(store: &Managed, now: SystemTime) -> SystemTime {
+    match store.parts.grace() {
+        // By a clock that was set back nothing would go.
+        Duration::ZERO => SystemTime::UNIX_EPOCH + ALL,
+        grace => now.checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH),
+    }
+}
+
+/// Returns the runs whose artifact is gone, and whose parts are due to go.
+pub(crate) fn leftovers(store: &Managed, now: SystemTime) -> Result<Vec<String>> {
+    store.catalogue.leftovers(due(store, now))
 }
 
 /// Deletes the files of an artifact that the catalogue records as gone.
@@ -28,7 +48,11 @@ pub(crate) fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Re
 
 /// Removes one part of a run's artifact, and with the last one the artifact; false if it is not there.
 pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> Result<bool> {
+    let now = store.catalogue.today(now)?;
     let gone = store.catalogue.part_is_gone(run, name, now)?;
+    if !store.parts.grace().is_zero() {
+        return Ok(gone != Gone::Nothing);
+    }
     if let Some(part) = store.catalogue.parts(run)?.into_iter().find(|part| part.name == name) {
         store.parts.delete(&[part.key])?;
     }
@@ -43,18 +67,24 @@ pub fn remove_part(store: &Managed, run: &str, name: &str, now: SystemTime) -> R
 /// that was restored.
 ///
 /// The caller attends the queue, and says with `holds` which runs it executes: their files look the same.
-pub(crate) fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>> {
+pub(crate) fn strays(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> Result<Vec<Left>> {
     let catalogue = &store.catalogue;
     // Files are listed first: a run that ends meanwhile is in the catalogue by the time that is asked.
     let mut left = store.parts.left(None)?;
     let executed: HashSet<String> = store.queue.executed(holds)?.into_iter().collect();
     left.retain(|left| !executed.contains(&left.run));
     let debris: HashSet<String> = catalogue.runs_with_debris()?.into_iter().collect();
-    let deleted: HashSet<Key> = catalogue.deleted_parts()?.into_iter().map(|part| part.key).collect();
+    let deleted = catalogue.deleted_parts(due(store, now))?;
+    let deleted: HashSet<Key> = deleted.into_iter().map(|part| part.key).collect();
     let mut known = HashSet::new();
     if left.iter().any(|left| left.is_unfinished) {
         let parts = catalogue.artifacts()?.into_iter().flat_map(|artifact| artifact.parts);
-        known.extend(parts.filter(|part| !part.is_deleted).map(|part| part.key));
+        known.extend(parts.map(|part| part.key).filter(|key| !deleted.contains(key)));
+        let due: HashSet<String> = leftovers(store, now)?.into_iter().collect();
+        for run in catalogue.leftovers(SystemTime::UNIX_EPOCH + ALL)?.iter().filter(|run| !due.contains(*run))
+        {
+            known.extend(catalogue.parts(run)?.into_iter().map(|part| part.key));
+        }
     }
     let is_stray = |left: &Left| match left.is_unfinished {
         true => !known.contains(&left.key),
@@ -65,26 +95,26 @@ pub(crate) fn strays(store: &Managed, holds: &dyn Fn(&str) -> bool) -> Result<Ve
 }
 
 /// Returns true if there is something for [`sweep`] to do.
-pub(crate) fn is_dirty(store: &Managed) -> Result<bool> {
+pub(crate) fn is_dirty(store: &Managed, now: SystemTime) -> Result<bool> {
     let catalogue = &store.catalogue;
-    if !(catalogue.runs_with_debris()?.is_empty() && catalogue.leftovers()?.is_empty()) {
+    if !(catalogue.runs_with_debris()?.is_empty() && leftovers(store, now)?.is_empty()) {
         return Ok(true);
     }
     // A file that cannot be looked at counts as there.
     let is_there = |key: &Key| !matches!(store.parts.find(key), Ok(None));
-    Ok(catalogue.deleted_parts()?.iter().any(|part| is_there(&part.key)))
+    Ok(catalogue.deleted_parts(due(store, now))?.iter().any(|part| is_there(&part.key)))
 }
 
 /// Deletes the files of artifacts that the catalogue records as gone, and those that runs have left. A file that cannot
 /// be deleted is left for the next time, and does not keep the others.
 pub fn sweep(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> bool) -> Result<()> {
     let mut failed = Ok(());
-    for run in store.catalogue.leftovers()? {
+    for run in leftovers(store, now)? {
         failed = failed.and(finish_deletion(store, &run, now));
     }
     let debris = store.catalogue.runs_with_debris()?;
     let mut strays: BTreeMap<String, Vec<Key>> = BTreeMap::new();
-    for stray in self::strays(store, holds)? {
+    for stray in self::strays(store, now, holds)? {
         strays.entry(stray.run).or_default().push(stray.key);
     }
     let mut dirty = HashSet::new();

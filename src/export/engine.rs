@@ -344,7 +344,7 @@ impl Scheduler {
         }
         let is_first = self.swept.is_none();
         self.swept = Some(passed);
-        if is_first || disposal::is_dirty(&self.store)? {
+        if is_first || disposal::is_dirty(&self.store, now)? {
             let holds = |run: &str| self.workers.contains_key(run);
             return disposal::sweep(&self.store, now, &holds);
         }

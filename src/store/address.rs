@@ -29,8 +29,8 @@ pub struct Reach {
     pub allow_http: bool,
     /// Certificates of authorities that are trusted beside those of the machine, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// Time between two listings of a store without a catalogue.
-    pub poll: Duration,
+    /// Time between two listings; `None` for a store that is never listed, because it has a catalogue.
+    pub poll: Option<Duration>,
     /// Bytes that all readers together may hold.
     pub readahead: usize,
 }
@@ -42,7 +42,7 @@ impl Default for Reach {
             region: None,
             allow_http: false,
             ca_file: None,
-            poll: Duration::from_secs(60),
+            poll: Some(Duration::from_secs(60)),
             readahead: 32 << 20,
         }
     }

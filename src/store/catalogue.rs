@@ -56,6 +56,8 @@ pub enum Setting {
     /// The time of day that was believed last, in milliseconds since 1970.
     ConfirmedClock,
     Certificates,
+    /// Where the parts are, in JSON, if not beside the catalogue.
+    Parts,
 }
 
 impl Setting {
@@ -67,6 +69,7 @@ impl Setting {
             Setting::KeyTransport => "key_transport",
             Setting::ConfirmedClock => "confirmed_clock",
             Setting::Certificates => "certificates",
+            Setting::Parts => "parts",
         }
     }
 

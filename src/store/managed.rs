@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
+use super::address::Reach;
 use super::atomic::sync_dir;
 use super::catalogue::sqlite::Sqlite;
 use super::catalogue::{Catalogue, Queue};
@@ -26,6 +27,7 @@ use super::parts::local::Local;
 use crate::error::{At, Error, Kind, Result};
 
 mod backup;
+mod elsewhere;
 mod layout;
 mod probe;
 
@@ -57,7 +59,7 @@ impl Managed {
         let artifacts = dir.join(ARTIFACTS);
         // Made before the catalogue, whose presence says that the store is complete.
         private_dir(&artifacts).at(artifacts.display())?;
-        let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?);
+        let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?, &Reach::default())?;
         sync_dir(dir).at(dir.display())?;
         if is_new {
             // Whoever makes a store is present, and sees the dates that are printed.
@@ -68,23 +70,33 @@ impl Managed {
 
     /// Opens a store; on a medium that cannot be written to (a snapshot, a backup) for reading only.
     pub fn open(dir: &Path) -> Result<Managed> {
+        Managed::open_with(dir, &Reach::default())
+    }
+
+    pub(crate) fn open_with(dir: &Path, reach: &Reach) -> Result<Managed> {
         let flags = AtFlags::AT_EACCESS;
         let is_writable = |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, flags).is_ok();
         if !(is_writable(dir) && is_writable(&dir.join(CATALOGUE))) {
             log::warn!("{}: it cannot be written to: it is only read, and no jobs are run", dir.display());
-            return Managed::open_read_only(dir);
+            return Managed::open_read_only_with(dir, reach);
         }
-        Ok(Managed::with(dir, Sqlite::open(&dir.join(CATALOGUE))?))
+        Managed::with(dir, Sqlite::open(&dir.join(CATALOGUE))?, reach)
     }
 
     /// Opens a store that is only read.
     pub fn open_read_only(dir: &Path) -> Result<Managed> {
-        Ok(Managed::with(dir, Sqlite::open_read_only(&dir.join(CATALOGUE))?))
+        Managed::open_read_only_with(dir, &Reach::default())
     }
 
-    fn with(dir: &Path, catalogue: Sqlite) -> Managed {
+    pub(crate) fn open_read_only_with(dir: &Path, reach: &Reach) -> Result<Managed> {
+        Managed::with(dir, Sqlite::open_read_only(&dir.join(CATALOGUE))?, reach)
+    }
+
+    fn with(dir: &Path, catalogue: Sqlite, reach: &Reach) -> Result<Managed> {
         let catalogue = Arc::new(catalogue);
-        Managed::of(dir, catalogue.clone(), catalogue, Arc::new(Local::new(&dir.join(ARTIFACTS))))
+        let parts = elsewhere::parts(&*catalogue, reach)?;
+        let parts = parts.unwrap_or_else(|| Arc::new(Local::new(&dir.join(ARTIFACTS))));
+        Ok(Managed::of(dir, catalogue.clone(), catalogue, parts))
     }
 
     /// Puts a store together. `dir` is the path that it was opened by.

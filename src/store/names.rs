@@ -50,10 +50,29 @@ impl Attempt {
     }
 }
 
+/// Bytes of a run's id.
+const ID: usize = 36;
+
+/// Returns what a file is called in a directory that several hosts share: no other attempt has that name, so that a worker
+/// whose claim is lost cannot replace a file of its successor.
+pub(crate) fn fenced(name: &str, fence: u32) -> Option<String> {
+    let (stem, rest) = name.split_at_checked(PREFIX.len() + ID)?;
+    Some(format!("{stem}.{fence}{rest}"))
+}
+
+/// Takes such a name apart: the name without the fence, and the fence.
+fn unfenced(file: &str) -> Option<(String, u32)> {
+    let (stem, rest) = file.split_at_checked(PREFIX.len() + ID)?;
+    let (fence, rest) = rest.strip_prefix('.')?.split_once('.')?;
+    let number = fence.parse().ok().filter(|number: &u32| number.to_string() == fence)?;
+    Some((format!("{stem}.{rest}"), number))
+}
+
 /// Returns true for a key that a part of that run and that name can have.
 pub(crate) fn is_key_of(id: &str, name: &str, key: &Key) -> bool {
     let is_of_attempt = || key.as_str().strip_prefix(id).is_some_and(|rest| rest.starts_with('/'));
-    is_run_id(id) && (key.as_str() == name || is_of_attempt())
+    let is_fenced = || unfenced(key.as_str()).is_some_and(|(unfenced, _)| unfenced == name);
+    is_run_id(id) && (key.as_str() == name || is_of_attempt() || is_fenced())
 }
 
 /// Returns true for an id that a run can have: a UUID in lower case with hyphens.
@@ -73,7 +92,7 @@ pub(crate) fn part_of(id: &str, file: &str) -> Option<Ordinal> {
 pub(crate) struct RunFile<'a> {
     /// The id of the run.
     pub(crate) id: &'a str,
-    /// True if it does not have its final name yet.
+    /// True if it does not have its final name yet, or one that does not tell whether an artifact has it.
     pub(crate) is_unfinished: bool,
     /// The fence of the attempt that has made it, if its name has it.
     pub(crate) fence: Option<u32>,
@@ -81,9 +100,14 @@ pub(crate) struct RunFile<'a> {
 
 /// Takes the name of a run's file apart; `None` for a file that no run has made.
 pub(crate) fn parse(file: &str) -> Option<RunFile<'_>> {
-    const ID: usize = 36;
     let is_unfinished = file.starts_with('.') && file.ends_with(UNFINISHED);
     let id = file.strip_prefix('.').unwrap_or(file).strip_prefix(PREFIX)?.get(..ID)?;
+    if let Some((name, fence)) = unfenced(file)
+        && part_of(id, &name).is_some()
+    {
+        // Only the catalogue knows which attempt's files make the artifact.
+        return Some(RunFile { id, is_unfinished: true, fence: Some(fence) });
+    }
     let is_ours = if is_unfinished { is_run_id(id) } else { part_of(id, file).is_some() };
     // `.<fence>.<n>`; 0.1.0 had no fence.
     let rest = file.get(1 + PREFIX.len() + ID + 1..file.len() - UNFINISHED.len()).filter(|_| is_unfinished);
@@ -126,6 +150,14 @@ mod tests {
         assert_eq!(fence(&format!("export-{ID}.z12.smime")), None);
         assert_eq!(of(&format!("export-{ID}.z12.smime")), Some((ID.into(), false)));
         assert_eq!(of(&format!(".export-{ID}.3.tmp")), Some((ID.into(), true)));
+        let shared = fenced(&format!("export-{ID}.zip.smime"), 7).unwrap();
+        assert_eq!((of(&shared), fence(&shared)), (Some((ID.into(), true)), Some(7)));
+        let is_key = |key: &str| is_key_of(ID, &format!("export-{ID}.zip.smime"), &Key::new(key).unwrap());
+        assert!(
+            is_key(&shared)
+                && !is_key(&shared.replace(".7.", ".07."))
+                && !is_key(&shared.replace("zip", "z01"))
+        );
         for name in [".export-x.3.tmp", "export-x.zip.smime", "holiday.jpg", ".export-", ""] {
             assert_eq!(of(name), None, "{name}");
         }

@@ -6,27 +6,34 @@ use std::sync::Arc;
 
 use super::address::{Address, Reach};
 use super::managed::{DirectoryKind, Managed, probe};
-use super::parts::Parts;
-use super::{Plain, Store};
-use crate::error::{At, Error, Kind, Result};
+use super::{Plain, Store, engines};
+use crate::error::{At, Result};
 
 impl Store {
     /// Opens a store. A managed one that is not `writable` is not changed in any way.
     pub fn at(address: &Address, reach: &Reach, writable: bool) -> Result<Store> {
         match address {
-            Address::Directory(dir) => Store::open(dir, writable),
-            Address::ObjectStore(url) => Ok(Store::Plain(Plain::new(Path::new(url), objects(url, reach)?))),
-            Address::Database(_) => Err(Error::new(Kind::Unsupported, "no store is in a database yet")),
+            Address::Directory(dir) => Store::open_with(dir, reach, writable),
+            Address::ObjectStore(url) => {
+                Ok(Store::Plain(Plain::new(Path::new(url), engines::object_store(url, reach)?)))
+            }
+            Address::Database(url) => {
+                Ok(Store::Managed(Arc::new(Managed::in_database(url, reach, writable)?)))
+            }
         }
     }
 
     /// Opens a directory as what it is.
     pub fn open(dir: &Path, writable: bool) -> Result<Store> {
+        Store::open_with(dir, &Reach::default(), writable)
+    }
+
+    fn open_with(dir: &Path, reach: &Reach, writable: bool) -> Result<Store> {
         // From now on nothing on the way to it may be a link.
         let dir = &fs::canonicalize(dir).at(dir.display())?;
         let store = match probe(dir) {
-            DirectoryKind::Managed if writable => Managed::open(dir)?,
-            DirectoryKind::Managed => Managed::open_read_only(dir)?,
+            DirectoryKind::Managed if writable => Managed::open_with(dir, reach)?,
+            DirectoryKind::Managed => Managed::open_read_only_with(dir, reach)?,
             DirectoryKind::Plain => return Ok(Store::plain(dir)),
             DirectoryKind::Unfinished => {
                 log::warn!(
@@ -42,16 +49,4 @@ impl Store {
         };
         Ok(Store::Managed(Arc::new(store)))
     }
-}
-
-#[cfg(feature = "object-store")]
-fn objects(url: &str, reach: &Reach) -> Result<Arc<dyn Parts>> {
-    Ok(Arc::new(super::parts::object::Object::open(url, reach)?))
-}
-
-#[cfg(not(feature = "object-store"))]
-fn objects(_url: &str, _reach: &Reach) -> Result<Arc<dyn Parts>> {
-    let text = "this program was built without object stores";
-    Err(Error::new(Kind::Unsupported, text)
-        .with_hint("build it with the feature object-store, which it has by default"))
 }

@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::watch::Watch;
 use crate::error::{At, Error, Kind, Result};
@@ -184,6 +184,12 @@ pub trait Parts: Send + Sync {
     fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch>;
 
     fn space(&self) -> Result<Space>;
+
+    /// Returns how long parts of an artifact that is gone are kept, so that whoever has them open can read them to their
+    /// end. A file that is open outlives its name.
+    fn grace(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Puts a part into a new file. Fails with [`Kind::Stale`] if it has changed since it was looked at.
     fn save(&self, part: &PartRef, to: &Path) -> Result<Saved> {

@@ -303,7 +303,7 @@ fn changes_are_told_and_nothing_else_is_also_while_the_store_is_away() {
     let folder = Folder::new();
     folder.put("x.smime", b"1");
     let proxy = Proxy::to(&bucket::s3());
-    let options = Reach { poll: Duration::from_millis(200), ..bucket::options(&proxy.url()) };
+    let options = Reach { poll: Some(Duration::from_millis(200)), ..bucket::options(&proxy.url()) };
     let object = Arc::new(Object::open(&folder.url(), &options).unwrap());
     assert_eq!(names(&object), ["x.smime"]);
     let (told, looks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));

@@ -550,7 +550,7 @@ fn a_copy_in_sqlite_has_all_of_one_moment() {
     assert_eq!(copy.jobs().unwrap(), catalogue.jobs().unwrap());
     assert_eq!(copy.artifacts().unwrap(), catalogue.artifacts().unwrap());
     assert_eq!(copy.refusals().unwrap(), catalogue.refusals().unwrap());
-    assert_eq!(copy.deleted_parts().unwrap(), catalogue.deleted_parts().unwrap());
+    assert_eq!(copy.deleted_parts(now()).unwrap(), catalogue.deleted_parts(now()).unwrap());
     assert_eq!(copy.runs_with_debris().unwrap(), catalogue.runs_with_debris().unwrap());
     for setting in [Setting::Retention, Setting::ConfirmedClock, Setting::Source] {
         assert_eq!(copy.setting(setting).unwrap(), catalogue.setting(setting).unwrap());

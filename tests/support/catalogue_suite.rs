@@ -445,7 +445,7 @@ fn an_artifact_goes_part_by_part_or_as_a_whole(site: &dyn Site) {
     assert_eq!(catalogue.part_is_gone(&id(1), &name(1, 0), now()).unwrap(), Gone::Nothing);
     assert_eq!(catalogue.part_is_gone(&id(1), "another", now()).unwrap(), Gone::Nothing);
     assert!(catalogue.run(&id(1)).unwrap().unwrap().incomplete);
-    assert_eq!(catalogue.deleted_parts().unwrap().len(), 1);
+    assert_eq!(catalogue.deleted_parts(now()).unwrap().len(), 1);
     assert_eq!(catalogue.part_is_gone(&id(1), &name(1, 1), now()).unwrap(), Gone::Artifact);
     // As a whole.
     assert!(
@@ -453,14 +453,15 @@ fn an_artifact_goes_part_by_part_or_as_a_whole(site: &dyn Site) {
             && !catalogue.artifact_is_gone(&id(2), now()).unwrap()
     );
     assert!(catalogue.artifacts().unwrap().is_empty());
-    assert_eq!(catalogue.leftovers().unwrap(), [id(1), id(2)]);
+    assert_eq!(catalogue.leftovers(now()).unwrap(), [id(1), id(2)]);
+    assert!(catalogue.leftovers(now() - DAY).unwrap().is_empty());
     // Its record goes with its parts, if somebody has removed it.
     catalogue.remove_run(&id(1), now()).unwrap();
     assert!(catalogue.run(&id(1)).unwrap().unwrap().hidden);
     for n in 1..=2 {
         catalogue.forget_parts(&id(n), 2, now()).unwrap();
     }
-    assert!(catalogue.leftovers().unwrap().is_empty() && catalogue.parts(&id(1)).unwrap().is_empty());
+    assert!(catalogue.leftovers(now()).unwrap().is_empty() && catalogue.parts(&id(1)).unwrap().is_empty());
     assert!(catalogue.run(&id(1)).unwrap().is_none());
     assert!(catalogue.run(&id(2)).unwrap().unwrap().deleted.is_some());
     // Whoever reads one of them has its hashes for a day.

@@ -299,12 +299,12 @@ impl Artifacts for Link {
         self.repeat("part_is_gone", || self.store.part_is_gone(run, name, now))
     }
 
-    fn leftovers(&self) -> Result<Vec<String>> {
-        self.read("leftovers", || self.store.leftovers())
+    fn leftovers(&self, until: SystemTime) -> Result<Vec<String>> {
+        self.read("leftovers", || self.store.leftovers(until))
     }
 
-    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
-        self.read("deleted_parts", || self.store.deleted_parts())
+    fn deleted_parts(&self, until: SystemTime) -> Result<Vec<StoredPartRecord>> {
+        self.read("deleted_parts", || self.store.deleted_parts(until))
     }
 
     fn forget_parts(&self, run: &str, known: usize, now: SystemTime) -> Result<()> {

@@ -458,13 +458,14 @@ impl Artifacts for Handle {
         })
     }
 
-    fn leftovers(&self) -> Result<Vec<String>> {
+    fn leftovers(&self, until: SystemTime) -> Result<Vec<String>> {
         let state = self.read()?;
-        let is_gone = |id: &&String| state.runs.get(*id).is_some_and(|entry| !entry.run.present);
+        let was_gone = |run: &Run| !run.present && run.deleted.is_none_or(|at| at <= until);
+        let is_gone = |id: &&String| state.runs.get(*id).is_some_and(|entry| was_gone(&entry.run));
         Ok(state.parts.keys().filter(is_gone).cloned().collect())
     }
 
-    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
+    fn deleted_parts(&self, _until: SystemTime) -> Result<Vec<StoredPartRecord>> {
         let state = self.read()?;
         Ok(state.parts.values().flatten().filter(|part| part.is_deleted).cloned().collect())
     }

@@ -68,11 +68,11 @@ pub trait Artifacts: Send + Sync {
     /// the file is deleted.
     fn part_is_gone(&self, run: &str, name: &str, now: SystemTime) -> Result<Gone>;
 
-    /// Returns the runs whose artifact is gone, but whose parts have not been forgotten yet.
-    fn leftovers(&self) -> Result<Vec<String>>;
+    /// Returns the runs whose artifact was gone at `until`, but whose parts have not been forgotten yet.
+    fn leftovers(&self, until: SystemTime) -> Result<Vec<String>>;
 
-    /// Returns the parts that were deleted alone.
-    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>>;
+    /// Returns the parts that had been deleted alone at `until`.
+    fn deleted_parts(&self, until: SystemTime) -> Result<Vec<StoredPartRecord>>;
 
     /// Forgets the parts of an artifact whose files are deleted, and with them a run that was only kept for it. The
     /// hashes of their blocks stay for readers that still have a file open: see [`Artifacts::forget_hashes`].

@@ -69,6 +69,11 @@ impl Postgres {
         Ok(Postgres::of(url, Access::Write))
     }
 
+    /// Returns true if there is a catalogue in the database.
+    pub(crate) fn exists(url: &str) -> Result<bool> {
+        schema::exists(&Url::parse(url)?)
+    }
+
     /// Opens a catalogue that is only read, by somebody who is not to write it.
     pub fn open_read_only(url: &str) -> Result<Postgres> {
         let catalogue = Postgres::of(Url::parse(url)?, Access::Read);

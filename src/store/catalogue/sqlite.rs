@@ -97,6 +97,16 @@ impl Sqlite {
         from_sqlite(error).at(self.path.display())
     }
 
+    /// Makes it the catalogue of a store that is one directory: parts are reached by their names, and the certificate is in
+    /// a file.
+    pub(crate) fn stand_alone(&self) -> Result<()> {
+        let elsewhere = [Setting::Parts.name(), Setting::Certificates.name()];
+        self.write(|tx| {
+            tx.execute("UPDATE part SET key = NULL WHERE key IS NOT NULL", [])?;
+            tx.execute("DELETE FROM setting WHERE name IN (?1, ?2)", elsewhere).map(drop)
+        })
+    }
+
     /// Runs a query.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let mut reader = self.reader.lock();

@@ -42,8 +42,9 @@ impl Managed {
         }
         private_dir(to).at(to.display())?;
         let inside = || Error::new(Kind::Invalid, format!("{}: it is inside of the store", to.display()));
-        let (own, other) = (fs::canonicalize(&self.dir)?, fs::canonicalize(to).at(to.display())?);
-        if other.starts_with(&own) {
+        let other = fs::canonicalize(to).at(to.display())?;
+        // A store in a database is in no directory.
+        if fs::canonicalize(&self.dir).is_ok_and(|own| other.starts_with(own)) {
             return Err(inside().with_hint("take a directory elsewhere"));
         }
         let done = self.backup_to(to, now);
@@ -62,6 +63,7 @@ impl Managed {
         let copied = {
             let copy = Sqlite::open(&unfinished)?;
             let copied = self.copy_parts(&copy, &artifacts, now)?;
+            copy.stand_alone()?;
             copy.checkpoint()?;
             copied
         };

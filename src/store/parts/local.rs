@@ -5,7 +5,7 @@
 //!
 //! The version of a file is what stat(2) says about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, FileTimes};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -40,12 +40,30 @@ const POLL: Duration = Duration::from_millis(800);
 /// A directory with parts.
 pub struct Local {
     dir: PathBuf,
+    /// Several hosts write there.
+    is_shared: bool,
 }
 
 impl Local {
     /// Nothing is opened yet: the directory may come and go.
     pub fn new(dir: &Path) -> Local {
-        Local { dir: dir.to_path_buf() }
+        Local { dir: dir.to_path_buf(), is_shared: false }
+    }
+
+    /// A directory that several hosts share: files keep the fence of their attempt in their names.
+    pub(crate) fn shared(dir: &Path) -> Local {
+        Local { dir: dir.to_path_buf(), is_shared: true }
+    }
+
+    /// Returns the name that the file of an attempt gets.
+    fn published(&self, key: &Key, name: &str) -> Result<String> {
+        let fence = || key.as_str().split('/').nth(1)?.parse().ok();
+        match self.is_shared {
+            false => Ok(name.into()),
+            true => fence()
+                .and_then(|fence| names::fenced(name, fence))
+                .ok_or_else(|| Error::new(Kind::Invalid, "this is no key of an attempt")),
+        }
     }
 
     fn files(&self) -> Result<Files> {
@@ -102,8 +120,16 @@ impl Parts for Local {
         Ok(Listing { parts, unfinished, refused, mtime })
     }
 
-    fn look(&self, _recorded: &[PartRef], stop: &Cancel) -> Result<Listing> {
-        self.list(stop)
+    fn look(&self, recorded: &[PartRef], stop: &Cancel) -> Result<Listing> {
+        let mut listing = self.list(stop)?;
+        if self.is_shared {
+            let names: HashMap<&Key, &str> =
+                recorded.iter().map(|part| (&part.key, part.name.as_str())).collect();
+            listing
+                .parts
+                .retain_mut(|part| names.get(&part.key).map(|name| part.name = (*name).into()).is_some());
+        }
+        Ok(listing)
     }
 
     fn find(&self, key: &Key) -> Result<Option<PartRef>> {
@@ -129,13 +155,15 @@ impl Parts for Local {
 
     fn publish(&self, parts: &[(Key, String)], made: SystemTime) -> Result<Vec<Key>> {
         let files = self.files()?;
+        let mut keys = Vec::with_capacity(parts.len());
         for (key, name) in parts {
-            let unfinished = file_name(key);
+            let (unfinished, name) = (file_name(key), self.published(key, name)?);
             files.open_file(&unfinished)?.set_times(FileTimes::new().set_modified(made))?;
-            files.rename(&unfinished, name)?;
+            files.rename(&unfinished, &name)?;
+            keys.push(Key::new(name)?);
         }
         files.sync().at(self.dir.display())?;
-        parts.iter().map(|(_, name)| Key::new(name)).collect()
+        Ok(keys)
     }
 
     fn delete(&self, keys: &[Key]) -> Result<()> {

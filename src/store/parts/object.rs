@@ -42,6 +42,8 @@ const NAME_MAX: usize = 255;
 const MAX_REFUSED: usize = 100;
 /// What has been fetched ahead of an opening is of no use after this.
 const STAYS_WARM: Duration = Duration::from_secs(10);
+/// How long parts of artifacts that are gone are kept for those who read them.
+const GRACE: Duration = Duration::from_secs(60 * 60);
 /// Keys that are deleted within one time limit, and how many at once.
 const DELETED_TOGETHER: usize = 500;
 const DELETED_AT_ONCE: usize = 16;
@@ -51,7 +53,7 @@ pub struct Object(Arc<Inner>);
 
 struct Inner {
     folder: Folder,
-    poll: Duration,
+    poll: Option<Duration>,
     readahead: Arc<Readahead>,
     requests: Arc<Semaphore>,
     /// Parts whose beginnings and ends are there for the next opening, or on their way.
@@ -138,9 +140,9 @@ impl Inner {
     }
 
     /// Tells whenever the list is another one than that which was asked for last, until it is asked for again.
-    fn look_for_changes(self: &Arc<Inner>, announcer: Announcer) -> Result<Background> {
+    fn look_for_changes(self: &Arc<Inner>, poll: Duration, announcer: Announcer) -> Result<Background> {
         let (this, mut has_failed) = (self.clone(), false);
-        Background::start("poll", Next::After(self.poll), move |stop: &Cancel| {
+        Background::start("poll", Next::After(poll), move |stop: &Cancel| {
             match this.list(stop) {
                 Ok(listing) => {
                     if has_failed {
@@ -157,7 +159,7 @@ impl Inner {
                 }
                 Err(_) => {}
             }
-            Next::After(this.poll)
+            Next::After(poll)
         })
     }
 }
@@ -284,9 +286,17 @@ impl Parts for Object {
     }
 
     fn watch(&self, changed: Box<dyn FnMut() + Send>) -> Result<Watch> {
+        let Some(poll) = self.0.poll else {
+            return Watch::start(Duration::MAX, |_| Some(Box::new(())), changed);
+        };
         // Without a thread that looks whether anything has changed, whoever is told does so as often.
-        let announces = |announcer| Some(Box::new(self.0.look_for_changes(announcer).ok()?) as Box<dyn Send>);
-        Watch::start(self.0.poll, announces, changed)
+        let announces =
+            |announcer| Some(Box::new(self.0.look_for_changes(poll, announcer).ok()?) as Box<dyn Send>);
+        Watch::start(poll, announces, changed)
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE
     }
 
     /// An object store has no end: what statvfs(3) says is a number that no copying program takes for too little.

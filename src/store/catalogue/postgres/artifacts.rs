@@ -156,15 +156,14 @@ impl Artifacts for Postgres {
         })
     }
 
-    fn leftovers(&self) -> Result<Vec<String>> {
-        let sql =
-            "SELECT id FROM run WHERE NOT present AND EXISTS (SELECT 1 FROM part WHERE part.run = run.id)
-                   ORDER BY id";
-        self.read(|c| c.query(sql, &[])).map(|rows| self.collect(&rows, |row| id_in(row, "id")))
+    fn leftovers(&self, until: SystemTime) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM run WHERE NOT present AND coalesce(deleted, 0) <= $1
+             AND EXISTS (SELECT 1 FROM part WHERE part.run = run.id) ORDER BY id";
+        self.read(|c| c.query(sql, &[&to_ms(until)])).map(|rows| self.collect(&rows, |row| id_in(row, "id")))
     }
 
-    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
-        let rows = self.read(|c| c.query("SELECT * FROM part WHERE deleted IS NOT NULL", &[]))?;
+    fn deleted_parts(&self, until: SystemTime) -> Result<Vec<StoredPartRecord>> {
+        let rows = self.read(|c| c.query("SELECT * FROM part WHERE deleted <= $1", &[&to_ms(until)]))?;
         Ok(self.collect(&rows, part_in).into_iter().map(|(_, part)| part).collect())
     }
 

@@ -18,6 +18,12 @@ pub(crate) fn create(url: &Url) -> Result<()> {
     migrate(&mut session, 0).at(url)
 }
 
+/// Returns true if there are tables of any version.
+pub(crate) fn exists(url: &Url) -> Result<bool> {
+    let mut session = Session::open(url, Access::Read)?;
+    version_of(&mut session).map(|version| version > 0).at(url)
+}
+
 /// The same, but without a catalogue it fails.
 pub(crate) fn update(url: &Url) -> Result<()> {
     let mut session = Session::open(url, Access::Write)?;

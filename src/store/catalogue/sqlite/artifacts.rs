@@ -136,19 +136,20 @@ impl Artifacts for Sqlite {
         })
     }
 
-    fn leftovers(&self) -> Result<Vec<String>> {
+    fn leftovers(&self, until: SystemTime) -> Result<Vec<String>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
-                "SELECT DISTINCT part.run FROM part JOIN run ON run.id = part.run WHERE run.present = 0",
+                "SELECT DISTINCT part.run FROM part JOIN run ON run.id = part.run
+                 WHERE run.present = 0 AND coalesce(run.deleted, 0) <= ?1",
             )?;
-            self.collect(query.query_map([], |row| id_in(row, "run"))?)
+            self.collect(query.query_map([to_ms(until)], |row| id_in(row, "run"))?)
         })
     }
 
-    fn deleted_parts(&self) -> Result<Vec<StoredPartRecord>> {
+    fn deleted_parts(&self, until: SystemTime) -> Result<Vec<StoredPartRecord>> {
         self.read(|c| {
-            let mut query = c.prepare_cached("SELECT * FROM part WHERE deleted IS NOT NULL")?;
-            let parts = self.collect(query.query_map([], part_in)?)?;
+            let mut query = c.prepare_cached("SELECT * FROM part WHERE deleted <= ?1")?;
+            let parts = self.collect(query.query_map([to_ms(until)], part_in)?)?;
             Ok(parts.into_iter().map(|(_, part)| part).collect())
         })
     }

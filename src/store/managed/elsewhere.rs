@@ -1,0 +1,187 @@
+//! Stores that are not one directory: the parts in an object store or another directory, the catalogue in a database.
+//!
+//! Where the parts are is a setting of the catalogue, so that the catalogue's name is all that a host needs to know.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::Managed;
+use super::layout::private_dir;
+use crate::error::{At, Error, Kind, Result};
+use crate::store::address::{Address, Reach};
+use crate::store::catalogue::{Catalogue, Setting};
+use crate::store::engines::{self, Mode};
+use crate::store::parts::Parts;
+use crate::store::parts::local::Local;
+
+/// Where the parts of a store are, and how every host reaches them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct PartsPlace {
+    address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(default)]
+    allow_http: bool,
+}
+
+impl PartsPlace {
+    fn of(address: &Address, reach: &Reach) -> Result<PartsPlace> {
+        let invalid = |text: &str| Error::new(Kind::Invalid, format!("{address}: {text}"));
+        if let Address::Database(_) = address {
+            return Err(invalid("parts are in a directory or in an object store"));
+        }
+        let path = match address.directory() {
+            Some(dir) => std::path::absolute(dir)?,
+            None => address.as_path().to_path_buf(),
+        };
+        let address = path.into_os_string().into_string().map_err(|_| invalid("the path is not UTF-8"))?;
+        let Reach { endpoint, region, allow_http, .. } = reach.clone();
+        Ok(PartsPlace { address, endpoint, region, allow_http })
+    }
+
+    /// Returns the setting, if the store has it.
+    fn in_catalogue(catalogue: &dyn Catalogue) -> Result<Option<PartsPlace>> {
+        let damaged = |_| Error::damaged("the catalogue's setting of where the parts are cannot be read");
+        let text = catalogue.setting(Setting::Parts)?;
+        text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
+    }
+
+    fn write_to(&self, catalogue: &dyn Catalogue) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| Error::damaged(error.to_string()))?;
+        catalogue.set(Setting::Parts, &text)
+    }
+
+    /// Opens the location. Several hosts share that of a catalogue that they share.
+    fn open(&self, reach: &Reach, is_shared: bool) -> Result<Arc<dyn Parts>> {
+        match Address::parse(OsStr::new(&self.address))? {
+            Address::Directory(dir) if is_shared => Ok(Arc::new(Local::shared(&dir))),
+            Address::Directory(dir) => Ok(Arc::new(Local::new(&dir))),
+            Address::ObjectStore(url) => {
+                let reach = Reach {
+                    endpoint: reach.endpoint.clone().or_else(|| self.endpoint.clone()),
+                    region: reach.region.clone().or_else(|| self.region.clone()),
+                    allow_http: reach.allow_http || self.allow_http,
+                    // The catalogue tells what is there.
+                    poll: None,
+                    ..reach.clone()
+                };
+                engines::object_store(&url, &reach)
+            }
+            Address::Database(_) => Err(Error::damaged("the store's parts cannot be in a database")),
+        }
+    }
+}
+
+/// Returns where the parts are if that is not beside the catalogue.
+pub(super) fn parts(catalogue: &dyn Catalogue, reach: &Reach) -> Result<Option<Arc<dyn Parts>>> {
+    PartsPlace::in_catalogue(catalogue)?.map(|place| place.open(reach, false)).transpose()
+}
+
+impl Managed {
+    /// Returns true if there is a managed store.
+    pub(crate) fn is_at(address: &Address) -> Result<bool> {
+        match address {
+            Address::Directory(dir) => match super::probe(dir) {
+                super::DirectoryKind::Managed => Ok(true),
+                super::DirectoryKind::Plain | super::DirectoryKind::Unfinished => Ok(false),
+                super::DirectoryKind::Refused(why) => Err(why),
+            },
+            Address::Database(url) => engines::is_in_database(url),
+            Address::ObjectStore(_) => Ok(false),
+        }
+    }
+
+    /// Makes a store, or opens the one that is there. `parts` is where its parts shall be, if not beside its catalogue.
+    pub(crate) fn init_at(address: &Address, parts: Option<&Address>, reach: &Reach) -> Result<Managed> {
+        let is_new = !Managed::is_at(address)?;
+        let wanted = parts.map(|parts| PartsPlace::of(parts, reach)).transpose()?;
+        match address {
+            Address::Directory(dir) => {
+                let store = Managed::init(dir)?;
+                let Some(wanted) = wanted else { return Managed::open_with(dir, reach) };
+                settle_place(&*store.catalogue, &wanted, is_new, reach, false)?;
+                Managed::open_with(dir, reach)
+            }
+            Address::Database(url) => {
+                let hint =
+                    "give --parts s3://BUCKET/FOLDER, or --parts DIR for a directory that all hosts share";
+                let missing = || {
+                    Error::new(Kind::Invalid, "the parts of a store in a database need a place")
+                        .with_hint(hint)
+                };
+                if is_new && wanted.is_none() {
+                    return Err(missing());
+                }
+                let (catalogue, _) = engines::database(url, Mode::Create)?;
+                if let Some(wanted) = wanted {
+                    settle_place(&*catalogue, &wanted, is_new, reach, true)?;
+                }
+                let store = Managed::in_database(url, reach, true)?;
+                if is_new {
+                    let now = store.catalogue.today(SystemTime::now())?;
+                    store.catalogue.confirm_clock(now)?;
+                }
+                Ok(store)
+            }
+            Address::ObjectStore(_) => {
+                let text = format!("{address}: a store that exports are written to needs a catalogue");
+                Err(Error::new(Kind::Invalid, text).with_hint(
+                    "cddsfs init DIR --parts URL, or cddsfs init postgres://USER@HOST/DB --parts URL",
+                ))
+            }
+        }
+    }
+
+    /// Opens a store for writing.
+    pub(crate) fn open_at(address: &Address, reach: &Reach) -> Result<Managed> {
+        match address {
+            Address::Directory(dir) => Managed::open_with(dir, reach),
+            Address::Database(url) => Managed::in_database(url, reach, true),
+            Address::ObjectStore(_) => {
+                Err(Error::new(Kind::Invalid, format!("{address}: there is no catalogue in an object store")))
+            }
+        }
+    }
+
+    /// Opens a store whose catalogue is in a database.
+    pub(crate) fn in_database(url: &str, reach: &Reach, writable: bool) -> Result<Managed> {
+        let mode = if writable { Mode::Write } else { Mode::Read };
+        let (catalogue, queue) = engines::database(url, mode)?;
+        let missing = || Error::damaged("the catalogue does not say where the parts are; cddsfs init does");
+        let place = PartsPlace::in_catalogue(&*catalogue)?.ok_or_else(missing)?;
+        let parts = place.open(reach, true)?;
+        Ok(Managed::of(Path::new(url), catalogue, queue, parts))
+    }
+}
+
+/// Writes down where the parts are to be. A store with artifacts keeps the place that it has.
+fn settle_place(
+    catalogue: &dyn Catalogue,
+    wanted: &PartsPlace,
+    is_new: bool,
+    reach: &Reach,
+    is_shared: bool,
+) -> Result<()> {
+    match PartsPlace::in_catalogue(catalogue)? {
+        Some(there) if there == *wanted => return Ok(()),
+        None if is_new || is_shared => {}
+        _ if catalogue.artifacts()?.is_empty() && catalogue.leftovers(SystemTime::now())?.is_empty() => {}
+        _ => {
+            let text =
+                "the store has artifacts where its parts are now; they cannot be put elsewhere by init";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+    }
+    if let Address::Directory(dir) = Address::parse(OsStr::new(&wanted.address))? {
+        private_dir(&dir).at(dir.display())?;
+    }
+    // Asked for before it is written down: credentials and names may be wrong.
+    wanted.open(reach, is_shared)?.left(None)?;
+    wanted.write_to(catalogue)
+}
