@@ -4,6 +4,8 @@
 
 mod content;
 mod crash;
+#[cfg(all(feature = "object-store", feature = "postgres"))]
+mod elsewhere;
 mod expiry;
 mod faults;
 mod secrecy;
@@ -12,8 +14,16 @@ mod verified;
 
 #[path = "../support"]
 mod support {
+    #[allow(dead_code, reason = "the tests of locations need more of it")]
+    pub mod bucket;
     pub mod corpus;
     pub mod managed;
     pub mod mount;
+    #[allow(dead_code, reason = "the tests of catalogues need more of it")]
+    pub mod postgres;
+    #[allow(dead_code, reason = "the tests of locations need more of it")]
+    pub mod proxy;
     pub mod site;
+    #[allow(dead_code, reason = "the tests of catalogues need more of it")]
+    pub mod way;
 }
