@@ -2,7 +2,7 @@
 //! that change the same, and rows that somebody else has written.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -291,14 +291,21 @@ fn what_two_hosts_change_at_the_same_time_is_as_if_one_had_been_first() {
             }
         });
     };
-    for n in 0..40 {
+    const RUNS: u32 = 100;
+    for n in 0..RUNS {
         hosts[0].add_run(&queued(n)).unwrap();
     }
+    let together = Barrier::new(2);
     both(&|host, n| {
-        for run in 0..40 {
+        for run in 0..RUNS {
+            together.wait();
             match n {
                 0 => host.cancel(&id(run), now()).unwrap(),
-                _ => drop(host.claim(&Wanted::only(&id(run)), now()).unwrap()),
+                _ => {
+                    // Sooner and later, up to the time that the other takes.
+                    thread::sleep(Duration::from_micros(u64::from(run % 20) * 100));
+                    drop(host.claim(&Wanted::only(&id(run)), now()).unwrap());
+                }
             }
         }
     });
@@ -306,7 +313,7 @@ fn what_two_hosts_change_at_the_same_time_is_as_if_one_had_been_first() {
         assert!(run.status == Status::Cancelled || run.status == Status::InProgress && run.cancel, "{run:?}");
     }
     // Two parts that are all of an artifact.
-    for n in 100..120 {
+    for n in 500..520 {
         let claim = claimed(&hosts[0], n);
         complete(&hosts[0], &claim).unwrap();
         both(&|host, i| {
