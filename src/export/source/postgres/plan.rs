@@ -148,7 +148,7 @@ impl<'a> Walk<'a> {
             selected.push(format!("{alias}.tableoid AS of, {alias}.ctid AS at"));
         }
         let filter = self.filter(&conditions);
-        let (selected, from, order) = (selected.join(", "), self.from_parents(), order.join(", "));
+        let (selected, from, order) = (selected.join(", "), self.along_parents(), order.join(", "));
         format!("SELECT {selected} FROM {from}{filter} ORDER BY {order}")
     }
 
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
 
     /// The same for one whose order is that of the parents: where an index leads from them to what belongs to them, it is
     /// followed from each.
-    fn from_parents(&self) -> String {
+    fn along_parents(&self) -> String {
         match self.child.filter(|child| child.table.is_led_by(&child.parent.name)) {
             None => self.from(),
             Some(child) => {
