@@ -148,24 +148,43 @@ impl<'a> Walk<'a> {
             selected.push(format!("{alias}.tableoid AS of, {alias}.ctid AS at"));
         }
         let filter = self.filter(&conditions);
-        format!("SELECT {} FROM {}{filter} ORDER BY {}", selected.join(", "), self.from(), order.join(", "))
+        let (selected, from, order) = (selected.join(", "), self.along_parents(), order.join(", "));
+        format!("SELECT {selected} FROM {from}{filter} ORDER BY {order}")
     }
 
+    /// The tables, as a statement that is in no order goes through them.
     fn from(&self) -> String {
         let parent = &self.parent.table.sql;
         match self.child {
             None => format!("{parent} AS p"),
+            Some(child) => format!("{parent} AS p JOIN {} AS c ON {}", child.table.sql, self.belongs(child)),
+        }
+    }
+
+    /// The same for one whose order is that of the parents: where an index leads from them to what belongs to them, it is
+    /// followed from each.
+    fn along_parents(&self) -> String {
+        match self.child.filter(|child| child.table.is_led_by(&child.parent.name)) {
+            None => self.from(),
             Some(child) => {
-                let (id, link) = (self.parent.id, child.parent);
-                // Of two collations PostgreSQL would not know which to compare by; an index goes by its own.
-                let by = match (&id.collation, &link.collation) {
-                    (Some(of), Some(own)) if of != own => format!(" COLLATE {own}"),
-                    _ => String::new(),
-                };
-                let (id, link) = (named("p", id), named("c", link));
-                format!("{parent} AS p JOIN {} AS c ON {link} = {id}{by}", child.table.sql)
+                let places = if child.table.has_places { ", c.tableoid, c.ctid" } else { "" };
+                let (parent, own, belongs) = (&self.parent.table.sql, &child.table.sql, self.belongs(child));
+                format!(
+                    "{parent} AS p CROSS JOIN LATERAL \
+                     (SELECT c.*{places} FROM {own} AS c WHERE {belongs} OFFSET 0) AS c"
+                )
             }
         }
+    }
+
+    fn belongs(&self, child: &Child<'_>) -> String {
+        let (id, link) = (self.parent.id, child.parent);
+        // Of two collations PostgreSQL would not know which to compare by; an index goes by its own.
+        let by = match (&id.collation, &link.collation) {
+            (Some(of), Some(own)) if of != own => format!(" COLLATE {own}"),
+            _ => String::new(),
+        };
+        format!("{} = {}{by}", named("c", link), named("p", id))
     }
 
     fn filter(&self, more: &[String]) -> String {

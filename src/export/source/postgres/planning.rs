@@ -180,12 +180,9 @@ impl Planning<'_> {
     /// Has rows come along indexes, where counting may go through whole tables.
     fn settle(&mut self) -> Result<()> {
         let mut settings = String::from("SET LOCAL enable_seqscan = off;");
-        // What is new is found by several indexes together.
+        // What is new is found by several indexes together, and there is little of it.
         if !matches!(self.selection.timeframe, Timeframe::Since(_)) {
-            settings += "SET LOCAL enable_bitmapscan = off;";
-        }
-        if self.child.is_some_and(|child| child.table.is_led_by(&child.parent.name)) {
-            settings += "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;";
+            settings += "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;";
         }
         self.client.batch_execute(&settings).said()
     }
