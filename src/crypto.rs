@@ -8,6 +8,7 @@ mod content;
 mod envelope;
 mod gcm;
 mod identity;
+#[cfg(feature = "object-store")]
 mod mac;
 mod sha256;
 mod transport;
@@ -17,6 +18,7 @@ pub(crate) use content::open_content;
 pub use envelope::{EnvelopeWriter, KeyTransport};
 pub(crate) use gcm::Authentication;
 pub use identity::{AskPassphrase, Identity};
+#[cfg(feature = "object-store")]
 pub(crate) use mac::{SigningKey, hmac_sha256};
 pub(crate) use sha256::Sha256;
 pub(crate) use transport::{ContentKey, unwrap_keys};

@@ -16,6 +16,7 @@ mod overlay;
 mod permit;
 mod pool;
 mod regular;
+#[cfg(feature = "object-store")]
 mod remote;
 mod scratch;
 mod slice;
@@ -32,6 +33,7 @@ pub(crate) use overlay::Overlay;
 pub use permit::{Permit, check_permit, take_permit, with_permit};
 pub(crate) use pool::{Buffer, Pool};
 pub(crate) use regular::{directory_as_named, set_own_device, version_of};
+#[cfg(feature = "object-store")]
 pub(crate) use remote::{Fetch, Readahead, Remote, RemoteReader, Taker};
 pub(crate) use scratch::with_scratch;
 pub(crate) use slice::Slice;

@@ -30,6 +30,8 @@ use crate::store::names::Attempt;
 
 /// How often progress is written down.
 const REPORT: Duration = Duration::from_millis(500);
+/// Between two attempts to write something down.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What executing a run takes.
 pub(crate) struct Execution<'a> {
@@ -174,11 +176,18 @@ impl Execution<'_> {
         self.patiently(|| self.store.queue.note(claim, Note::Warnings(&text)))
     }
 
+    /// Waits a moment before something is tried again: a catalogue that is away may say so at once.
+    fn pause(&self) -> Result<()> {
+        self.cancel.check()?;
+        std::thread::sleep(AGAIN);
+        Ok(())
+    }
+
     /// Tries again while another process writes to the catalogue: the work done so far is worth the wait.
     fn patiently(&self, write: impl Fn() -> Result<()>) -> Result<()> {
         loop {
             match write() {
-                Err(error) if error.kind() == Kind::TimedOut => self.cancel.check()?,
+                Err(error) if error.kind() == Kind::TimedOut => self.pause()?,
                 done => return done,
             }
         }
@@ -251,7 +260,7 @@ impl Execution<'_> {
             match queue.is_complete(claim) {
                 Ok(true) => return Ok(Outcome::Completed),
                 // Another process writes to the catalogue: the work done so far is worth the wait.
-                Ok(false) if failed.kind() == Kind::TimedOut => self.cancel.check()?,
+                Ok(false) if failed.kind() == Kind::TimedOut => self.pause()?,
                 Ok(false) => return Err(failed),
                 Err(error) => {
                     let stem = claim.run().stem();

@@ -27,6 +27,7 @@ use crate::store::log_once::LogOnce;
 
 mod artifacts;
 mod connect;
+#[cfg(feature = "postgres")]
 mod import;
 mod jobs;
 mod queue;
@@ -36,6 +37,7 @@ mod runs;
 
 pub(crate) use connect::{DatabaseKind, identify};
 use connect::{ReadConnection, from_sqlite};
+#[cfg(feature = "postgres")]
 pub(crate) use import::{Import, Value};
 
 /// Names of its files beside the catalogue itself.
