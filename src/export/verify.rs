@@ -154,7 +154,7 @@ pub(crate) fn verify(
             report.add(FaultPlace::Part(name), what);
         }
         if identities.is_empty() {
-            report.left_out = Some("only the stored parts: without a key nothing can be check_decrypted");
+            report.left_out = Some("only the stored parts: without a key nothing can be decrypted");
             return Ok(report);
         }
     }

@@ -184,7 +184,7 @@ fn shells_complete_with_it() {
     let bash = "complete() { :; }; . \"$0\"; COMP_WORDS=(cddsfs mount --key k --allow-); COMP_CWORD=4
         _cddsfs cddsfs --allow- k; echo ${COMPREPLY[*]}";
     let said = succeed("bash", [Path::new("-c"), Path::new(bash), &script("bash")]);
-    assert_eq!(said, "--allow-other --allow-root\n");
+    assert_eq!(said, "--allow-http --allow-other --allow-root\n");
     succeed("zsh", [Path::new("-n"), &script("zsh")]);
     let fish = "source $argv[1]; complete -C 'cddsfs unmount --'";
     let said = succeed("fish", [Path::new("--no-config"), Path::new("-c"), Path::new(fish), &script("fish")]);

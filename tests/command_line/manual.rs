@@ -232,7 +232,7 @@ fn every_block_of_code_has_its_language() {
     for page in PAGES {
         let fences = page.text.lines().filter(|line| line.starts_with("```")).step_by(2);
         let unknown: Vec<&str> =
-            fences.filter(|fence| !["```console", "```json", "```sh", "```text"].contains(fence)).collect();
+            fences.filter(|fence| !["```console", "```json", "```sh", "```sql", "```text"].contains(fence)).collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", page.topic);
     }
 }
