@@ -31,6 +31,7 @@ pages! {
     installing "installing" "from a package, and without one"
     mounting "mounting" "stores, what a mount shows, what is read, options, signals, fstab, systemd"
     exporting "exporting" "job specs, what an export holds, the database, the store and its backup"
+    scaling "scaling" "stores in buckets, stores of several hosts, and what that costs"
     semantics "semantics" "what programs can rely on, with examples"
     commands "commands" "all commands, and their exit codes"
     errors "errors" "what opening an export gives, and what the log says then"

@@ -132,9 +132,10 @@ impl Tree {
         self.context.store.parts().watch(changed)
     }
 
-    /// Returns true for a store with a catalogue, which may change what is shown.
-    pub(crate) fn is_managed(&self) -> bool {
-        self.context.managed().is_some()
+    /// Returns how often to ask for [`Tree::refresh_if_changed`]; `None` for a store without a catalogue, which may change
+    /// what is shown.
+    pub(crate) fn pace(&self) -> Option<Duration> {
+        self.context.managed().map(|store| store.catalogue.pace())
     }
 
     /// Returns the state of the catalogue, if there is one.

@@ -23,8 +23,6 @@ use crate::store::clock::Clock;
 use crate::store::managed::Managed;
 use crate::store::names::stem_of;
 
-/// The engine checks this often whether the catalogue has changed.
-const TICK: Duration = Duration::from_millis(200);
 /// Without a change, the engine still looks at everything this often, since runs become due with time.
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between attempts to delete files that could not be deleted.
@@ -116,7 +114,7 @@ impl Task for Scheduler {
     fn step(&mut self, _stop: &Cancel) -> Next {
         let looked = self.look();
         self.log_failure(looked);
-        Next::After(TICK)
+        Next::After(self.store.catalogue.pace())
     }
 
     fn end(&mut self) {

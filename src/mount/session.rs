@@ -123,11 +123,11 @@ pub(crate) fn serve(
         let changed = move || update(&sizer, &notifier, watched.refresh().map(Some));
         tree.watch(Box::new(changed))?
     };
-    let catalogue = tree.is_managed().then(|| {
+    let catalogue = tree.pace().map(|pace| {
         let (watched, sizer, notifier) = (tree.clone(), sizer.clone(), session.notifier());
-        Background::start("catalogue", Next::After(INTERVAL), move |_: &Cancel| {
+        Background::start("catalogue", Next::After(pace), move |_: &Cancel| {
             update(&sizer, &notifier, watched.refresh_if_changed());
-            Next::After(INTERVAL)
+            Next::After(pace)
         })
     });
     let catalogue = catalogue.transpose()?;
@@ -173,9 +173,6 @@ pub(crate) fn serve(
     Background::end_all([finish, rest].into_iter().flatten());
     ended.at("the mount ended")
 }
-
-/// What other processes change in the catalogue shows up after this long.
-const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Work that is done once, when the thread ends.
 struct AtEnd<F>(Option<F>);

@@ -13,7 +13,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::clock::{from_ms, to_ms};
 use super::retention::Retention;
@@ -104,6 +104,11 @@ pub trait Catalogue: Jobs + Runs + Artifacts + Refusals {
 
     /// Returns a value that differs after every change, whoever has made it.
     fn changes(&self) -> Result<Revision>;
+
+    /// Returns how often [`Catalogue::changes`] is to be asked: what other processes change is noticed after this long.
+    fn pace(&self) -> Duration {
+        Duration::from_millis(200)
+    }
 
     /// Returns a value that differs after every change of jobs, runs, artifacts and settings, except progress.
     fn epoch(&self) -> Result<Revision>;

@@ -231,8 +231,9 @@ fn lines_are_of_the_width_that_editors_have() {
 fn every_block_of_code_has_its_language() {
     for page in PAGES {
         let fences = page.text.lines().filter(|line| line.starts_with("```")).step_by(2);
-        let unknown: Vec<&str> =
-            fences.filter(|fence| !["```console", "```json", "```sh", "```sql", "```text"].contains(fence)).collect();
+        let unknown: Vec<&str> = fences
+            .filter(|fence| !["```console", "```json", "```sh", "```sql", "```text"].contains(fence))
+            .collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", page.topic);
     }
 }

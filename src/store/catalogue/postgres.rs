@@ -45,6 +45,9 @@ const SETTLING: Duration = Duration::from_secs(3);
 /// Between two times.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// Each process that has the store open asks this often: a thousand of them are a thousand queries in this time.
+const PACE: Duration = Duration::from_secs(1);
+
 pub struct Postgres {
     url: Url,
     reader: Link,
@@ -165,6 +168,10 @@ impl Catalogue for Postgres {
 
     fn changes(&self) -> Result<Revision> {
         self.read(|c| c.value("SELECT number + others FROM epoch", &[])).map(Revision::of)
+    }
+
+    fn pace(&self) -> Duration {
+        PACE
     }
 
     fn epoch(&self) -> Result<Revision> {
