@@ -400,7 +400,7 @@ impl World for Shared {
         let tables = "setting, job, run, part, block_hashes, discarded, refusal";
         self.database.connect().batch_execute(&format!("TRUNCATE {tables}")).unwrap();
         self.memory = Arc::default();
-        let catalogue = Arc::new(Postgres::open(&self.database.url()).unwrap());
+        let catalogue = Arc::new(Postgres::open(&self.database.url()).unwrap().by_own_time());
         Shared::managed(&self.memory.open(), &catalogue)
     }
 
@@ -414,7 +414,7 @@ impl World for Shared {
         }
         let (parts, clock) = (self.memory.open(), FileClock::open(&self.home.path().join("clock")));
         let way = Proxy::to(&self.database.server());
-        let catalogue = Arc::new(Postgres::open(&self.database.url_by(way.address)).unwrap());
+        let catalogue = Arc::new(Postgres::open(&self.database.url_by(way.address)).unwrap().by_own_time());
         let owner = self.owner(&catalogue);
         let store = Arc::new(Shared::managed(&parts, &catalogue));
         self.hosts[n] =
