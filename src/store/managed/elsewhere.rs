@@ -57,6 +57,14 @@ impl PartsPlace {
         catalogue.set(Setting::Parts, &text)
     }
 
+    /// Makes the directory, and asks the location for what is there: credentials and names may be wrong.
+    fn prepare(&self, reach: &Reach) -> Result<()> {
+        if let Address::Directory(dir) = Address::parse(OsStr::new(&self.address))? {
+            private_dir(&dir).at(dir.display())?;
+        }
+        self.open(reach, false)?.left(None).map(drop)
+    }
+
     /// Opens the location. Several hosts share that of a catalogue that they share.
     fn open(&self, reach: &Reach, is_shared: bool) -> Result<Arc<dyn Parts>> {
         match Address::parse(OsStr::new(&self.address))? {
@@ -118,6 +126,10 @@ impl Managed {
                 if is_new && wanted.is_none() {
                     return Err(missing());
                 }
+                // Before there is a catalogue: without its parts it would be no store.
+                if let Some(wanted) = wanted.as_ref().filter(|_| is_new) {
+                    wanted.prepare(reach)?;
+                }
                 let (catalogue, _) = engines::database(url, Mode::Create)?;
                 if let Some(wanted) = wanted {
                     settle_place(&*catalogue, &wanted, is_new, reach, true)?;
@@ -178,10 +190,6 @@ fn settle_place(
             return Err(Error::new(Kind::Invalid, text));
         }
     }
-    if let Address::Directory(dir) = Address::parse(OsStr::new(&wanted.address))? {
-        private_dir(&dir).at(dir.display())?;
-    }
-    // Asked for before it is written down: credentials and names may be wrong.
-    wanted.open(reach, is_shared)?.left(None)?;
+    wanted.prepare(reach)?;
     wanted.write_to(catalogue)
 }
