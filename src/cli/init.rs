@@ -81,8 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<(), Failure> {
     // Everything is checked before anything is changed.
     let certificate = arguments.cert.as_deref().map(load).transpose().because(Reason::Key)?;
     let source = arguments.source.as_deref().map(source).transpose().because(Reason::Store)?;
-    let store = Managed::init_at(&arguments.store, arguments.parts.as_ref(), &arguments.reach.reach())
-        .because(Reason::Store)?;
+    let store =
+        Managed::init_at(&arguments.store, arguments.parts.as_ref(), &arguments.reach.reach(), is_new)
+            .because(Reason::Store)?;
     if let Some(retention) = arguments.retention.filter(|_| !arguments.yes) {
         refuse_to_expire(&store, retention, SystemTime::now())?;
     }

@@ -38,6 +38,17 @@ pub(crate) fn leftovers(store: &Managed, now: SystemTime) -> Result<Vec<String>>
     store.catalogue.leftovers(due(store, now))
 }
 
+/// Returns the runs whose artifact is gone, and whose parts are still kept for those who read them.
+fn in_grace(store: &Managed, now: SystemTime) -> Result<Vec<String>> {
+    if store.parts.grace().is_zero() {
+        return Ok(Vec::new());
+    }
+    let due: HashSet<String> = leftovers(store, now)?.into_iter().collect();
+    let mut runs = store.catalogue.leftovers(SystemTime::UNIX_EPOCH + ALL)?;
+    runs.retain(|run| !due.contains(run));
+    Ok(runs)
+}
+
 /// Deletes the files of an artifact that the catalogue records as gone.
 pub(crate) fn finish_deletion(store: &Managed, run: &str, now: SystemTime) -> Result<()> {
     let parts = store.catalogue.parts(run)?;
@@ -80,10 +91,8 @@ pub(crate) fn strays(store: &Managed, now: SystemTime, holds: &dyn Fn(&str) -> b
     if left.iter().any(|left| left.is_unfinished) {
         let parts = catalogue.artifacts()?.into_iter().flat_map(|artifact| artifact.parts);
         known.extend(parts.map(|part| part.key).filter(|key| !deleted.contains(key)));
-        let due: HashSet<String> = leftovers(store, now)?.into_iter().collect();
-        for run in catalogue.leftovers(SystemTime::UNIX_EPOCH + ALL)?.iter().filter(|run| !due.contains(*run))
-        {
-            known.extend(catalogue.parts(run)?.into_iter().map(|part| part.key));
+        for run in in_grace(store, now)? {
+            known.extend(catalogue.parts(&run)?.into_iter().map(|part| part.key));
         }
     }
     let is_stray = |left: &Left| match left.is_unfinished {

@@ -12,9 +12,8 @@ use crate::format::part_name::Ordinal;
 use crate::io::Budget;
 use crate::store::sets::{StoredPart, StoredSet};
 
-/// Returns the parts of a set in order, which are about to be opened; of several downloads of a part the first.
+/// Returns the parts of a set in order; of several downloads of a part the first.
 pub(crate) fn part_files(set: &StoredSet) -> Vec<PartFile> {
-    set.warm();
     let part = |part: &StoredPart| {
         let file = part.file.clone();
         PartFile { ordinal: part.ordinal, name: file.name.clone(), open: Arc::new(move || file.open()) }

@@ -178,6 +178,7 @@ fn check_decrypted(
     mut report: Report,
 ) -> Result<Report> {
     let parts = part_files(set);
+    set.warm();
     let budget = Budget::new(MAX_OPEN, || false);
     let parts_are_bad = !report.faults.is_empty();
     for indexed in [false, true] {

@@ -31,6 +31,7 @@ mod status;
 
 pub use artifacts::{Artifacts, Gone, Hash, PART_BLOCK_HASHES, StoredArtifact, StoredPartRecord};
 pub use jobs::{Job, Jobs};
+use jobs::{job_instant, job_is_gone};
 pub use queue::{Attendance, Claim, Completion, End, Ended, Note, Queue, Standing, Wanted, Why};
 pub use refusals::{Refusals, RefusedSpec};
 pub use runs::{Progress, Run, Runs};

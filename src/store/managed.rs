@@ -46,6 +46,10 @@ pub struct Managed {
 impl Managed {
     /// Makes a store, or opens the one that is there.
     pub fn init(dir: &Path) -> Result<Managed> {
+        Managed::init_with(dir, &Reach::default())
+    }
+
+    fn init_with(dir: &Path, reach: &Reach) -> Result<Managed> {
         let is_new = match probe(dir) {
             DirectoryKind::Managed => false,
             DirectoryKind::Plain | DirectoryKind::Unfinished => true,
@@ -59,7 +63,7 @@ impl Managed {
         let artifacts = dir.join(ARTIFACTS);
         // Made before the catalogue, whose presence says that the store is complete.
         private_dir(&artifacts).at(artifacts.display())?;
-        let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?, &Reach::default())?;
+        let store = Managed::with(dir, Sqlite::create(&dir.join(CATALOGUE))?, reach)?;
         sync_dir(dir).at(dir.display())?;
         if is_new {
             // Whoever makes a store is present, and sees the dates that are printed.

@@ -188,6 +188,7 @@ impl ShownSet {
             return Err(SetState::Incomplete(Arc::new(IncompleteSet { gaps: Gaps::default(), conflict })));
         }
         let (parts, budget) = (part_files(&self.stored), &context.recent.budget);
+        self.stored.warm();
         match artifact::open(&parts, &context.identities, self.indexed, budget) {
             Ok(OpenedSet::Zip(zip)) => {
                 let zip = Arc::new(zip);
@@ -303,6 +304,7 @@ impl ShownSet {
             SetState::Zip(_) => self.open(context)?,
             SetState::Incomplete(_) | SetState::Failed(_) => {
                 let parts = part_files(&self.stored);
+                self.stored.warm();
                 let rest = artifact::open_rest(&parts, &context.identities, self.indexed, budget);
                 Arc::new(rest.inspect_err(|error| self.log_once(error))?)
             }

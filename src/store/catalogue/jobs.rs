@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use super::runs::Run;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::store::clock::from_ms;
 
 /// A defined job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,29 @@ pub struct Job {
     pub skipped: Option<SystemTime>,
     /// The mark of what has been exported, in the words of the source.
     pub mark: Option<String>,
+}
+
+/// Returns an instant of a job as a catalogue has it. One outside of the calendar counts as missing, and is reported. For
+/// implementations of a catalogue.
+pub(super) fn job_instant(
+    name: &str,
+    column: &str,
+    ms: Option<i64>,
+    report: &dyn Fn(&str),
+) -> Option<SystemTime> {
+    let ms = ms?;
+    let instant = from_ms(ms);
+    if instant.is_none() {
+        report(&format!(
+            "jobs/{name}.json: its {column:?} in the catalogue, {ms}, is no instant: it is taken as missing"
+        ));
+    }
+    instant
+}
+
+/// Returns the error of [`Jobs::rename_job`] for a job that is not there. For implementations of a catalogue.
+pub(super) fn job_is_gone() -> Error {
+    Error::new(Kind::NotFound, "the job has been deleted meanwhile")
 }
 
 pub trait Jobs: Send + Sync {

@@ -105,15 +105,23 @@ impl Managed {
         }
     }
 
-    /// Makes a store, or opens the one that is there. `parts` is where its parts shall be, if not beside its catalogue.
-    pub(crate) fn init_at(address: &Address, parts: Option<&Address>, reach: &Reach) -> Result<Managed> {
-        let is_new = !Managed::is_at(address)?;
+    /// Makes a store if it is new ([`Managed::is_at`]), or opens the one that is there. `parts` is where its parts shall
+    /// be, if not beside its catalogue.
+    pub(crate) fn init_at(
+        address: &Address,
+        parts: Option<&Address>,
+        reach: &Reach,
+        is_new: bool,
+    ) -> Result<Managed> {
         let wanted = parts.map(|parts| PartsPlace::of(parts, reach)).transpose()?;
         match address {
             Address::Directory(dir) => {
-                let store = Managed::init(dir)?;
-                let Some(wanted) = wanted else { return Managed::open_with(dir, reach) };
-                settle_place(&*store.catalogue, &wanted, is_new, reach, false)?;
+                let store = Managed::init_with(dir, reach)?;
+                let Some(wanted) = wanted else { return Ok(store) };
+                if may_settle(&*store.catalogue, &wanted, is_new)? {
+                    wanted.prepare(reach)?;
+                    wanted.write_to(&*store.catalogue)?;
+                }
                 Managed::open_with(dir, reach)
             }
             Address::Database(url) => {
@@ -123,16 +131,18 @@ impl Managed {
                     Error::new(Kind::Invalid, "the parts of a store in a database need a place")
                         .with_hint(hint)
                 };
-                if is_new && wanted.is_none() {
-                    return Err(missing());
-                }
-                // Before there is a catalogue: without its parts it would be no store.
-                if let Some(wanted) = wanted.as_ref().filter(|_| is_new) {
-                    wanted.prepare(reach)?;
+                if is_new {
+                    // Before there is a catalogue: without its parts it would be no store.
+                    wanted.as_ref().ok_or_else(missing)?.prepare(reach)?;
                 }
                 let (catalogue, _) = engines::database(url, Mode::Create)?;
-                if let Some(wanted) = wanted {
-                    settle_place(&*catalogue, &wanted, is_new, reach, true)?;
+                if let Some(wanted) = wanted
+                    && may_settle(&*catalogue, &wanted, true)?
+                {
+                    if !is_new {
+                        wanted.prepare(reach)?;
+                    }
+                    wanted.write_to(&*catalogue)?;
                 }
                 let store = Managed::in_database(url, reach, true)?;
                 if is_new {
@@ -172,24 +182,19 @@ impl Managed {
     }
 }
 
-/// Writes down where the parts are to be. A store with artifacts keeps the place that it has.
-fn settle_place(
-    catalogue: &dyn Catalogue,
-    wanted: &PartsPlace,
-    is_new: bool,
-    reach: &Reach,
-    is_shared: bool,
-) -> Result<()> {
+/// Returns false if the parts are there already. A store with artifacts keeps the place that it has; `is_open` says that a
+/// catalogue without a place has none, rather than parts beside it.
+fn may_settle(catalogue: &dyn Catalogue, wanted: &PartsPlace, is_open: bool) -> Result<bool> {
     match PartsPlace::in_catalogue(catalogue)? {
-        Some(there) if there == *wanted => return Ok(()),
-        None if is_new || is_shared => {}
-        _ if catalogue.artifacts()?.is_empty() && catalogue.leftovers(SystemTime::now())?.is_empty() => {}
+        Some(there) if there == *wanted => Ok(false),
+        None if is_open => Ok(true),
+        _ if catalogue.artifacts()?.is_empty() && catalogue.leftovers(SystemTime::now())?.is_empty() => {
+            Ok(true)
+        }
         _ => {
             let text =
                 "the store has artifacts where its parts are now; they cannot be put elsewhere by init";
-            return Err(Error::new(Kind::Invalid, text));
+            Err(Error::new(Kind::Invalid, text))
         }
     }
-    wanted.prepare(reach)?;
-    wanted.write_to(catalogue)
 }

@@ -7,23 +7,14 @@ use tokio_postgres::Row;
 use super::rows::{Readable, Unreadable, get};
 use super::session::Session;
 use super::{Postgres, runs};
-use crate::error::{Error, Kind, Result};
-use crate::store::catalogue::{Job, Jobs, Run};
-use crate::store::clock::{from_ms, to_ms};
+use crate::error::Result;
+use crate::store::catalogue::{Job, Jobs, Run, job_instant, job_is_gone};
+use crate::store::clock::to_ms;
 
-/// Reads a job. An instant that is out of any calendar is taken for none; `said` hears of it.
-fn job_in(row: &Row, said: &dyn Fn(&str)) -> Readable<Job> {
+/// Reads a job. An instant outside of the calendar counts as missing, and is reported.
+fn job_in(row: &Row, report: &dyn Fn(&str)) -> Readable<Job> {
     let name: String = get(row, "name")?;
-    let instant = |column: &str| {
-        let Some(ms) = get::<Option<i64>>(row, column)? else { return Ok(None) };
-        let instant = from_ms(ms);
-        if instant.is_none() {
-            said(&format!(
-                "jobs/{name}.json: its {column:?} in the catalogue, {ms}, is no instant: it is taken as missing"
-            ));
-        }
-        Ok::<_, Unreadable>(instant)
-    };
+    let instant = |column: &str| Ok::<_, Unreadable>(job_instant(&name, column, get(row, column)?, report));
     Ok(Job {
         text: get(row, "text")?,
         modified: instant("modified")?.unwrap_or(SystemTime::UNIX_EPOCH),
@@ -107,7 +98,7 @@ impl Jobs for Postgres {
                 return Ok(is_there);
             }
             runs::delete_scheduled(tx, to)?;
-            runs::orphan(tx, to)?;
+            runs::detach(tx, to)?;
             tx.execute("DELETE FROM job WHERE name = $1", &[&to])?;
             tx.execute("UPDATE job SET name = $2 WHERE name = $1", &[&from, &to])?;
             tx.execute(
@@ -116,15 +107,14 @@ impl Jobs for Postgres {
             )?;
             Ok(true)
         })?;
-        let gone = || Error::new(Kind::NotFound, "the job has been deleted meanwhile");
-        is_renamed.then_some(()).ok_or_else(gone)
+        is_renamed.then_some(()).ok_or_else(job_is_gone)
     }
 
     fn delete_job(&self, name: &str) -> Result<bool> {
         self.write(|tx| {
             let is_there = lock(tx, &[name])? > 0;
             runs::delete_scheduled(tx, name)?;
-            runs::orphan(tx, name)?;
+            runs::detach(tx, name)?;
             tx.execute("DELETE FROM job WHERE name = $1", &[&name])?;
             Ok(is_there)
         })

@@ -70,7 +70,7 @@ pub(super) fn insert(tx: &mut Session, run: &Run) -> Result<()> {
 }
 
 /// Takes the runs of a job that goes from it: one that comes under its name has nothing to do with them.
-pub(super) fn orphan(tx: &mut Session, job: &str) -> Result<()> {
+pub(super) fn detach(tx: &mut Session, job: &str) -> Result<()> {
     let sql = "UPDATE run SET job = NULL WHERE job = $1 AND status IN ('Queued', 'In Progress')";
     tx.execute(sql, &[&job]).map(drop)
 }

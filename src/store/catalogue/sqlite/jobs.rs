@@ -5,23 +5,15 @@ use std::time::SystemTime;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Sqlite, runs};
-use crate::error::{Error, Kind, Result};
-use crate::store::catalogue::{Job, Jobs, Run};
-use crate::store::clock::{from_ms, to_ms};
+use crate::error::Result;
+use crate::store::catalogue::{Job, Jobs, Run, job_instant, job_is_gone};
+use crate::store::clock::to_ms;
 
 /// Reads a job. An instant outside of the calendar counts as missing, and is reported.
 fn job_in(row: &Row<'_>, report: &dyn Fn(&str)) -> rusqlite::Result<Job> {
     let name: String = row.get("name")?;
-    let instant = |column: &str| {
-        let Some(ms) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
-        let instant = from_ms(ms);
-        if instant.is_none() {
-            report(&format!(
-                "jobs/{name}.json: its {column:?} in the catalogue, {ms}, is no instant: it is taken as missing"
-            ));
-        }
-        Ok::<_, rusqlite::Error>(instant)
-    };
+    let instant =
+        |column: &str| Ok::<_, rusqlite::Error>(job_instant(&name, column, row.get(column)?, report));
     Ok(Job {
         text: row.get("text")?,
         modified: instant("modified")?.unwrap_or(SystemTime::UNIX_EPOCH),
@@ -114,8 +106,7 @@ impl Jobs for Sqlite {
             )?;
             Ok(true)
         })?;
-        let gone = || Error::new(Kind::NotFound, "the job has been deleted meanwhile");
-        is_renamed.then_some(()).ok_or_else(gone)
+        is_renamed.then_some(()).ok_or_else(job_is_gone)
     }
 
     fn delete_job(&self, name: &str) -> Result<bool> {
